@@ -1,0 +1,30 @@
+"""ONNX models, sessions, and the worth of coalitions."""
+
+from iaside_onnx.runtime.classifier import Classifier, Signature, load_classifier
+from iaside_onnx.runtime.graph import GraphFacts, read_graph
+from iaside_onnx.runtime.outputs import floor_of, log_probabilities, resolve_output_kind
+from iaside_onnx.runtime.session import (
+    Execution,
+    available_providers,
+    import_runtime,
+    open_session,
+    usable_cores,
+)
+from iaside_onnx.runtime.worth import WorthEvaluator
+
+__all__ = [
+    "Classifier",
+    "Execution",
+    "GraphFacts",
+    "Signature",
+    "WorthEvaluator",
+    "available_providers",
+    "floor_of",
+    "import_runtime",
+    "load_classifier",
+    "log_probabilities",
+    "open_session",
+    "read_graph",
+    "resolve_output_kind",
+    "usable_cores",
+]

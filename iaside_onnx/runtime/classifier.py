@@ -1,0 +1,234 @@
+"""An ONNX model as an image classifier: what it takes, what it gives, and running it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.errors import EvaluationError, ModelError
+from iaside_onnx.runtime.graph import GraphFacts, read_graph
+from iaside_onnx.runtime.session import Execution, open_session
+from iaside_onnx.types import Layout, OutputKind
+
+__all__ = ["Classifier", "Signature", "load_classifier"]
+
+_DTYPES: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+_FLOATS = {"tensor(float)", "tensor(float16)", "tensor(double)", "tensor(bfloat16)"}
+_CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a classifier takes and gives.
+
+    Attributes:
+        input_name: name of the one input.
+        dtype: NumPy type of the input.
+        layout: where the channels are.
+        channels: 1 or 3.
+        height: rows; None if dynamic.
+        width: columns; None if dynamic.
+        batch: images a call, if the graph fixes it; None if dynamic.
+        output_name: name of the output with the classes.
+        classes: number of classes; None if the graph does not say.
+        output_hint: what the graph's end says of the output; None if it does not tell.
+    """
+
+    input_name: str
+    dtype: np.dtype[Any]
+    layout: Layout
+    channels: int
+    height: int | None
+    width: int | None
+    batch: int | None
+    output_name: str
+    classes: int | None
+    output_hint: OutputKind | None
+
+    @property
+    def takes(self) -> str:
+        """The input in words, for people."""
+        size = f"{self.height or 'any'} x {self.width or 'any'}"
+        batch = "any batch" if self.batch is None else f"batches of {self.batch}"
+        return f"{self.layout} {self.dtype} {size}, {self.channels} channel(s), {batch}"
+
+
+class Classifier:
+    """A loaded model: facts, signature and session."""
+
+    def __init__(self, facts: GraphFacts, signature: Signature, execution: Execution) -> None:
+        self.facts = facts
+        self.signature = signature
+        self.execution = execution
+
+    def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Raw outputs, ``(n, classes)``, of a batch of inputs in the model's type and layout.
+
+        A model with a static batch takes exactly that many, no fewer.
+
+        Raises:
+            EvaluationError: if the runtime fails.
+            ModelError: if the output is not one row of at least two classes for each input.
+        """
+        name = self.signature.output_name
+        try:
+            (output,) = self.execution.session.run([name], {self.signature.input_name: inputs})
+        except Exception as error:  # noqa: BLE001  # the runtime's exceptions have no common base
+            text = " ".join(str(error).split())[:240]
+            raise EvaluationError(f"ONNX Runtime failed on {inputs.shape}: {text}") from error
+        if output.ndim != 2 or output.shape[0] != len(inputs) or output.shape[1] < 2:
+            raise ModelError(
+                f"{self.facts.path}: for {len(inputs)} images the output {name!r} has the shape "
+                f"{output.shape}, where ({len(inputs)}, classes) with at least 2 classes was "
+                "expected; choose another with --output, or export a classifier"
+            )
+        return np.asarray(output)
+
+
+def load_classifier(
+    path: Path,
+    *,
+    output: str | None = None,
+    input_size: tuple[int, int, int] | None = None,
+    device: str = "auto",
+    provider: str | None = None,
+    threads: int | None = None,
+) -> Classifier:
+    """Load a model and work out its signature.
+
+    Args:
+        path: the ONNX file.
+        output: name of the output that holds the classes, if there are several.
+        input_size: channels, height and width that the preprocessing makes, if known; decides the
+            layout where the graph leaves it open.
+        device: where to run, see `iaside_onnx.runtime.open_session`.
+        provider: an execution provider by name, instead of a device.
+        threads: threads on the CPU; by default all cores of the process.
+
+    Raises:
+        ModelError: if the file is no ONNX model, or not an image classifier that can be audited.
+        RuntimeMissingError: if the runtime or the provider is missing.
+    """
+    facts = read_graph(path)
+    execution = open_session(path, device, provider, threads)
+    signature = _signature(facts, execution.session, output, input_size)
+    return Classifier(facts, signature, execution)
+
+
+def _signature(
+    facts: GraphFacts,
+    session: Any,
+    output: str | None,
+    input_size: tuple[int, int, int] | None,
+) -> Signature:
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        names = ", ".join(repr(i.name) for i in inputs)
+        raise ModelError(
+            f"{facts.path}: has {len(inputs)} inputs ({names}), where one image input was "
+            "expected; export the model with the others fixed"
+        )
+    (image,) = inputs
+    if image.type not in _DTYPES:
+        raise ModelError(
+            f"{facts.path}: its input {image.name!r} is a {image.type}, where float32, float16, "
+            "float64 or uint8 was expected; export it with one of these"
+        )
+    dims = [d if isinstance(d, int) and d > 0 else None for d in image.shape]
+    layout = _layout(facts, dims, image.shape, input_size)
+    first = 1 if layout == "NCHW" else 3
+    rows = 2 if layout == "NCHW" else 1
+    channels = dims[first] or (input_size[0] if input_size else 3)
+    chosen = _choose_output(facts, session.get_outputs(), output)
+    classes = chosen.shape[1] if len(chosen.shape) == 2 else None
+    return Signature(
+        input_name=image.name,
+        dtype=np.dtype(_DTYPES[image.type]),
+        layout=layout,
+        channels=channels,
+        height=dims[rows],
+        width=dims[rows + 1],
+        batch=dims[0],
+        output_name=chosen.name,
+        classes=classes if isinstance(classes, int) else None,
+        output_hint=facts.output_hints.get(chosen.name),
+    )
+
+
+def _layout(
+    facts: GraphFacts,
+    dims: Sequence[int | None],
+    shape: Sequence[object],
+    input_size: tuple[int, int, int] | None,
+) -> Layout:
+    if len(dims) != 4:
+        raise ModelError(
+            f"{facts.path}: its input has the shape {list(shape)}, where four axes, (batch, "
+            "channels, height, width) or (batch, height, width, channels), were expected; wrap "
+            "the model so that it takes images"
+        )
+    if input_size is None:
+        fits: dict[Layout, bool] = {"NCHW": dims[1] in _CHANNELS, "NHWC": dims[3] in _CHANNELS}
+    else:
+        c, h, w = input_size
+        fits = {
+            "NCHW": _agrees(dims[1:], (c, h, w)),
+            "NHWC": _agrees(dims[1:], (h, w, c)),
+        }
+    possible: list[Layout] = [layout for layout, fit in fits.items() if fit]
+    if len(possible) == 1:
+        return possible[0]
+    if facts.layout_hint is not None and (possible or None in (dims[1], dims[3])):
+        return facts.layout_hint
+    if possible:
+        raise ModelError(
+            f"{facts.path}: its input {list(shape)} may be NCHW or NHWC; say which by a "
+            "preprocessing spec with input_size, [channels, height, width]"
+        )
+    expected = "1 or 3 channels" if input_size is None else f"the spec's input_size {input_size}"
+    raise ModelError(
+        f"{facts.path}: its input has the shape {list(shape)}, which does not fit {expected}; "
+        "audit a model of grey or colour images with a spec that suits it"
+    )
+
+
+def _agrees(dims: Sequence[int | None], wanted: Sequence[int]) -> bool:
+    return all(d is None or d == w for d, w in zip(dims, wanted, strict=True))
+
+
+def _choose_output(facts: GraphFacts, outputs: Sequence[Any], name: str | None) -> Any:
+    listed = ", ".join(f"{o.name!r} {o.type} {o.shape}" for o in outputs)
+    if name is not None:
+        for candidate in outputs:
+            if candidate.name == name:
+                if candidate.type not in _FLOATS:
+                    raise ModelError(
+                        f"{facts.path}: the output {name!r} is a {candidate.type}, not one number "
+                        f"for each class; the model has {listed}"
+                    )
+                return candidate
+        raise ModelError(f"{facts.path}: has no output {name!r}; it has {listed}")
+    floats = [o for o in outputs if o.type in _FLOATS]
+    ranked = [o for o in floats if len(o.shape) == 2 and o.shape[1] != 1]
+    # An output of unknown rank is a candidate only where nothing better is declared.
+    candidates = ranked or [o for o in floats if not o.shape]
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise ModelError(
+            f"{facts.path}: has no output of shape (batch, classes) with at least 2 classes; it "
+            f"has {listed}; export the classifier with its head"
+        )
+    raise ModelError(
+        f"{facts.path}: several outputs may be the classes: {listed}; choose one with --output NAME"
+    )

@@ -1,0 +1,230 @@
+"""What an ONNX file says of itself, without running it: hashes, opset, layout and output hints."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+from iaside_onnx.errors import ModelError
+from iaside_onnx.types import Layout, OutputKind
+
+__all__ = ["GraphFacts", "read_graph"]
+
+# Operators that hand values on without changing what kind of number they are.
+_PASS_THROUGH = frozenset(
+    ["Cast", "DequantizeLinear", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze"]
+)
+_AFFINE = frozenset(["Add", "Div", "Mul", "Sub"])
+_QUANTISED = frozenset(
+    ["ConvInteger", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv", "QuantizeLinear"]
+)
+_STANDARD_DOMAINS = frozenset(["", "ai.onnx", "ai.onnx.ml", "com.microsoft"])
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFacts:
+    """What can be read from the file.
+
+    Attributes:
+        path: the file.
+        sha256: hash of the file's bytes.
+        size: length of the file and of its external data, in bytes.
+        external: SHA-256 of each external data file, by its location relative to the model.
+        opset: version of the standard operator set.
+        producer: name and version of the program that wrote the file.
+        metadata: the model's own key-value pairs.
+        precision: ``int8``, or the type that most of the weights' bytes have.
+        layout_hint: layout that the first operators expect; None if they do not tell.
+        output_hints: for each output, the kind that the end of the graph makes of it; absent where
+            the graph does not tell.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    external: Mapping[str, str]
+    opset: int
+    producer: str
+    metadata: Mapping[str, str]
+    precision: str
+    layout_hint: Layout | None
+    output_hints: Mapping[str, OutputKind] = field(default_factory=dict)
+
+
+def read_graph(path: Path) -> GraphFacts:
+    """Read and hash an ONNX file and its external data; nothing is executed.
+
+    Raises:
+        ModelError: if the file is not there, is not an ONNX model, uses an operator of a domain
+            that ONNX Runtime does not have built in, or keeps weights outside of its own folder.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise ModelError(f"{path}: {what}; give the path of an .onnx file")
+    data = _read(path)
+    try:
+        model = onnx.load_model_from_string(data)
+    except (DecodeError, ValueError) as error:
+        raise ModelError(
+            f"{path}: not an ONNX model, or a damaged one; export it again"
+        ) from error
+    graph = model.graph
+    if not graph.node or not graph.output:
+        raise ModelError(f"{path}: not an ONNX model, or an empty one: it has no graph")
+    foreign = sorted({n.domain for n in _nodes(model)} - _STANDARD_DOMAINS - _local_domains(model))
+    if foreign:
+        raise ModelError(
+            f"{path}: uses operators of the domain {foreign[0]!r}, which ONNX Runtime does not "
+            "have built in; export the model with standard operators only"
+        )
+    external = _external_data(path, model)
+    return GraphFacts(
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=len(data) + sum((path.parent / name).stat().st_size for name in external),
+        external=external,
+        opset=max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0),
+        producer=" ".join(filter(None, [model.producer_name, model.producer_version])),
+        metadata={p.key: p.value for p in model.metadata_props},
+        precision=_precision(model),
+        layout_hint=_layout_hint(graph),
+        output_hints={o.name: kind for o in graph.output if (kind := _output_hint(graph, o.name))},
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); check it") from error
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    yield graph
+    for node in graph.node:
+        yield from _subgraphs(node)
+
+
+def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    for attribute in node.attribute:
+        for graph in [attribute.g, *attribute.graphs]:
+            if graph.node or graph.initializer:
+                yield from _graphs(graph)
+
+
+def _nodes(model: ModelProto) -> Iterator[NodeProto]:
+    for graph in _graphs(model.graph):
+        yield from graph.node
+    for function in model.functions:
+        for node in function.node:
+            yield node
+            for graph in _subgraphs(node):
+                yield from graph.node
+
+
+def _local_domains(model: ModelProto) -> set[str]:
+    return {function.domain for function in model.functions}
+
+
+def _tensors(model: ModelProto) -> Iterator[TensorProto]:
+    for graph in _graphs(model.graph):
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield sparse.values
+            yield sparse.indices
+    for node in _nodes(model):
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def _external_data(path: Path, model: ModelProto) -> dict[str, str]:
+    """Hash every external data file, after making sure that it lies in the model's folder."""
+    hashes: dict[str, str] = {}
+    folder = path.parent.resolve()
+    for tensor in _tensors(model):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        location = next((e.value for e in tensor.external_data if e.key == "location"), "")
+        if location in hashes:
+            continue
+        target = (folder / location).resolve()
+        if not location or Path(location).is_absolute() or folder not in target.parents:
+            raise ModelError(
+                f"{path}: keeps weights in {location!r}, outside of its own folder; put the data "
+                "file beside the model, or export with the weights inside"
+            )
+        if not target.is_file():
+            raise ModelError(
+                f"{path}: its weights are in {location!r}, which is not there; copy that file "
+                "beside the model"
+            )
+        with target.open("rb") as file:
+            hashes[location] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
+
+
+def _precision(model: ModelProto) -> str:
+    if any(node.op_type in _QUANTISED for node in _nodes(model)):
+        return "int8"
+    sizes: Counter[int] = Counter()
+    for tensor in _tensors(model):
+        count = 1
+        for extent in tensor.dims:
+            count *= extent
+        sizes[tensor.data_type] += count
+    names = {
+        TensorProto.FLOAT: "float32",
+        TensorProto.FLOAT16: "float16",
+        TensorProto.BFLOAT16: "bfloat16",
+        TensorProto.DOUBLE: "float64",
+    }
+    known = [(count, names[kind]) for kind, count in sizes.items() if kind in names]
+    return max(known)[1] if known else "float32"
+
+
+def _output_hint(graph: GraphProto, name: str) -> OutputKind | None:
+    """Follow an output upwards to the operator that made its values."""
+    makers = {output: node for node in graph.node for output in node.output}
+    node = makers.get(name)
+    while node is not None and node.op_type in _PASS_THROUGH and node.input:
+        node = makers.get(node.input[0])
+    if node is None:
+        return None
+    if node.op_type == "Softmax":
+        return "probabilities"
+    if node.op_type == "LogSoftmax":
+        return "log-probabilities"
+    if node.op_type == "Log":
+        before = makers.get(node.input[0])
+        return "log-probabilities" if before is not None and before.op_type == "Softmax" else None
+    return "logits" if node.op_type in {"Gemm", "MatMul", "Add", "Conv"} else None
+
+
+def _layout_hint(graph: GraphProto) -> Layout | None:
+    """Follow the input downwards to the first operator that knows where the channels are."""
+    constants = {i.name for i in graph.initializer}
+    inputs = [i.name for i in graph.input if i.name not in constants]
+    if len(inputs) != 1:
+        return None
+    name = inputs[0]
+    for node in graph.node:
+        if name not in node.input:
+            continue
+        if node.op_type in {"Conv", "ConvInteger", "MaxPool", "AveragePool"}:
+            return "NCHW"
+        if node.op_type == "Transpose":
+            order = next((list(a.ints) for a in node.attribute if a.name == "perm"), [])
+            return "NHWC" if order == [0, 3, 1, 2] else None
+        if node.op_type not in _PASS_THROUGH - {"Flatten", "Reshape", "Squeeze"} | _AFFINE:
+            return None
+        name = node.output[0]
+    return None

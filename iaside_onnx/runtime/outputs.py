@@ -1,0 +1,96 @@
+"""From a model's raw output to log-probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from iaside_onnx.errors import EvaluationError, ModelError
+from iaside_onnx.types import OutputKind
+
+__all__ = ["floor_of", "log_probabilities", "resolve_output_kind"]
+
+_SUM_TOLERANCE = 1e-2
+
+
+def resolve_output_kind(
+    hint: OutputKind | None, sample: NDArray[Any], where: str
+) -> tuple[OutputKind, str]:
+    """Decide what the outputs are, from the graph's end and from outputs of a few images.
+
+    Args:
+        hint: what the graph's end says; None if it does not tell.
+        sample: raw outputs, ``(n, classes)``.
+        where: the model, for the error message.
+
+    Returns:
+        The kind, and in words why.
+
+    Raises:
+        ModelError: if graph and values contradict each other, or the values are scores in [0, 1]
+            that do not sum to 1, as a sigmoid's.
+    """
+    values = np.asarray(sample, dtype=np.float64)
+    seen = _kind_of_values(values)
+    if hint in ("probabilities", "log-probabilities") and seen != hint:
+        raise ModelError(
+            f"{where}: the graph ends in {hint}, but the outputs of real images do not sum to 1 "
+            "over the classes; say what they are with --output-kind"
+        )
+    if seen in ("probabilities", "log-probabilities"):
+        end = "the graph's end and its values" if hint == seen else "its values"
+        return seen, f"by {end}"
+    if hint != "logits" and ((values >= 0) & (values <= 1)).all():
+        raise ModelError(
+            f"{where}: the outputs lie in [0, 1] but do not sum to 1 over the classes, so they are "
+            "no softmax over exclusive classes; say what they are with --output-kind"
+        )
+    return "logits", "by the graph's end and its values" if hint else "by its values"
+
+
+def _kind_of_values(values: NDArray[np.float64]) -> OutputKind:
+    if (values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=_SUM_TOLERANCE):
+        return "probabilities"
+    if (values <= 0).all() and np.allclose(np.exp(values).sum(axis=1), 1.0, atol=_SUM_TOLERANCE):
+        return "log-probabilities"
+    return "logits"
+
+
+def floor_of(dtype: np.dtype[Any]) -> float:
+    """The smallest probability of a type that keeps its precision; less than that is raised to it."""
+    return float(np.finfo(dtype).tiny)
+
+
+def log_probabilities(
+    outputs: NDArray[Any], kind: OutputKind
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Log-probabilities of the classes, in nats.
+
+    A model that ends in a softmax gives exactly 0 where its own type runs out. The logarithm is
+    taken at the smallest normal number of that type instead of at 0, and the place is marked.
+
+    Args:
+        outputs: raw outputs, ``(n, classes)``.
+        kind: what they are.
+
+    Returns:
+        Log-probabilities, ``(n, classes)``, and where they were raised to the floor, likewise.
+
+    Raises:
+        EvaluationError: if an output is NaN or infinite, or a probability is negative.
+    """
+    if not np.isfinite(outputs).all():
+        what = "NaN" if np.isnan(outputs).any() else "an infinity"
+        raise EvaluationError(f"the model gave {what}")
+    values = np.asarray(outputs, dtype=np.float64)
+    if kind == "logits":
+        return special.log_softmax(values, axis=1), np.zeros(values.shape, dtype=np.bool_)
+    if kind == "log-probabilities":
+        return values, np.zeros(values.shape, dtype=np.bool_)
+    if (values < 0).any():
+        raise EvaluationError("the model gave a negative probability")
+    floor = floor_of(outputs.dtype)
+    return np.log(np.maximum(values, floor)), values < floor

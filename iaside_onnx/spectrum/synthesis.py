@@ -1,0 +1,66 @@
+"""From components to the filtered images of many coalitions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.types import Coalitions, PixelRange
+
+__all__ = ["limit_range", "mix"]
+
+
+def mix(
+    offset: NDArray[np.float32],
+    components: NDArray[np.float32],
+    coalitions: Coalitions,
+    out: NDArray[np.float32],
+) -> None:
+    """Write the image of each coalition: the offset plus the components that are present.
+
+    A coalition's image is always the sum in the same order, highest band first, so it is the same
+    bit for bit whatever else is in the batch. In a run of consecutive coalitions nearly every
+    image is another row of the batch plus one component: one addition an image. This needs no
+    matrix product, whose threads would spin on the cores that the model wants.
+
+    Args:
+        offset: what stands there with no band present, ``(...)``.
+        components: what each band adds, ``(bands, ...)``.
+        coalitions: ``(n,)`` bit masks.
+        out: ``(n, ...)`` float32, overwritten.
+    """
+    rows: dict[int, int] = {}
+    for row, coalition in enumerate(coalitions.tolist()):
+        smaller = coalition & (coalition - 1)
+        known = rows.get(smaller)
+        if coalition and known is not None:
+            lowest = (coalition ^ smaller).bit_length() - 1
+            np.add(out[known], components[lowest], out=out[row])
+        else:
+            out[row] = offset
+            for band in range(coalition.bit_length() - 1, -1, -1):
+                if coalition >> band & 1:
+                    out[row] += components[band]
+        rows[coalition] = row
+
+
+def limit_range(images: Any, kind: PixelRange, xp: Any = np) -> None:
+    """Bring filtered images, ``(n, ...)`` in pixel units, back into [0, 1], in place.
+
+    Args:
+        images: the filtered images of one or more coalitions.
+        kind: ``none``, left as they are; ``clip``, cut at 0 and 1; ``minmax``, each image stretched
+            so that its own smallest value becomes 0 and its largest 1 (a constant image is clipped).
+        xp: the array module that the images belong to, NumPy or CuPy.
+    """
+    if kind == "minmax":
+        axes = tuple(range(1, images.ndim))
+        low = images.min(axis=axes, keepdims=True)
+        span = images.max(axis=axes, keepdims=True) - low
+        flat = span <= 0
+        images -= xp.where(flat, xp.float32(0), low)
+        images /= xp.where(flat, xp.float32(1), span)
+    if kind != "none":
+        xp.clip(images, 0.0, 1.0, out=images)
