@@ -1,0 +1,20 @@
+"""The HDF5 archive: schema, shards, writing and reading."""
+
+from iaside_onnx.archive.reading import Archive, Metadata, open_archive
+from iaside_onnx.archive.schema import SCHEMA_VERSION, encode
+from iaside_onnx.archive.shards import Failure, Shard, Workspace, describe_differences
+from iaside_onnx.archive.writing import collect, write_archive
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Archive",
+    "Failure",
+    "Metadata",
+    "Shard",
+    "Workspace",
+    "collect",
+    "describe_differences",
+    "encode",
+    "open_archive",
+    "write_archive",
+]

@@ -1,0 +1,48 @@
+"""The command ``iaside``: parses, calls, prints."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from iaside_onnx.cli.console import fail
+from iaside_onnx.cli.decompose import decompose
+from iaside_onnx.cli.demo import demo
+from iaside_onnx.cli.inspect import inspect
+from iaside_onnx.cli.show import show
+from iaside_onnx.errors import IasideError, OptionError
+from iaside_onnx.version import __version__
+
+__all__ = ["iaside", "main"]
+
+_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="iaside")
+def iaside() -> None:
+    """Audit how an image classifier uses spatial frequencies."""
+
+
+for _command in (decompose, demo, inspect, show):
+    iaside.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line: exit 0 for success, 1 for a failure, 2 for wrong usage."""
+    try:
+        code = iaside.main(standalone_mode=False)
+    except click.Abort:
+        fail("interrupted; finished images are kept: run the same command again to resume")
+        sys.exit(_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OptionError as error:
+        fail(str(error))
+        sys.exit(2)
+    except IasideError as error:
+        fail(str(error))
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

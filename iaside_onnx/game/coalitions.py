@@ -31,9 +31,9 @@ def all_coalitions(bands: int) -> Coalitions:
 def membership(coalitions: Coalitions, bands: int) -> NDArray[np.bool_]:
     """Which bands are present in each coalition, ``(n, bands)``."""
     bits = np.arange(bands, dtype=np.uint64)
-    return (coalitions[:, None] >> bits & np.uint64(1)).astype(np.bool_)
+    return np.asarray(coalitions[:, None] >> bits & np.uint64(1), dtype=np.bool_)
 
 
 def coalition_size(coalitions: Coalitions) -> NDArray[np.int64]:
     """How many bands are present in each coalition, ``(n,)``."""
-    return membership(coalitions, 64).sum(axis=1, dtype=np.int64)
+    return np.asarray(membership(coalitions, 64).sum(axis=1), dtype=np.int64)

@@ -1,0 +1,33 @@
+"""Where images and labels come from, and how pixels become a model's input."""
+
+from iaside_onnx.images.decode import MAX_PIXELS, decode_image
+from iaside_onnx.images.labels import labels_from_file, read_classes, sample_images
+from iaside_onnx.images.loader import load_ahead
+from iaside_onnx.images.prepare import prepare, prepare_array
+from iaside_onnx.images.preprocess import ColorOrder, CropMode, Interpolation, Preprocess
+from iaside_onnx.images.sample import ImageSource, Sample, SourceKind
+from iaside_onnx.images.sources import ImagesLike, open_images
+from iaside_onnx.images.specfile import find_preprocess, parse_preprocess, read_preprocess
+
+__all__ = [
+    "MAX_PIXELS",
+    "ColorOrder",
+    "CropMode",
+    "ImageSource",
+    "ImagesLike",
+    "Interpolation",
+    "Preprocess",
+    "Sample",
+    "SourceKind",
+    "decode_image",
+    "find_preprocess",
+    "labels_from_file",
+    "load_ahead",
+    "open_images",
+    "parse_preprocess",
+    "prepare",
+    "prepare_array",
+    "read_classes",
+    "read_preprocess",
+    "sample_images",
+]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import EvaluationError, ModelError
-from iaside_onnx.runtime.graph import GraphFacts, read_graph
+from iaside_onnx.runtime.graph import GraphFacts
 from iaside_onnx.runtime.session import Execution, open_session
 from iaside_onnx.types import Layout, OutputKind
 
@@ -83,7 +82,7 @@ class Classifier:
         name = self.signature.output_name
         try:
             (output,) = self.execution.session.run([name], {self.signature.input_name: inputs})
-        except Exception as error:  # noqa: BLE001  # the runtime's exceptions have no common base
+        except Exception as error:  # the runtime's exceptions have no common base
             text = " ".join(str(error).split())[:240]
             raise EvaluationError(f"ONNX Runtime failed on {inputs.shape}: {text}") from error
         if output.ndim != 2 or output.shape[0] != len(inputs) or output.shape[1] < 2:
@@ -96,7 +95,7 @@ class Classifier:
 
 
 def load_classifier(
-    path: Path,
+    facts: GraphFacts,
     *,
     output: str | None = None,
     input_size: tuple[int, int, int] | None = None,
@@ -107,7 +106,7 @@ def load_classifier(
     """Load a model and work out its signature.
 
     Args:
-        path: the ONNX file.
+        facts: what `iaside_onnx.runtime.read_graph` said of the file.
         output: name of the output that holds the classes, if there are several.
         input_size: channels, height and width that the preprocessing makes, if known; decides the
             layout where the graph leaves it open.
@@ -116,11 +115,10 @@ def load_classifier(
         threads: threads on the CPU; by default all cores of the process.
 
     Raises:
-        ModelError: if the file is no ONNX model, or not an image classifier that can be audited.
+        ModelError: if the model is not an image classifier that can be audited.
         RuntimeMissingError: if the runtime or the provider is missing.
     """
-    facts = read_graph(path)
-    execution = open_session(path, device, provider, threads)
+    execution = open_session(facts.path, device, provider, threads)
     signature = _signature(facts, execution.session, output, input_size)
     return Classifier(facts, signature, execution)
 

@@ -72,9 +72,7 @@ def read_graph(path: Path) -> GraphFacts:
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
-        raise ModelError(
-            f"{path}: not an ONNX model, or a damaged one; export it again"
-        ) from error
+        raise ModelError(f"{path}: not an ONNX model, or a damaged one; export it again") from error
     graph = model.graph
     if not graph.node or not graph.output:
         raise ModelError(f"{path}: not an ONNX model, or an empty one: it has no graph")
@@ -90,7 +88,9 @@ def read_graph(path: Path) -> GraphFacts:
         sha256=hashlib.sha256(data).hexdigest(),
         size=len(data) + sum((path.parent / name).stat().st_size for name in external),
         external=external,
-        opset=max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0),
+        opset=max(
+            (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0
+        ),
         producer=" ".join(filter(None, [model.producer_name, model.producer_version])),
         metadata={p.key: p.value for p in model.metadata_props},
         precision=_precision(model),
@@ -181,7 +181,7 @@ def _precision(model: ModelProto) -> str:
         for extent in tensor.dims:
             count *= extent
         sizes[tensor.data_type] += count
-    names = {
+    names: dict[int, str] = {
         TensorProto.FLOAT: "float32",
         TensorProto.FLOAT16: "float16",
         TensorProto.BFLOAT16: "bfloat16",

@@ -60,7 +60,7 @@ def _kind_of_values(values: NDArray[np.float64]) -> OutputKind:
 
 
 def floor_of(dtype: np.dtype[Any]) -> float:
-    """The smallest probability of a type that keeps its precision; less than that is raised to it."""
+    """The smallest normal number of a type; a lesser probability is raised to it."""
     return float(np.finfo(dtype).tiny)
 
 

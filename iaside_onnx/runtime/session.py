@@ -118,7 +118,7 @@ def open_session(
         session = runtime.InferenceSession(
             str(path), sess_options=settings, providers=[(name, options)]
         )
-    except Exception as error:  # noqa: BLE001  # the runtime's exceptions have no base of their own
+    except Exception as error:  # the runtime's exceptions have no base of their own
         if name == _CPU:
             raise ModelError(f"{path}: ONNX Runtime refuses the model: {_short(error)}") from error
         raise RuntimeMissingError(

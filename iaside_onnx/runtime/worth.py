@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import EvaluationError
 from iaside_onnx.runtime.classifier import Classifier
 from iaside_onnx.runtime.outputs import log_probabilities
 from iaside_onnx.spectrum import limit_range, mix
@@ -30,7 +29,7 @@ class WorthEvaluator:
         image_shape: tuple[int, int, int],
         scale: NDArray[np.float32],
         shift: NDArray[np.float32],
-        output_kind: OutputKind,
+        output_kind: OutputKind = "logits",
         pixel_range: PixelRange = "none",
         batch_size: int = 32,
     ) -> None:
@@ -41,12 +40,13 @@ class WorthEvaluator:
             image_shape: channels, height and width of an image.
             scale: ``(channels,)``; the model's input is ``scale * pixel + shift``.
             shift: ``(channels,)``.
-            output_kind: what the model's outputs are.
+            output_kind: what the model's outputs are; may be set later as an attribute, once
+                `raw_outputs` of a few images have told.
             pixel_range: what is done to a filtered image that leaves [0, 1].
             batch_size: images a call; a model with a static batch has its own way.
         """
         self._classifier = classifier
-        self._kind: OutputKind = output_kind
+        self.output_kind: OutputKind = output_kind
         self._range: PixelRange = pixel_range
         self._last = classifier.signature.layout == "NHWC"
         axes = (1, 1, -1) if self._last else (-1, 1, 1)
@@ -59,17 +59,16 @@ class WorthEvaluator:
         dtype = classifier.signature.dtype
         self._cast = None if dtype == np.float32 else np.zeros(self._mixed.shape, dtype=dtype)
 
-    def log_probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Log-probabilities, ``(n, classes)`` in nats, of whole images, ``(n, C, H, W)`` pixels.
-
-        Raises:
-            EvaluationError: if the model gives a NaN or an infinity.
-        """
-        return np.concatenate([log_probabilities(o, self._kind)[0] for o in self._outputs(images)])
-
     def raw_outputs(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """The model's own outputs, ``(n, classes)``, for whole images, ``(n, C, H, W)`` pixels."""
-        return np.concatenate(self._outputs(images))
+        images = self._to_layout(images)
+        outputs = []
+        for start in range(0, len(images), self.batch_size):
+            part = images[start : start + self.batch_size]
+            self._mixed[: len(part)] = part
+            self._normalise(self._mixed[: len(part)])
+            outputs.append(self._run(len(part)))
+        return np.concatenate(outputs)
 
     def worth(
         self, offset: Pixels, components: Components, coalitions: Coalitions, label: int
@@ -103,11 +102,9 @@ class WorthEvaluator:
             if self._range != "none":
                 limit_range(mixed, self._range)
                 self._normalise(mixed)
-            values, floored = log_probabilities(self._run(part.size), self._kind)
+            values, floored = log_probabilities(self._run(part.size), self.output_kind)
             worth[start : start + part.size] = values[:, label]
             raised += int(floored[:, label].sum())
-        if not np.isfinite(worth).all():
-            raise EvaluationError("the model gave a probability of zero")
         return worth, raised
 
     def _to_layout(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -117,18 +114,8 @@ class WorthEvaluator:
         images *= self._scale
         images += self._shift
 
-    def _outputs(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
-        images = self._to_layout(images)
-        outputs = []
-        for start in range(0, len(images), self.batch_size):
-            part = images[start : start + self.batch_size]
-            self._mixed[: len(part)] = part
-            self._normalise(self._mixed[: len(part)])
-            outputs.append(self._run(len(part)))
-        return outputs
-
     def _run(self, count: int) -> NDArray[Any]:
-        """Run the model on the first ``count`` rows of the buffer, or on all where it must be so."""
+        """Run the model on the first ``count`` rows of the buffer, or all if it must."""
         # The rows past the count are left over from earlier batches: valid images, not looked at.
         size = self.batch_size if self._classifier.signature.batch else count
         inputs: NDArray[Any] = self._mixed[:size]

@@ -48,7 +48,8 @@ def band_energy(image: Pixels, index: BandIndex, bands: int, xp: Any = np) -> An
     """
     height, width = image.shape[-2:]
     power = xp.abs(_fft(xp).rfft2(image)).astype(xp.float64) ** 2
-    # A real FFT leaves out the mirror image of each column but the first and, at even width, the last.
+    # A real FFT leaves out the mirror image of each column, save the first and, at even width,
+    # the last.
     twice = xp.full(width // 2 + 1, 2.0)
     twice[0] = 1.0
     if width % 2 == 0:
@@ -57,9 +58,7 @@ def band_energy(image: Pixels, index: BandIndex, bands: int, xp: Any = np) -> An
     return xp.stack([(power * (index == band)).sum(axis=(-2, -1)) for band in range(bands)])
 
 
-def noise_like(
-    image: Pixels, white: Pixels, index: BandIndex, bands: int, xp: Any = np
-) -> Pixels:
+def noise_like(image: Pixels, white: Pixels, index: BandIndex, bands: int, xp: Any = np) -> Pixels:
     """Noise with the image's own energy in each band and channel, ``(channels, height, width)``.
 
     Args:

@@ -52,7 +52,7 @@ def limit_range(images: Any, kind: PixelRange, xp: Any = np) -> None:
     Args:
         images: the filtered images of one or more coalitions.
         kind: ``none``, left as they are; ``clip``, cut at 0 and 1; ``minmax``, each image stretched
-            so that its own smallest value becomes 0 and its largest 1 (a constant image is clipped).
+            so that its own smallest value becomes 0 and its largest 1 (constants are clipped).
         xp: the array module that the images belong to, NumPy or CuPy.
     """
     if kind == "minmax":

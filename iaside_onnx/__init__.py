@@ -1,0 +1,43 @@
+"""Audit how an image classifier uses spatial frequencies, through ONNX.
+
+I-ASIDE: Luo, McDermott, O'Riordan, TMLR 2024, arXiv:2408.01139.
+"""
+
+from iaside_onnx.archive import Archive, open_archive
+from iaside_onnx.engine import Options, decompose, inspect_model
+from iaside_onnx.errors import IasideError
+from iaside_onnx.game import (
+    Estimate,
+    all_coalitions,
+    coalition_size,
+    estimate,
+    membership,
+    shapley_values,
+    spectral_distribution,
+    spectral_importance_score,
+)
+from iaside_onnx.images import Preprocess
+from iaside_onnx.spectrum import band_components, band_edges, band_index
+from iaside_onnx.version import __version__
+
+__all__ = [
+    "Archive",
+    "Estimate",
+    "IasideError",
+    "Options",
+    "Preprocess",
+    "__version__",
+    "all_coalitions",
+    "band_components",
+    "band_edges",
+    "band_index",
+    "coalition_size",
+    "decompose",
+    "estimate",
+    "inspect_model",
+    "membership",
+    "open_archive",
+    "shapley_values",
+    "spectral_distribution",
+    "spectral_importance_score",
+]

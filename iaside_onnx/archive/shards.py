@@ -1,0 +1,217 @@
+"""Work in progress: a folder beside the output, with one small file a shard.
+
+HDF5 does not survive a kill in the middle of a write, so no file that anyone reads is ever open
+for writing: a shard is built in memory, written, synced and renamed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.archive.files import exclusive_lock, finished_file, write_failure
+from iaside_onnx.archive.schema import as_text, encode
+from iaside_onnx.errors import ArchiveError, RunConflictError
+from iaside_onnx.types import Phi, Worth
+
+__all__ = ["Failure", "Shard", "Workspace", "describe_differences"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An image that could not be evaluated.
+
+    Attributes:
+        position: its position in the source.
+        image_id: its name.
+        reason: one sentence.
+    """
+
+    position: int
+    image_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What a run of images gave; arrays have one row an image, in order.
+
+    Attributes:
+        image: positions in the source, ``(n,)``.
+        image_id: names.
+        image_sha256: hashes.
+        label: class that the worth is about, ``(n,)``.
+        predicted: class that the model gives the whole image, ``(n,)``.
+        worth: ``(n, coalitions)``, in nats.
+        phi_image: ``(n, bands)``, in nats.
+        log_probability_whole: of the label, in nats, ``(n,)``.
+        log_probability_empty: of the label, in nats, ``(n,)``.
+        floored: how many worths of each image were raised to the smallest probability, ``(n,)``.
+        failures: the images that are missing from the arrays.
+    """
+
+    image: NDArray[np.int64]
+    image_id: list[str]
+    image_sha256: list[str]
+    label: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    worth: Worth
+    phi_image: Phi
+    log_probability_whole: NDArray[np.float32]
+    log_probability_empty: NDArray[np.float32]
+    floored: NDArray[np.int64]
+    failures: tuple[Failure, ...] = ()
+
+
+_ARRAYS = (
+    "image", "label", "predicted", "worth", "phi_image",
+    "log_probability_whole", "log_probability_empty", "floored",
+)  # fmt: skip
+_TEXTS = ("image_id", "image_sha256")
+
+
+def describe_differences(ours: Mapping[str, object], theirs: Mapping[str, object]) -> str:
+    """Name the options in which two runs differ, with both values."""
+    names = [n for n in sorted({*ours, *theirs}) if ours.get(n) != theirs.get(n)]
+    return ", ".join(
+        f"{name} ({_shown(theirs.get(name))} there, {_shown(ours.get(name))} now)" for name in names
+    )
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+class Workspace:
+    """The folder ``OUT.h5.work`` of one run."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.folder = output.with_name(output.name + ".work")
+
+    @property
+    def _plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Make the folder, and keep every other process out of it until the context ends.
+
+        Raises:
+            ArchiveError: if the folder cannot be made.
+            RunConflictError: if another process has it.
+        """
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise write_failure(self.folder, error) from error
+        return exclusive_lock(self.folder / "lock")
+
+    def claim(self, identity: Mapping[str, object], started: str, *, overwrite: bool) -> str:
+        """Make sure that the shards here, if any, belong to this run; the lock must be held.
+
+        Args:
+            identity: all that the results depend on, JSON values.
+            started: the time now, kept if the run is new.
+            overwrite: throw away another run's shards instead of refusing.
+
+        Returns:
+            When the run was first started.
+
+        Raises:
+            RunConflictError: if they belong to a run with other options.
+        """
+        try:
+            plan = json.loads(self._plan.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            plan = None
+        except (OSError, ValueError) as error:
+            raise ArchiveError(
+                f"{self._plan}: unreadable ({error}); delete {self.folder}"
+            ) from error
+        if plan is not None and plan["identity"] == identity:
+            return str(plan["started"])
+        if plan is not None:
+            if not overwrite:
+                raise RunConflictError(
+                    f"{self.folder}: holds an unfinished run with other options: "
+                    f"{describe_differences(identity, plan['identity'])}; give the same options, "
+                    "another output, or --overwrite to throw it away"
+                )
+            for path in self.folder.glob("shard-*.h5"):
+                path.unlink()
+        text = json.dumps({"identity": identity, "started": started}, indent=1)
+        with finished_file(self._plan) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        return started
+
+    def clear(self) -> None:
+        """Remove the folder; the lock must be held."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def path(self, number: int) -> Path:
+        """Where the shard of this number is."""
+        return self.folder / f"shard-{number:06d}.h5"
+
+    def write(self, number: int, shard: Shard) -> None:
+        """Write a shard whole.
+
+        Raises:
+            ArchiveError: if the file system refuses; nothing that was finished is lost.
+        """
+        image = _to_bytes(shard)
+        with finished_file(self.path(number)) as temporary:
+            temporary.write_bytes(image)
+
+    def read(self, number: int, positions: NDArray[np.int64]) -> Shard | None:
+        """Read a shard back; None if it is not there.
+
+        Args:
+            number: which shard.
+            positions: the images that belong in it.
+
+        Raises:
+            ArchiveError: if it is damaged, or holds other images.
+        """
+        path = self.path(number)
+        if not path.is_file():
+            return None
+        try:
+            with h5py.File(path, "r") as file:
+                values: dict[str, Any] = {name: file[name][...] for name in _ARRAYS}
+                values.update({name: as_text(file[name][...]) for name in _TEXTS})
+                failures = tuple(Failure(*f) for f in json.loads(file["failures"].asstr()[()]))
+        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ArchiveError(f"{path}: damaged shard; delete it and run again") from error
+        found = sorted([*values["image"].tolist(), *(f.position for f in failures)])
+        if found != positions.tolist():
+            raise ArchiveError(f"{path}: holds other images than expected; delete it and run again")
+        return Shard(**values, failures=failures)
+
+
+def _to_bytes(shard: Shard) -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for name in _ARRAYS:
+            _dataset(file, name, getattr(shard, name))
+        for name in _TEXTS:
+            _dataset(file, name, encode(getattr(shard, name)))
+        failures = [(f.position, f.image_id, f.reason) for f in shard.failures]
+        file.create_dataset("failures", data=json.dumps(failures), track_times=False)
+    return buffer.getvalue()
+
+
+def _dataset(file: h5py.File, name: str, values: NDArray[Any]) -> None:
+    # A chunk of no rows is not allowed; a shard of which every image failed has none.
+    filters = {"fletcher32": True, "chunks": values.shape} if values.size else {}
+    file.create_dataset(name, data=values, track_times=False, **filters)

@@ -1,0 +1,124 @@
+"""The terminal: results on stdout, progress on stderr, and nothing unescaped from outside."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+__all__ = ["ConsoleProgress", "fail", "printable", "results", "write_json"]
+
+_SPARSE_SECONDS = 30.0
+
+
+def printable(text: str) -> str:
+    """Text from outside with every control character shown as an escape, on one line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def results() -> Console:
+    """Where results go; markup is off, as file names may look like it."""
+    # Where stdout is a file, rich assumes 80 columns and cuts; let lines be as long as they are.
+    width = None if sys.stdout.isatty() else 100
+    return Console(markup=False, highlight=False, emoji=False, width=width)
+
+
+def fail(message: str) -> None:
+    """Print an error as one line on stderr."""
+    sys.stderr.write(f"Error: {printable(message)}\n")
+
+
+def write_json(data: Mapping[str, object]) -> None:
+    """Print results for machines; NaN, which JSON lacks, must be None already."""
+    sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+class _Rate(ProgressColumn):
+    """Evaluations a second."""
+
+    def __init__(self, evaluations: int) -> None:
+        super().__init__()
+        self._evaluations = evaluations
+
+    def render(self, task: Task) -> Text:
+        speed = task.speed
+        return Text("" if speed is None else f"{speed * self._evaluations:,.0f} evaluations/s")
+
+
+class ConsoleProgress:
+    """A bar with rate and time left on a terminal; sparse lines where stderr is a file."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        self._total = self._done = self._new = self._evaluations = 0
+        self._began = self._spoke = 0.0
+
+    def say(self, line: str) -> None:
+        """Print a decision."""
+        if not self._quiet:
+            self._console.print(printable(line), soft_wrap=True)
+
+    def warn(self, line: str) -> None:
+        """Print a warning, also when quiet."""
+        self._console.print(f"Warning: {printable(line)}", soft_wrap=True)
+
+    def begin(self, images: int, finished: int, evaluations: int) -> None:
+        """Open the bar."""
+        if finished:
+            self.say(f"{finished} of {images} images are finished already")
+        self._total, self._done, self._new, self._evaluations = images, finished, 0, evaluations
+        self._began = self._spoke = time.monotonic()
+        if self._console.is_terminal and not self._quiet:
+            self._bar = Progress(
+                TextColumn("images"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                _Rate(evaluations),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.add_task("images", total=images, completed=finished)
+            self._bar.start()
+
+    def advance(self, images: int) -> None:
+        """Move the bar, or say something every half a minute."""
+        self._done += images
+        self._new += images
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0], images)
+            return
+        now = time.monotonic()
+        if now - self._spoke >= _SPARSE_SECONDS:
+            self._spoke = now
+            self._report(now)
+
+    def end(self) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        if self._new:
+            self._report(time.monotonic())
+
+    def _report(self, now: float) -> None:
+        seconds = max(now - self._began, 1e-9)
+        rate = self._new * self._evaluations / seconds
+        left = (self._total - self._done) * seconds / self._new
+        ending = f", {left:.0f} s left" if self._done < self._total else f" in {seconds:.1f} s"
+        self.say(f"{self._done} of {self._total} images, {rate:,.0f} evaluations/s{ending}")

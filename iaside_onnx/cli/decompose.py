@@ -1,0 +1,112 @@
+"""``iaside decompose``: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import iaside_onnx
+from iaside_onnx.cli.console import ConsoleProgress, write_json
+from iaside_onnx.cli.show import print_archive, summary
+from iaside_onnx.engine import Options
+from iaside_onnx.errors import OptionError
+from iaside_onnx.types import BASELINES, OUTPUT_KINDS, PARTITIONS, RANGES, SPACINGS
+
+__all__ = ["SIZE", "decompose"]
+
+
+class _Size(click.ParamType[tuple[int, int, int]]):
+    """``C,H,W``."""
+
+    name = "c,h,w"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, int]:
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if len(parts) != 3 or not all(p.isdecimal() and int(p) > 0 for p in parts):
+            self.fail(f"{value!r} is not C,H,W, such as 3,224,224", param, ctx)
+        channels, height, width = map(int, parts)
+        return channels, height, width
+
+
+SIZE = _Size()
+
+
+@click.command(short_help="Decompose a model over images, into an archive.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--images", "source", required=True, type=click.Path(path_type=Path), metavar="SRC",
+    help="Folder of class folders, flat folder, or .npz, .npy, .h5 file.",
+)  # fmt: skip
+@click.option(
+    "-o", "output_file", required=True, type=click.Path(path_type=Path), metavar="OUT.h5",
+    help="The archive to write.",
+)  # fmt: skip
+@click.option(
+    "--labels", metavar="FILE|folder|predicted",
+    help="CSV or JSON of image id and label; the source's own (default); or the model's answers.",
+)  # fmt: skip
+@click.option(
+    "--classes", type=click.Path(path_type=Path), metavar="FILE",
+    help="JSON from folder name to class index.",
+)  # fmt: skip
+@click.option(
+    "--preprocess", metavar="SPEC",
+    help="Spec file (ours, timm's, the hub's), or keras:caffe|tf|torch|raw.",
+)  # fmt: skip
+@click.option("--input-size", type=SIZE, help="For models that leave it open, as 3,224,224.")
+@click.option("--bands", type=int, default=Options.bands, show_default=True, metavar="M")
+@click.option(
+    "--partition", type=click.Choice(PARTITIONS), default=Options.partition, show_default=True
+)
+@click.option("--spacing", type=click.Choice(SPACINGS), default=Options.spacing, show_default=True)
+@click.option(
+    "--baseline", type=click.Choice(BASELINES), default=Options.baseline, show_default=True,
+    help="What stands in for absent bands.",
+)  # fmt: skip
+@click.option(
+    "--range", "pixel_range", type=click.Choice(RANGES), default=Options.pixel_range,
+    show_default=True, help="What is done to filtered images that leave [0, 1].",
+)  # fmt: skip
+@click.option(
+    "--output", "output_name", metavar="NAME", help="The model's output, if there are several."
+)
+@click.option(
+    "--output-kind", type=click.Choice(["auto", *OUTPUT_KINDS]), default=Options.output_kind,
+    show_default=True,
+)  # fmt: skip
+@click.option("--limit", type=int, metavar="N", help="Take N images, balanced over the classes.")
+@click.option("--batch-size", type=int, default=Options.batch_size, show_default=True, metavar="N")
+@click.option("--device", default=Options.device, show_default=True, metavar="auto|cpu|cuda[:i]")
+@click.option("--provider", metavar="EP", help="An ONNX Runtime execution provider, by name.")
+@click.option("--threads", type=int, metavar="N", help="On the CPU; default: all usable cores.")
+@click.option("--seed", type=int, default=Options.seed, show_default=True)
+@click.option(
+    "--on-bad-image", type=click.Choice(["error", "skip"]), default=Options.on_bad_image,
+    show_default=True, help="Fail at the end, or record it and go on.",
+)  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace another run's output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result for machines.")
+def decompose(model: Path, source: Path, output_file: Path, as_json: bool, **options: Any) -> None:
+    """Decompose the predictive power of MODEL, an ONNX file, over the frequency bands of images.
+
+    The same command again resumes a run that was interrupted.
+
+    \b
+    Example:
+        iaside decompose models/fashion-cnn.onnx --images models/fashion-mnist-1000.npz -o cnn.h5
+    """  # noqa: D301  # \b tells click to keep the lines below as they are
+    if output_file.suffix not in {".h5", ".hdf5", ".nc"}:
+        raise OptionError(f"{output_file}: an archive is an HDF5 file; end its name in .h5")
+    archive = iaside_onnx.decompose(
+        model, source, output_file, progress=ConsoleProgress(quiet=as_json), **options
+    )
+    if as_json:
+        write_json(summary(archive))
+    else:
+        print_archive(archive)

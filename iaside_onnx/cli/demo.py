@@ -1,0 +1,60 @@
+"""``iaside demo``: the main job on a bundled model and bundled images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import iaside_onnx
+from iaside_onnx.cli.console import ConsoleProgress, write_json
+from iaside_onnx.cli.show import print_archive, summary
+from iaside_onnx.errors import IasideError
+
+__all__ = ["bundled_folder", "demo"]
+
+_IMAGES = "fashion-mnist-1000.npz"
+
+
+def bundled_folder() -> Path:
+    """Where the bundled models are: in the package, or beside it in a checkout.
+
+    Raises:
+        IasideError: if they are in neither place.
+    """
+    package = Path(iaside_onnx.__file__).parent
+    for folder in (package / "bundled", package.parent / "models"):
+        if (folder / _IMAGES).is_file():
+            return folder
+    raise IasideError("the bundled models are not installed; install iaside-onnx again")
+
+
+@click.command(short_help="Decompose a bundled model on bundled images.")
+@click.option("--model", default="fashion-cnn", show_default=True, metavar="NAME")
+@click.option(
+    "-o", "output_file", type=click.Path(path_type=Path), default=Path("demo.h5"),
+    show_default=True, metavar="OUT.h5",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the result for machines.")
+def demo(model: str, output_file: Path, as_json: bool) -> None:
+    """Decompose a bundled classifier of Fashion-MNIST on 1,000 bundled test images.
+
+    \b
+    Example:
+        iaside demo
+    """  # noqa: D301  # \b tells click to keep the lines below as they are
+    folder = bundled_folder()
+    names = sorted(path.stem for path in folder.glob("*.onnx"))
+    if model not in names:
+        raise IasideError(f"no bundled model {model!r}; there are {', '.join(names)}")
+    archive = iaside_onnx.decompose(
+        folder / f"{model}.onnx",
+        folder / _IMAGES,
+        output_file,
+        progress=ConsoleProgress(quiet=as_json),
+    )
+    if as_json:
+        write_json(summary(archive))
+        return
+    print_archive(archive)
+    click.echo(f"archive    {output_file}; print it again with: iaside show {output_file}")

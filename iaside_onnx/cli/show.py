@@ -1,0 +1,145 @@
+"""``iaside show``: what an archive holds, as a table."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from iaside_onnx.archive import Archive, open_archive
+from iaside_onnx.cli.console import printable, results, write_json
+
+__all__ = ["print_archive", "show", "summary"]
+
+_BAR_WIDTH = 12
+
+
+@click.command(short_help="Print the table of an archive.")
+@click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def show(archives: tuple[Path, ...], as_json: bool) -> None:
+    """Print bands, contributions, distribution and score of ARCHIVES, with 95 % intervals.
+
+    \b
+    Example:
+        iaside show demo.h5
+    """  # noqa: D301  # \b tells click to keep the lines below as they are
+    opened = [open_archive(path) for path in archives]
+    if as_json:
+        summaries = [summary(archive) for archive in opened]
+        write_json(summaries[0] if len(summaries) == 1 else {"archives": summaries})
+        return
+    for archive in opened:
+        print_archive(archive)
+
+
+def summary(archive: Archive) -> dict[str, Any]:
+    """The archive's results and provenance as JSON values."""
+    meta = archive.metadata
+    names = ("band_low", "band_high", "phi", "phi_low", "phi_high", "psi", "psi_low", "psi_high")
+    return {
+        "archive": str(archive.path),
+        "sis": _number(archive["sis"]),
+        "sis_low": _number(archive["sis_low"]),
+        "sis_high": _number(archive["sis_high"]),
+        "uniform": bool(meta.uniform),
+        "smallest_bands": meta.smallest_bands,
+        "bands": [
+            {"band": band, **{name: _number(archive[name][band]) for name in names}}
+            for band in range(archive.bands)
+        ],
+        "accuracy": _number(meta.accuracy),
+        "mean_log_probability_whole": _number(archive["log_probability_whole"].mean()),
+        "mean_log_probability_empty": _number(archive["log_probability_empty"].mean()),
+        "images_asked": meta.images_asked,
+        "images_done": meta.images_done,
+        "images_failed": meta.images_failed,
+        "model_name": meta.model_name,
+        "model_sha256": meta.model_sha256,
+        "precision": meta.precision,
+        "runtime": meta.runtime,
+        "runtime_version": meta.runtime_version,
+        "provider": meta.provider,
+        "device": meta.device,
+        "tool_version": meta.tool_version,
+        "started": meta.started,
+        "finished": meta.finished,
+        "options": meta.options,
+        "preprocess": meta.preprocess,
+        "notes": meta.notes,
+    }
+
+
+def _number(value: Any) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def print_archive(archive: Archive) -> None:
+    """Print the table of one archive."""
+    console = results()
+    meta = archive.metadata
+    options = meta.options["resolved"]
+    console.print(_band_table(archive))
+    failed = f", {meta.images_failed} failed" if meta.images_failed else ""
+    accuracy = (
+        f"accuracy {meta.accuracy:.3f} on whole images"
+        if math.isfinite(meta.accuracy)
+        else "labels are the model's own answers"
+    )
+    whole, empty = (archive[f"log_probability_{w}"].mean() for w in ("whole", "empty"))
+    lines = [
+        f"SIS        {_interval(archive, 'sis', None, 3)}",
+        f"images     {meta.images_done} of {meta.images_asked}{failed}; {accuracy}",
+        f"log p      {whole:.3f} nats whole, {empty:.3f} on the baseline alone",
+        f"bands      {options['bands']} {options['spacing']}, {options['partition']}; baseline "
+        f"{options['baseline']}; range {options['pixel_range']}; seed {meta.seed}",
+        f"model      {printable(meta.model_name)}, {meta.precision}, "
+        f"sha256 {meta.model_sha256[:16]}",
+        f"runtime    {meta.runtime} {meta.runtime_version}, {meta.provider}; "
+        f"iaside {meta.tool_version}, {meta.finished}",
+    ]
+    if meta.uniform:
+        lines.append(
+            "note       all contributions are equal: psi is uniform and SIS 0 by convention"
+        )
+    elif len(meta.smallest_bands) > 1:
+        bands = ", ".join(map(str, meta.smallest_bands))
+        lines.append(
+            f"note       bands {bands} may each be the smallest; the intervals allow for it"
+        )
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _band_table(archive: Archive) -> Table:
+    table = Table(title=printable(str(archive.path)), title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("band", justify="right", no_wrap=True)
+    table.add_column("radius", no_wrap=True)
+    table.add_column("phi, nats [95 %]", justify="right", no_wrap=True)
+    table.add_column("psi [95 %]", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    top = max(float(archive["psi"].max()), 1e-12)
+    for band in range(archive.bands):
+        table.add_row(
+            str(band),
+            f"{archive['band_low'][band]:.3f}-{archive['band_high'][band]:.3f}",
+            _interval(archive, "phi", band, 3),
+            _interval(archive, "psi", band, 3),
+            "█" * round(_BAR_WIDTH * float(archive["psi"][band]) / top),
+        )
+    return table
+
+
+def _interval(archive: Archive, name: str, band: int | None, digits: int) -> str:
+    value, low, high = (
+        float(archive[key] if band is None else archive[key][band])
+        for key in (name, f"{name}_low", f"{name}_high")
+    )
+    if not math.isfinite(low):
+        return f"{value:.{digits}f} [one image: no interval]"
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

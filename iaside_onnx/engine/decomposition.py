@@ -1,0 +1,207 @@
+"""The main job: from a model and images to an archive."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.archive import (
+    SCHEMA_VERSION,
+    Archive,
+    Failure,
+    Workspace,
+    collect,
+    describe_differences,
+    encode,
+    open_archive,
+    write_archive,
+)
+from iaside_onnx.engine.accuracy import accuracy, chance_warning
+from iaside_onnx.engine.local import run_shards
+from iaside_onnx.engine.options import Options, OptionWords
+from iaside_onnx.engine.plan import Plan, make_plan
+from iaside_onnx.engine.progress import LogProgress, Progress
+from iaside_onnx.errors import ArchiveError, ImageError, RunConflictError
+from iaside_onnx.game import Estimate, estimate
+from iaside_onnx.spectrum import band_edges
+from iaside_onnx.version import __version__
+
+__all__ = ["decompose"]
+
+
+def decompose(
+    model: str | Path,
+    images: str | Path | NDArray[Any],
+    output: str | Path,
+    *,
+    progress: Progress | None = None,
+    **options: Unpack[OptionWords],
+) -> Archive:
+    """Decompose a classifier's predictive power over frequency bands, and archive it.
+
+    The same call again resumes a run that was interrupted, or returns the finished archive.
+
+    Args:
+        model: an ONNX file.
+        images: a folder of class folders, a flat folder, an ``.npz``, ``.npy`` or ``.h5`` file, or
+            an array, ``(n, height, width[, channels])``, uint8 or float in [0, 1].
+        output: the archive to write; work in progress is in a folder beside it.
+        progress: listens to the run; by default the logger ``iaside_onnx``.
+        **options: see `iaside_onnx.Options`.
+
+    Returns:
+        The finished archive.
+
+    Raises:
+        IasideError: with one sentence that says what is wrong and what to do. What was evaluated
+            before is kept.
+    """
+    progress = progress or LogProgress()
+    chosen = Options(**options)
+    workspace = Workspace(Path(output))
+    _check_output(workspace)
+    plan = make_plan(model, images, chosen, progress)
+    if _is_finished(plan, workspace):
+        progress.say(f"{output} is already finished")
+        return open_archive(output)
+    with workspace.lock():
+        started = workspace.claim(plan.identity, _now(), overwrite=chosen.overwrite)
+        run_shards(plan, workspace, progress)
+        _assemble(plan, workspace, started, progress)
+        workspace.clear()
+    return open_archive(output)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _check_output(workspace: Workspace) -> None:
+    """Find out early what would otherwise come to light when the work is done."""
+    output = workspace.output
+    if output.is_dir():
+        raise ArchiveError(f"{output}: is a folder; give the name of a file to write")
+    if not output.parent.is_dir():
+        raise ArchiveError(f"{output}: its folder does not exist; make it, or write elsewhere")
+
+
+def _is_finished(plan: Plan, workspace: Workspace) -> bool:
+    """Whether the output is there and is this run's.
+
+    Raises:
+        RunConflictError: if it is another run's, or something else, and must not be overwritten.
+    """
+    output = workspace.output
+    if plan.options.overwrite or not output.exists():
+        return False
+    try:
+        identity = open_archive(output).metadata.options["resolved"]
+    except ArchiveError as error:
+        raise RunConflictError(
+            f"{output}: is there already and is no archive that can be read; give another output, "
+            "or --overwrite to replace it"
+        ) from error
+    if identity != plan.identity:
+        raise RunConflictError(
+            f"{output}: is the archive of another run, which differs in: "
+            f"{describe_differences(plan.identity, identity)}; give another output, or --overwrite "
+            "to replace it"
+        )
+    return True
+
+
+def _assemble(plan: Plan, workspace: Workspace, started: str, progress: Progress) -> None:
+    parts = [plan.selection.positions[rows] for rows in plan.shards]
+    summary = collect(workspace, parts)
+    if summary.failures and (plan.options.on_bad_image == "error" or not summary.image.size):
+        raise ImageError(_failed(summary.failures, parts, workspace))
+    result = estimate(summary.phi_image)
+    notes = list(plan.notes)
+    right = math.nan
+    if plan.selection.labels is not None:
+        right = accuracy(summary.predicted, summary.label)
+        warning = chance_warning(summary.predicted, summary.label, plan.classes)
+        if warning:
+            notes.append(warning)
+            progress.warn(warning)
+    if summary.floored.any():
+        notes.append(
+            f"{int(summary.floored.sum())} probabilities were below what the output's type can "
+            "hold, and were raised to its smallest normal number"
+        )
+        progress.warn(notes[-1])
+    attributes = {
+        **_provenance(plan),
+        "started": started,
+        "finished": _now(),
+        "images_asked": int(plan.selection.positions.size),
+        "images_done": int(summary.image.size),
+        "images_failed": len(summary.failures),
+        "accuracy": right,
+        "uniform": int(result.uniform),
+        "smallest_bands": list(result.smallest),
+        "notes": notes,
+    }
+    write_archive(workspace, parts, summary, _values(plan, result), attributes)
+
+
+def _failed(
+    failures: tuple[Failure, ...], parts: list[NDArray[np.int64]], workspace: Workspace
+) -> str:
+    total = sum(part.size for part in parts)
+    first = failures[0]
+    return (
+        f"{len(failures)} of {total} images failed, the first is {first.image_id}: {first.reason}; "
+        f"the others are kept in {workspace.folder}: mend the images and run the same command "
+        "again, or add --on-bad-image skip"
+    )
+
+
+def _provenance(plan: Plan) -> dict[str, object]:
+    facts, execution = plan.classifier.facts, plan.classifier.execution
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool_version": __version__,
+        "model_name": facts.path.name,
+        "model_sha256": facts.sha256,
+        "model_external": dict(facts.external),
+        "model_size": facts.size,
+        "model_opset": facts.opset,
+        "model_producer": facts.producer,
+        "runtime": execution.runtime,
+        "runtime_version": execution.runtime_version,
+        "provider": execution.provider,
+        "device": execution.device,
+        "precision": facts.precision,
+        "seed": plan.options.seed,
+        "options": {"given": plan.options.as_given(), "resolved": dict(plan.identity)},
+        "preprocess": plan.spec.to_dict(),
+    }
+
+
+def _values(plan: Plan, result: Estimate) -> dict[str, NDArray[Any]]:
+    edges = band_edges(plan.options.bands, plan.options.spacing)
+    values: dict[str, Any] = {
+        "coalition": plan.coalitions,
+        "band_low": edges[:-1],
+        "band_high": edges[1:],
+        "phi": result.phi,
+        "phi_low": result.phi_low,
+        "phi_high": result.phi_high,
+        "psi": result.psi,
+        "psi_low": result.psi_low,
+        "psi_high": result.psi_high,
+        "sis": result.sis,
+        "sis_low": result.sis_low,
+        "sis_high": result.sis_high,
+    }
+    classes = plan.selection.source.classes
+    if classes:
+        values["class_folder"] = encode(list(classes))
+        values["class_folder_index"] = np.array(list(classes.values()))
+    return {name: np.asarray(value) for name, value in values.items()}

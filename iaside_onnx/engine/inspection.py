@@ -1,0 +1,121 @@
+"""What a model takes and gives, and what would be done with it, without any images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from iaside_onnx.engine.options import Options
+from iaside_onnx.engine.preprocessing import choose_preprocess, complete_preprocess
+from iaside_onnx.errors import ModelError, PreprocessError
+from iaside_onnx.images import Preprocess
+from iaside_onnx.runtime import (
+    Classifier,
+    GraphFacts,
+    Signature,
+    WorthEvaluator,
+    available_providers,
+    load_classifier,
+    read_graph,
+    resolve_output_kind,
+)
+
+__all__ = ["Inspection", "inspect_model"]
+
+_TRIALS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What `inspect_model` found.
+
+    Attributes:
+        facts: what the file says of itself.
+        signature: what the model takes and gives.
+        preprocess: the spec that would be used; None if the image size is not known.
+        preprocess_note: where the spec comes from, or why there is none.
+        output_kind: what the outputs are; None if that could not be tried.
+        output_note: how that was found.
+        classes: number of classes; None if that could not be tried and the graph does not say.
+        provider: execution provider that ran the model.
+        providers: all that the installed runtime has.
+    """
+
+    facts: GraphFacts
+    signature: Signature
+    preprocess: Preprocess | None
+    preprocess_note: str
+    output_kind: str | None
+    output_note: str
+    classes: int | None
+    provider: str
+    providers: list[str]
+
+
+def inspect_model(
+    model: str | Path,
+    *,
+    preprocess: str | Path | Preprocess | None = None,
+    input_size: tuple[int, int, int] | None = None,
+    output_name: str | None = None,
+    device: str = "auto",
+) -> Inspection:
+    """Look at a model as `iaside_onnx.decompose` would, and try it on images of noise.
+
+    Args:
+        model: an ONNX file.
+        preprocess: as in `iaside_onnx.Options`.
+        input_size: as in `iaside_onnx.Options`.
+        output_name: as in `iaside_onnx.Options`.
+        device: as in `iaside_onnx.Options`.
+
+    Raises:
+        IasideError: if the model cannot be audited, and why.
+    """
+    options = Options(
+        preprocess=preprocess, input_size=input_size, output_name=output_name, device=device
+    )
+    facts = read_graph(Path(model))
+    found, note = choose_preprocess(facts, options)
+    size = input_size or (found.input_size if found else None)
+    classifier = load_classifier(facts, output=output_name, input_size=size, device=device)
+    signature = classifier.signature
+    spec: Preprocess | None = None
+    kind: str | None = None
+    classes = signature.classes
+    try:
+        spec = complete_preprocess(found, signature, input_size, None)
+    except PreprocessError as error:
+        if found is not None and found.input_size is not None:
+            raise
+        note = f"{note}; {error}"
+    why = "not tried, as the image size is not known"
+    if spec is not None:
+        kind, why, classes = _try(classifier, spec)
+    return Inspection(
+        facts, signature, spec, note, kind, why, classes,
+        classifier.execution.provider, available_providers(),
+    )  # fmt: skip
+
+
+def _try(classifier: Classifier, spec: Preprocess) -> tuple[str | None, str, int]:
+    scale, shift = spec.affine()
+    evaluator = WorthEvaluator(
+        classifier, image_shape=spec.size(), scale=scale, shift=shift, batch_size=_TRIALS
+    )
+    noise = np.random.default_rng(0).random((_TRIALS, *spec.size()), dtype=np.float32)
+    outputs = evaluator.raw_outputs(noise)
+    if not np.isfinite(outputs).all():
+        raise ModelError(
+            f"{classifier.facts.path}: gives NaN or infinite outputs for images of noise; check "
+            "the export, the precision and the preprocessing"
+        )
+    try:
+        kind, why = resolve_output_kind(
+            classifier.signature.output_hint, outputs, str(classifier.facts.path)
+        )
+    except ModelError as error:
+        return None, str(error), outputs.shape[1]
+    return kind, why, outputs.shape[1]

@@ -1,0 +1,151 @@
+"""All that a decomposition can be told, with its defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypedDict, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.errors import OptionError
+from iaside_onnx.images import Preprocess
+from iaside_onnx.types import (
+    BASELINES,
+    OUTPUT_KINDS,
+    PARTITIONS,
+    RANGES,
+    SPACINGS,
+    Baseline,
+    OutputKind,
+    Partition,
+    PixelRange,
+    Spacing,
+)
+
+__all__ = ["OnBadImage", "OptionWords", "Options"]
+
+OnBadImage: TypeAlias = Literal["error", "skip"]
+AutoOutputKind: TypeAlias = Literal["auto"] | OutputKind
+Labels: TypeAlias = str | Path | NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to decompose and how.
+
+    Attributes:
+        labels: whose log-probability is the worth: ``folder``, the class folders or the labels in
+            the array file; ``predicted``, the model's own answer on the whole image; a CSV or
+            JSON file of image id and label; or an array, ``(n,)``. By default the source's own.
+        classes: folder name to class index, as a JSON file or a mapping; by default folders are
+            numbered in string order.
+        preprocess: a spec, a file that holds one, or ``keras:caffe|tf|torch|raw``; by default the
+            one beside the model, then the one inside it, then plain scaling to [0, 1].
+        input_size: channels, height and width, for models that leave them open.
+        bands: number of bands, 2 to 16.
+        partition: the norm that cuts the spectrum into rings.
+        spacing: bands of equal width, or octaves.
+        baseline: what stands in for absent bands: nothing, the data set's mean colour, Gaussian
+            noise with the image's own band energies, or another image.
+        pixel_range: what is done to filtered images that leave [0, 1].
+        output_name: name of the model's output, if there are several.
+        output_kind: what that output is; ``auto`` looks at the graph and at a few images.
+        limit: take this many images, balanced over the classes where they are known.
+        batch_size: images a call.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.
+        provider: an ONNX Runtime execution provider by name, instead of a device.
+        threads: threads on the CPU; by default all cores that the process may use.
+        seed: of every random choice.
+        on_bad_image: what an image that cannot be evaluated does: ``error`` evaluates all others,
+            keeps them, and fails; ``skip`` records it and goes on.
+        overwrite: replace an archive, or throw away an unfinished run, made with other options.
+    """
+
+    labels: Labels | None = None
+    classes: Path | Mapping[str, int] | None = None
+    preprocess: str | Path | Preprocess | None = None
+    input_size: tuple[int, int, int] | None = None
+    bands: int = 8
+    partition: Partition = "linf"
+    spacing: Spacing = "linear"
+    baseline: Baseline = "zero"
+    pixel_range: PixelRange = "none"
+    output_name: str | None = None
+    output_kind: AutoOutputKind = "auto"
+    limit: int | None = None
+    batch_size: int = 32
+    device: str = "auto"
+    provider: str | None = None
+    threads: int | None = None
+    seed: int = 0
+    on_bad_image: OnBadImage = "error"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name, words in (
+            ("partition", PARTITIONS),
+            ("spacing", SPACINGS),
+            ("baseline", BASELINES),
+            ("pixel_range", RANGES),
+            ("output_kind", ("auto", *OUTPUT_KINDS)),
+            ("on_bad_image", get_args(OnBadImage)),
+        ):
+            value = getattr(self, name)
+            if value not in words:
+                raise OptionError(f"unknown {name} {value!r}: choose from {', '.join(words)}")
+        for name, least, optional in (
+            ("limit", 1, True),
+            ("batch_size", 1, False),
+            ("threads", 1, True),
+            ("seed", 0, False),
+        ):
+            value = getattr(self, name)
+            if optional and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+                raise OptionError(
+                    f"{name} must be a whole number of at least {least}, not {value!r}"
+                )
+
+    def as_given(self) -> dict[str, object]:
+        """The options as JSON values, arrays and mappings by a word."""
+        given: dict[str, object] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Preprocess):
+                given[name] = value.to_dict()
+            elif isinstance(value, np.ndarray):
+                given[name] = "array"
+            elif isinstance(value, Path):
+                given[name] = str(value)
+            elif isinstance(value, np.integer):
+                given[name] = int(value)
+            else:
+                given[name] = dict(value) if isinstance(value, Mapping) else value
+        return given
+
+
+class OptionWords(TypedDict, total=False):
+    """The attributes of `Options` as keyword arguments."""
+
+    labels: Labels | None
+    classes: Path | Mapping[str, int] | None
+    preprocess: str | Path | Preprocess | None
+    input_size: tuple[int, int, int] | None
+    bands: int
+    partition: Partition
+    spacing: Spacing
+    baseline: Baseline
+    pixel_range: PixelRange
+    output_name: str | None
+    output_kind: AutoOutputKind
+    limit: int | None
+    batch_size: int
+    device: str
+    provider: str | None
+    threads: int | None
+    seed: int
+    on_bad_image: OnBadImage
+    overwrite: bool

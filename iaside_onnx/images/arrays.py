@@ -1,0 +1,301 @@
+"""Images in one array: from memory, .npy, .npz or HDF5, read one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.errors import ImageError
+from iaside_onnx.images.decode import MAX_PIXELS
+from iaside_onnx.images.prepare import prepare_array
+from iaside_onnx.images.preprocess import Preprocess
+from iaside_onnx.images.sample import Sample, SourceKind
+
+__all__ = ["ARRAY_SUFFIXES", "ArraySource", "open_arrays"]
+
+ARRAY_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
+
+# A compressed member of a .npz cannot be mapped, and so has to fit in memory.
+_MAX_UNPACKED_BYTES = 2 * 2**30
+# HDF5 unpacks a whole chunk to read one image of it.
+_MAX_CHUNK_BYTES = 2**30
+_TOLERANCE = 1e-6
+
+
+class _Table(Protocol):
+    """What NumPy arrays, memory maps and HDF5 datasets have in common."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+class ArraySource:
+    """Images in an array ``(n, height, width[, channels])``, uint8 or float in [0, 1].
+
+    Raises:
+        ImageError: The images or the labels have another shape or type.
+    """
+
+    def __init__(
+        self,
+        images: _Table,
+        labels: _Table | None,
+        where: str,
+        classes: dict[str, int] | None = None,
+    ) -> None:
+        _check_images(images, where)
+        self.kind: SourceKind = "arrays"
+        self.where = where
+        self.images = images
+        self.labels = None if labels is None else _checked_labels(labels, len(self), where)
+        self.classes = classes
+        self.size: tuple[int, int] | None = (images.shape[1], images.shape[2])
+        digits = len(str(len(self) - 1))
+        self.ids: Sequence[str] = [f"{index:0{digits}d}" for index in range(len(self))]
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def read(self, index: int, spec: Preprocess) -> Sample:
+        """Prepare one image of the array.
+
+        Raises:
+            ImageError: A value is NaN or outside [0, 1], or the file cannot be read there.
+        """
+        where = f"{self.where}: image {index}"
+        try:
+            image = np.asarray(self.images[index])
+        except (OSError, ValueError, RuntimeError) as failure:
+            raise ImageError(
+                f"{where} cannot be read ({failure}); the file is damaged, make it again."
+            ) from None
+        digest = hashlib.sha256(f"{image.dtype.str}{image.shape}".encode())
+        digest.update(np.ascontiguousarray(image).data)
+        try:
+            pixels = prepare_array(_in_range(image), spec)
+        except ImageError as error:
+            raise ImageError(f"{where}: {error}") from None
+        return Sample(pixels, digest.hexdigest())
+
+    def describe(self) -> str:
+        """The name of the array, and how many images of which size it holds."""
+        count = f"{len(self)} image{'' if len(self) == 1 else 's'}"
+        sides = " x ".join(str(side) for side in self.images.shape[1:])
+        return f"arrays {self.where} ({count} of {sides}, {self.images.dtype})"
+
+
+def open_arrays(path: Path, classes: dict[str, int] | None = None) -> ArraySource:
+    """The arrays ``images`` and, where there are any, ``labels`` of one file.
+
+    Raises:
+        ImageError: The file is missing, damaged, or has no such arrays.
+    """
+    if not path.is_file():
+        found = "is not a file" if path.exists() else "does not exist"
+        raise ImageError(f"{path} {found}; check the path.")
+    readers = {".npy": _open_npy, ".npz": _open_npz, ".h5": _open_hdf5, ".hdf5": _open_hdf5}
+    try:
+        images, labels = readers[path.suffix.lower()](path)
+    # RuntimeError, KeyError: from h5py; NotImplementedError: zip features; EOFError: cut short.
+    except (OSError, ValueError, EOFError, RuntimeError, KeyError, zipfile.BadZipFile) as failure:
+        reason = " ".join(str(failure).split())
+        raise ImageError(
+            f"{path} cannot be read ({reason}); it is damaged, make it again."
+        ) from None
+    return ArraySource(images, labels, str(path), classes)
+
+
+def _open_npy(path: Path) -> tuple[_Table, _Table | None]:
+    with path.open("rb") as file:
+        return _mapped(path, file, "it"), None
+
+
+def _mapped(path: Path, file: IO[bytes], name: str) -> NDArray[Any]:
+    """The array that begins where ``file`` stands in ``path``, left on the disk."""
+    shape, fortran, dtype = _npy_header(file)
+    _refuse_objects(dtype, path, name)
+    if 0 in shape:
+        # There is nothing that could be mapped.
+        return np.empty(shape, dtype)
+    order: Literal["F", "C"] = "F" if fortran else "C"
+    start = file.tell()
+    return np.memmap(path, dtype=dtype, mode="r", offset=start, shape=shape, order=order)
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(file)
+    raise ValueError(f"version {version} of the NumPy format is not for plain arrays")
+
+
+def _refuse_objects(dtype: np.dtype[Any], path: Path, name: str) -> None:
+    # Objects are pickled, and to unpickle is to run a stranger's code.
+    if dtype.hasobject:
+        raise ImageError(
+            f"{path}: {name} is of Python objects, which are not read; save a plain array, uint8 "
+            "or float in [0, 1]."
+        )
+
+
+def _open_npz(path: Path) -> tuple[_Table, _Table | None]:
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        _require_images(names, path)
+        images = _npz_member(path, archive, "images")
+        labels = _npz_member(path, archive, "labels") if "labels" in names else None
+    return images, labels
+
+
+def _require_images(names: Sequence[str], path: Path) -> None:
+    if "images" not in names:
+        present = ", ".join(sorted(names)[:8]) or "nothing"
+        raise ImageError(
+            f"{path} has no array named images (it has {present}); save images, and labels if "
+            "there are any."
+        )
+
+
+def _npz_member(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:
+        with path.open("rb") as file:
+            # The name and the extra field of the local header may differ from the directory's.
+            file.seek(info.header_offset + 26)
+            lengths = file.read(4)
+            skip = int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
+            file.seek(info.header_offset + 30 + skip)
+            return _mapped(path, file, name)
+    with archive.open(info) as member:
+        shape, fortran, dtype = _npy_header(member)
+        _refuse_objects(dtype, path, name)
+        count = 1
+        for side in shape:
+            count *= side
+        if count * dtype.itemsize > _MAX_UNPACKED_BYTES:
+            raise ImageError(
+                f"{path}: {name} is compressed and would take {count * dtype.itemsize} bytes of "
+                f"memory, over the limit of {_MAX_UNPACKED_BYTES}; save it with np.savez, as .npy "
+                "or as .h5."
+            )
+        values = np.frombuffer(member.read(count * dtype.itemsize), dtype)
+        if values.size != count:
+            raise EOFError(f"{name} is cut short")
+        return values.reshape(shape, order="F" if fortran else "C")
+
+
+def _open_hdf5(path: Path) -> tuple[_Table, _Table | None]:
+    import h5py
+
+    # Stays open as long as the source is in use.
+    file = h5py.File(path, "r")
+    _require_images(list(file), path)
+    labels = _dataset(file, "labels", path) if "labels" in file else None
+    return _dataset(file, "images", path), labels
+
+
+def _dataset(file: Any, name: str, path: Path) -> _Table:
+    """A dataset whose values all lie in the file that was named."""
+    import h5py
+
+    plain = isinstance(file.get(name, getlink=True), h5py.HardLink)
+    if plain and not isinstance(file[name], h5py.Dataset):
+        raise ImageError(f"{path}: {name} is not a dataset; save an array under this name.")
+    if not plain or file[name].external or file[name].is_virtual:
+        raise ImageError(
+            f"{path}: {name} lies in another file (a link, external storage or a virtual "
+            "dataset), which is not followed; copy the values into this file."
+        )
+    dataset: _Table = file[name]
+    _refuse_objects(dataset.dtype, path, name)
+    chunks = file[name].chunks or (1,)
+    size = dataset.dtype.itemsize
+    for side in chunks:
+        size *= side
+    if size > _MAX_CHUNK_BYTES:
+        raise ImageError(
+            f"{path}: {name} has chunks of {size} bytes, over the limit of {_MAX_CHUNK_BYTES}; "
+            "save it with one image a chunk."
+        )
+    return dataset
+
+
+def _check_images(images: _Table, where: str) -> None:
+    shape, dtype = images.shape, images.dtype
+    if len(shape) not in (3, 4):
+        raise ImageError(
+            f"{where}: images have shape {shape}; (n, height, width) or (n, height, width, "
+            "channels) was expected, reshape them."
+        )
+    if shape[0] == 0:
+        raise ImageError(f"{where}: there are no images; save at least one.")
+    if len(shape) == 4 and shape[3] not in (1, 2, 3, 4):
+        hint = "transpose to channels last" if shape[1] in (1, 2, 3, 4) else "reshape them"
+        raise ImageError(
+            f"{where}: images have shape {shape}, with {shape[3]} channels; 1 to 4 in the last "
+            f"place were expected, {hint}."
+        )
+    if not 0 < shape[1] * shape[2] <= MAX_PIXELS:
+        raise ImageError(
+            f"{where}: images are of {shape[1]} x {shape[2]} pixels; 1 to {MAX_PIXELS} pixels were "
+            "expected, resize them."
+        )
+    if dtype != np.uint8 and (dtype.kind != "f" or dtype.itemsize > 8):
+        raise ImageError(
+            f"{where}: images are of type {dtype}; uint8, or float in [0, 1], was expected, "
+            "convert them."
+        )
+
+
+def _checked_labels(labels: _Table, n: int, where: str) -> NDArray[np.int64]:
+    if labels.shape != (n,):
+        raise ImageError(
+            f"{where}: labels have shape {labels.shape}, but there are {n} images; one label an "
+            f"image, shape ({n},), was expected."
+        )
+    if labels.dtype.kind not in "iu":
+        raise ImageError(
+            f"{where}: labels are of type {labels.dtype}; whole numbers were expected, save class "
+            "indices."
+        )
+    values = np.asarray(labels[:])
+    outside = (values < 0) | (values > np.iinfo(np.int64).max)
+    if outside.any():
+        index = int(np.argmax(outside))
+        raise ImageError(
+            f"{where}: the label of image {index} is {values[index]}; a class index of at least 0 "
+            "was expected."
+        )
+    return values.astype(np.int64)
+
+
+def _in_range(image: NDArray[Any]) -> NDArray[Any]:
+    """Floats within rounding of [0, 1], clipped to it; uint8 as it is."""
+    if image.dtype.kind != "f":
+        return image
+    low, high = float(image.min()), float(image.max())
+    if low >= -_TOLERANCE and high <= 1 + _TOLERANCE:
+        return image.clip(0, 1)
+    if np.isnan(low):
+        raise ImageError("there are values that are NaN; replace or remove the image.")
+    hint = "scale it to [0, 1]"
+    if low >= 0 and 1.5 < high <= 255:
+        hint = "it looks like 0..255: divide by 255"
+    elif low >= -1 - _TOLERANCE and high <= 1 + _TOLERANCE:
+        hint = "it looks like -1..1: add 1 and divide by 2"
+    elif low < 0 < high:
+        hint = "it looks normalised already: give the pixels in [0, 1]"
+    raise ImageError(f"its values are from {low:g} to {high:g}, not in [0, 1]; {hint}.")

@@ -1,0 +1,176 @@
+"""Folders of images: one folder a class, or all in one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.errors import ImageError
+from iaside_onnx.images.decode import decode_image
+from iaside_onnx.images.files import read_bytes
+from iaside_onnx.images.prepare import prepare
+from iaside_onnx.images.preprocess import Preprocess
+from iaside_onnx.images.sample import Sample, SourceKind
+
+__all__ = ["FolderSource", "open_folder"]
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_MAX_FILE_BYTES = 512 * 2**20
+
+
+class FolderSource:
+    """Image files below one folder."""
+
+    def __init__(
+        self,
+        root: Path,
+        ids: Sequence[str],
+        labels: NDArray[np.int64] | None,
+        classes: dict[str, int] | None,
+    ) -> None:
+        self.kind: SourceKind = "folder" if labels is None else "class-folder"
+        self.root = root
+        self.ids = ids
+        self.labels = labels
+        self.classes = classes
+        self.size: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, index: int, spec: Preprocess) -> Sample:
+        """Decode and prepare one file.
+
+        Raises:
+            ImageError: The file cannot be read, decoded or resized.
+        """
+        path = self.root / self.ids[index]
+        data = read_bytes(path, _MAX_FILE_BYTES, str(path), ImageError)
+        image = decode_image(data, spec.size()[0], str(path))
+        try:
+            pixels = prepare(image, spec)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from None
+        return Sample(pixels, hashlib.sha256(data).hexdigest())
+
+    def describe(self) -> str:
+        """The kind, the name of the folder, and how much it holds."""
+        images = f"{len(self)} image{'' if len(self) == 1 else 's'}"
+        if self.labels is None:
+            return f"folder {self.root.name or self.root} ({images})"
+        held = len(np.unique(self.labels))
+        classes = f"{held} class{'' if held == 1 else 'es'}"
+        return f"class folder {self.root.name or self.root} ({images}, {classes})"
+
+
+def open_folder(root: Path, classes: Mapping[str, int] | None) -> FolderSource:
+    """A folder of class folders, or a flat one, in the order of torchvision's ImageFolder.
+
+    A class has the index of its folder among all folders sorted as strings, unless ``classes``
+    says otherwise. Hidden files and folders, and files with other extensions, are left out.
+
+    Raises:
+        ImageError: There are no images, or images both beside and in folders; a folder is not in
+            ``classes``, or is empty, so that the position says nothing; a link leads out of
+            ``root``.
+    """
+    here = root.resolve()
+    folders, files = _listing(root, here)
+    found = {folder: _images_below(root / folder, here) for folder in folders}
+    held = {folder: paths for folder, paths in found.items() if paths}
+    if held and files:
+        raise ImageError(
+            f"{root} holds images both directly ({files[0]}) and in folders ({min(held)}); move "
+            "them so that each class has a folder, or all images lie in one."
+        )
+    if files:
+        return FolderSource(root, files, None, None if classes is None else dict(classes))
+    if not held:
+        raise ImageError(
+            f"{root} holds no images; {', '.join(_SUFFIXES)} files were expected, directly or in "
+            "one folder a class."
+        )
+    used = _class_map(root, found, classes)
+    ids = [path.relative_to(root).as_posix() for folder in held for path in held[folder]]
+    labels = [used[folder] for folder in held for _ in held[folder]]
+    return FolderSource(root, ids, np.array(labels, dtype=np.int64), used)
+
+
+def _class_map(
+    root: Path, found: Mapping[str, Sequence[Path]], classes: Mapping[str, int] | None
+) -> dict[str, int]:
+    if classes is None:
+        empty = [folder for folder, paths in found.items() if not paths]
+        if empty:
+            raise ImageError(
+                f"The folder {root / empty[0]} holds no images, which leaves open whether it "
+                "counts as a class; remove it, or map names to class indices in a classes file."
+            )
+        return {folder: index for index, folder in enumerate(found)}
+    held = [folder for folder, paths in found.items() if paths]
+    missing = [folder for folder in held if folder not in classes]
+    if missing:
+        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise ImageError(
+            f"{len(missing)} of the {len(held)} class folders of {root} are not in the classes "
+            f"given ({shown}); add them."
+        )
+    return {folder: classes[folder] for folder in held}
+
+
+def _listing(folder: Path, root: Path) -> tuple[list[str], list[str]]:
+    """The names of the folders and of the images in one folder, each sorted as strings."""
+    folders, files = [], []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.name)
+                elif entry.name.lower().endswith(_SUFFIXES):
+                    files.append(entry.name)
+                else:
+                    continue
+                _check_entry(entry, root)
+    except OSError as failure:
+        raise ImageError(
+            f"{folder} cannot be listed ({failure.strerror}); check the path and permissions."
+        ) from None
+    return sorted(folders), sorted(files)
+
+
+def _images_below(folder: Path, root: Path) -> list[Path]:
+    """The images of one class: those of each folder together, folders sorted as strings."""
+    below: dict[Path, list[str]] = {}
+    seen: set[Path] = set()
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        # Links could lead round in a circle, or count images twice.
+        if here.resolve() in seen:
+            raise ImageError(f"{here} is a link to a folder that is read already; remove the link.")
+        seen.add(here.resolve())
+        folders, below[here] = _listing(here, root)
+        waiting += [here / name for name in folders]
+    return [here / name for here in sorted(below, key=str) for name in below[here]]
+
+
+def _check_entry(entry: os.DirEntry[str], root: Path) -> None:
+    """Names must be text, and links may not lead out of the folder that was named."""
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError:
+        raise ImageError(f"The name {entry.path!r} is not UTF-8; rename it.") from None
+    if entry.is_symlink():
+        target = Path(entry.path).resolve()
+        if not target.is_relative_to(root):
+            raise ImageError(
+                f"{entry.path} is a link to {target}, outside {root}; copy the images (cp -rL), so "
+                "that only the folder that was named is read."
+            )

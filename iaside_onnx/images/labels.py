@@ -1,0 +1,182 @@
+"""Labels from files, the map of class names, and which images a limited run takes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.errors import ImageError, OptionError
+from iaside_onnx.images.files import MAX_TEXT_BYTES, read_bytes, read_json
+
+__all__ = ["check_classes", "labels_from_file", "read_classes", "sample_images"]
+
+_INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_LARGEST = int(np.iinfo(np.int64).max)
+# Sets this use of the run's seed apart from all others.
+_SAMPLING = 0x5A3F1E
+
+
+def labels_from_file(
+    path: Path, ids: Sequence[str], classes: Mapping[str, int] | None
+) -> NDArray[np.int64]:
+    """The label of each image, ``(len(ids),)``; the file may name further images.
+
+    Args:
+        path: CSV of two columns, with or without the header ``image_id,label``; or a JSON object
+            of image ids and labels. A label is an integer, or a name in ``classes``.
+        ids: The images, as the source names them.
+        classes: Class index of each name.
+
+    Raises:
+        ImageError: The file cannot be read, names an image twice, lacks images, or has a label
+            that is no class index and no known name.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".json"):
+        raise ImageError(f"{path} is neither .csv nor .json; give the labels as one of these.")
+    pairs = _csv_pairs(path) if suffix == ".csv" else _json_pairs(path)
+    labels: dict[str, object] = {}
+    for name, label in pairs:
+        if name in labels:
+            raise ImageError(f"{path} labels the image {name!r} more than once; keep one line.")
+        labels[name] = label
+    missing = [name for name in ids if name not in labels]
+    if missing:
+        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise ImageError(
+            f"{path} has no label for {len(missing)} of {len(ids)} images ({shown}); add them, "
+            "named as paths relative to the source of images."
+        )
+    values = [_class_index(labels[name], classes, f"{path}: image {name!r}") for name in ids]
+    return np.array(values, dtype=np.int64)
+
+
+def read_classes(path: Path) -> dict[str, int]:
+    """The class index of each name, from a JSON object.
+
+    Raises:
+        ImageError: The file cannot be read, or is no object of names and non-negative integers.
+    """
+    return check_classes(read_json(path, str(path), ImageError), str(path))
+
+
+def check_classes(data: object, where: str) -> dict[str, int]:
+    """A map of class names to indices, checked.
+
+    Raises:
+        ImageError: It is no mapping of names to non-negative integers.
+    """
+    if not isinstance(data, Mapping) or not data:
+        raise ImageError(
+            f'{where} must map names of classes to class indices, such as {{"cat": 0}}.'
+        )
+    for name, index in data.items():
+        if not isinstance(name, str) or not _is_index(index):
+            raise ImageError(
+                f"{where} maps {name!r} to {index!r}; a class index must be a whole number of at "
+                "least 0."
+            )
+    return {name: int(index) for name, index in data.items()}
+
+
+def sample_images(
+    n: int, labels: NDArray[np.int64] | None, limit: int | None, seed: int
+) -> NDArray[np.int64]:
+    """Which images to take, sorted: all, or a random ``limit`` of them, balanced over classes.
+
+    With labels, the numbers taken of any two classes differ by at most one, as long as neither
+    class runs out. A smaller limit takes a subset of what a larger one takes.
+
+    Args:
+        n: How many images there are.
+        labels: ``(n,)``, or None for a plain sample.
+        limit: None or at least ``n`` takes all.
+        seed: Of the run.
+
+    Raises:
+        OptionError: ``limit`` is below 1, or ``seed`` below 0.
+    """
+    if limit is not None and limit < 1:
+        raise OptionError(f"The limit of images must be at least 1, found {limit}.")
+    if seed < 0:
+        raise OptionError(f"The seed must be at least 0, found {seed}.")
+    if limit is None or limit >= n:
+        return np.arange(n, dtype=np.int64)
+    groups = np.zeros(n, dtype=np.int64) if labels is None else labels
+    turn = np.empty(n, dtype=np.int64)
+    tie = np.empty(n)
+    kinds, starts = np.unique(np.sort(groups), return_index=True)
+    for group, members in zip(
+        kinds, np.split(np.argsort(groups, kind="stable"), starts[1:]), strict=True
+    ):
+        # One generator a class: what is taken of a class does not hang on the other classes.
+        rng = np.random.default_rng([seed, _SAMPLING, int(group)])
+        turn[rng.permutation(members)] = np.arange(len(members))
+        tie[members] = rng.random(len(members))
+    # Round after round over the classes, in an order that chance decides anew in each round.
+    return np.sort(np.lexsort((tie, turn))[:limit]).astype(np.int64)
+
+
+def _csv_pairs(path: Path) -> Iterable[tuple[str, object]]:
+    data = read_bytes(path, MAX_TEXT_BYTES, str(path), ImageError)
+    try:
+        rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as failure:
+        raise ImageError(f"{path} is not valid CSV in UTF-8 ({failure}); mend it.") from None
+    for line, row in enumerate(rows, start=1):
+        cells = [cell.strip() for cell in row]
+        if not any(cells) or (line == 1 and cells == ["image_id", "label"]):
+            continue
+        if len(cells) != 2:
+            raise ImageError(
+                f"{path}, row {line}: two columns, image_id and label, were expected, found "
+                f"{len(cells)}; mend the row."
+            )
+        yield cells[0], cells[1]
+
+
+def _json_pairs(path: Path) -> Iterable[tuple[str, object]]:
+    data = read_json(path, str(path), ImageError)
+    if not isinstance(data, dict):
+        raise ImageError(
+            f'{path} must be a JSON object of image ids and labels, such as {{"a.jpg": 0}}.'
+        )
+    return data.items()
+
+
+def _class_index(label: object, classes: Mapping[str, int] | None, where: str) -> int:
+    if isinstance(label, str):
+        label = _from_text(label, classes, where)
+    if _is_index(label):
+        return label
+    known = "no class names were given" if classes is None else "it is not among the class names"
+    raise ImageError(
+        f"{where} has the label {label!r}; a whole number of at least 0 or the name of a class "
+        f"was expected ({known})."
+    )
+
+
+def _from_text(label: str, classes: Mapping[str, int] | None, where: str) -> object:
+    """The class that a text means by name or by number; the text itself where it means neither."""
+    named = None if classes is None else classes.get(label)
+    # Longer digits overflow int64, and Python refuses to parse very many.
+    number = int(label) if len(label) < 20 and _INTEGER.fullmatch(label) else None
+    if named is None:
+        return label if number is None else number
+    if number not in (None, named):
+        raise ImageError(
+            f"{where} has the label {label!r}, both a class index and the name of class {named}; "
+            "rename the class or write its index."
+        )
+    return named
+
+
+def _is_index(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= _LARGEST

@@ -1,0 +1,67 @@
+"""What a source of images gives, and what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.images.preprocess import Preprocess
+from iaside_onnx.types import Pixels
+
+__all__ = ["ImageSource", "Sample", "SourceKind"]
+
+SourceKind: TypeAlias = Literal["class-folder", "folder", "arrays"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image, prepared for a model.
+
+    Attributes:
+        pixels: ``(channels, height, width)`` in [0, 1].
+        sha256: Of the bytes of the file; for arrays, of the NumPy type string, the shape as
+            Python prints it, and the bytes in C order.
+    """
+
+    pixels: Pixels
+    sha256: str
+
+
+class ImageSource(Protocol):
+    """Images in a fixed order, read one at a time, from any thread."""
+
+    @property
+    def kind(self) -> SourceKind:
+        """How the images are kept."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Path relative to the source with ``/``, or the index padded with zeros."""
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """The source's own labels, ``(n,)``, if it has any."""
+
+    @property
+    def classes(self) -> dict[str, int] | None:
+        """Class index of each name, where names are known."""
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """``(height, width)`` where all images share it."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int, spec: Preprocess) -> Sample:
+        """Prepare one image.
+
+        Raises:
+            ImageError: The image cannot be read; the message names it.
+        """
+
+    def describe(self) -> str:
+        """A few words for people, such as ``class folder photos (200 images, 200 classes)``."""

@@ -1,0 +1,104 @@
+"""Where preprocessing specifications are found, and which dialect they are written in."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from iaside_onnx.errors import PreprocessError
+from iaside_onnx.images.files import MAX_TEXT_BYTES, read_bytes, read_json
+from iaside_onnx.images.foreign import KERAS_MODES, is_hub, is_timm, parse_hub, parse_timm
+from iaside_onnx.images.preprocess import Preprocess
+
+__all__ = ["find_preprocess", "parse_preprocess", "read_preprocess"]
+
+_YAML = (".yaml", ".yml")
+
+
+def read_preprocess(spec: str | Path) -> Preprocess:
+    """The specification in a JSON or YAML file, or one of Keras's: ``keras:caffe|tf|torch|raw``.
+
+    Raises:
+        PreprocessError: There is no such file or mode, or its content is not understood.
+    """
+    if isinstance(spec, str) and spec.startswith("keras:"):
+        mode = spec.removeprefix("keras:")
+        if mode not in KERAS_MODES:
+            close = difflib.get_close_matches(mode, KERAS_MODES, n=1)
+            hint = f"did you mean keras:{close[0]}" if close else "use one of these"
+            modes = ", ".join(f"keras:{name}" for name in KERAS_MODES)
+            raise PreprocessError(f"{spec} is not a preprocessing of Keras ({modes}); {hint}.")
+        return KERAS_MODES[mode]
+    path = Path(spec)
+    return parse_preprocess(_mapping(path), str(path))
+
+
+def parse_preprocess(data: Mapping[str, object], where: str) -> Preprocess:
+    """A specification in our own words, timm's, or the hub's, told apart by its keys.
+
+    Raises:
+        PreprocessError: A key or a value is not understood; the message begins with ``where``.
+    """
+    if is_timm(data):
+        return parse_timm(data, where)
+    if is_hub(data):
+        return parse_hub(data, where)
+    return Preprocess.from_dict(data, where)
+
+
+def find_preprocess(model: Path) -> tuple[Preprocess, Path] | None:
+    """The specification that lies beside a model, and its path; None where there is none.
+
+    Looked for in this order: ``<stem>.preprocess.json``, ``.yaml`` and ``.yml``, then
+    ``preprocessor_config.json``, then a ``config.json`` that timm has written.
+
+    Raises:
+        PreprocessError: The first that exists cannot be read or understood.
+    """
+    names = [f"{model.stem}.preprocess{suffix}" for suffix in (".json", *_YAML)]
+    for path in (model.with_name(name) for name in (*names, "preprocessor_config.json")):
+        if path.exists():
+            return read_preprocess(path), path
+    path = model.with_name("config.json")
+    if path.exists():
+        data = read_json(path, str(path), PreprocessError)
+        # Many tools write a config.json, and most say nothing of pixels.
+        if isinstance(data, Mapping) and is_timm(data):
+            return parse_timm(data, str(path)), path
+    return None
+
+
+def _mapping(path: Path) -> Mapping[str, object]:
+    if path.suffix.lower() in _YAML:
+        data = _read_yaml(path)
+    elif path.suffix.lower() == ".json":
+        data = read_json(path, str(path), PreprocessError)
+    else:
+        modes = "|".join(KERAS_MODES)
+        raise PreprocessError(
+            f"{path} is not a preprocessing specification; give a .json, .yaml or .yml file, or "
+            f"keras:{modes}."
+        )
+    if not isinstance(data, Mapping):
+        raise PreprocessError(
+            f"{path}: a mapping of keys to values was expected, found {type(data).__name__}; "
+            "see input_size, interpolation, crop_pct, crop_mode, mean, std."
+        )
+    return data
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise PreprocessError(
+            f"{path} is YAML, which needs PyYAML: pip install 'iaside-onnx[yaml]', or write JSON."
+        ) from None
+    text = read_bytes(path, MAX_TEXT_BYTES, str(path), PreprocessError)
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as failure:
+        reason = " ".join(str(failure).split())
+        raise PreprocessError(f"{path} is not valid YAML ({reason}); mend or remove it.") from None

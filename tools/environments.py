@@ -1,0 +1,87 @@
+"""The two Python environments that train: PyTorch and TensorFlow do not share one."""
+
+import argparse
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from files import fail
+
+HERE = Path(__file__).resolve().parent
+TORCH = ("torch==2.13.0", "onnx==1.23.2", "onnxscript==0.7.2", "onnxruntime==1.32.0", "numpy")
+KERAS = (
+    "tensorflow-cpu==2.21.*",
+    "keras==3.15.*",
+    "tf2onnx==1.17.*",
+    "onnx==1.23.2",
+    "onnxruntime==1.32.0",
+)
+
+
+class Environments:
+    """The interpreter of each environment; one that was not given is installed at first use."""
+
+    def __init__(self, torch: Path | None, keras: Path | None, root: Path) -> None:
+        self._given_torch = torch
+        self._given_keras = keras
+        self._root = root
+
+    @cached_property
+    def torch(self) -> Path:
+        """Python that has PyTorch."""
+        return self._given_torch or _install(self._root / "torch", TORCH)
+
+    @cached_property
+    def keras(self) -> Path:
+        """Python that has Keras, TensorFlow and tf2onnx."""
+        return self._given_keras or _install(self._root / "keras", KERAS)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say where the environments are, and how many threads may train."""
+    parser.add_argument("--torch-python", type=Path, help="a Python that has PyTorch")
+    parser.add_argument("--keras-python", type=Path, help="a Python that has TensorFlow, tf2onnx")
+    parser.add_argument(
+        "--venvs", type=Path, help="make the environments here and leave them (default: temporary)"
+    )
+    parser.add_argument("--threads", type=int, default=2, help="threads to train with (default 2)")
+
+
+@contextmanager
+def prepared(args: argparse.Namespace) -> Iterator[Environments]:
+    """Yields the environments; what was installed in the default place is gone afterwards."""
+    with TemporaryDirectory() as temporary:
+        root = (args.venvs or Path(temporary)).resolve()
+        yield Environments(args.torch_python, args.keras_python, root)
+
+
+def _install(folder: Path, requirements: Sequence[str]) -> Path:
+    """Makes a virtual environment, or brings one that is there up to the requirements."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        print(f"making {folder}")
+        venv.create(folder, with_pip=True)
+    command = [python, "-m", "pip", "install", "--quiet", *requirements]
+    if subprocess.run(command, check=False).returncode:
+        fail(f"pip could not install {' '.join(requirements)} into {folder}; see above.")
+    return python
+
+
+def run_script(python: Path, script: str, *arguments: str | Path, threads: int) -> None:
+    """Runs a script of this folder; ends this one with one line when it fails."""
+    command = [python, HERE / script, *arguments]
+    # Unbuffered, so that the line of an epoch comes when it ends.
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(threads)}
+    try:
+        status = subprocess.run(command, check=False, env=environment).returncode
+    except OSError as error:
+        fail(f"Cannot run {python}: {error.strerror}.")
+    if status:
+        print(f"{script} failed with exit code {status}.", file=sys.stderr)
+        raise SystemExit(1)
