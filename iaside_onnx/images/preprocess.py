@@ -78,13 +78,21 @@ class Preprocess:
         """The normalisation as ``input = scale * x + shift``: ``(scale, shift)``, each (C,).
 
         Raises:
-            PreprocessError: ``input_size`` is not set.
+            PreprocessError: ``input_size`` is not set, or a factor is beyond float32.
         """
         channels = self.size()[0]
         lo, hi = self.value_range
         mean = np.broadcast_to(np.asarray(self.mean, dtype=np.float64), channels)
         std = np.broadcast_to(np.asarray(self.std, dtype=np.float64), channels)
-        return ((hi - lo) / std).astype(np.float32), ((lo - mean) / std).astype(np.float32)
+        with np.errstate(over="ignore"):
+            scale = ((hi - lo) / std).astype(np.float32)
+            shift = ((lo - mean) / std).astype(np.float32)
+        if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
+            raise PreprocessError(
+                f"std {_listed(self.std)} with mean {_listed(self.mean)} gives factors that float32 "
+                "cannot hold; check both."
+            )
+        return scale, shift
 
     def size(self) -> tuple[int, int, int]:
         """``(channels, height, width)``.

@@ -102,7 +102,8 @@ def test_box_filter_halves_by_averaging() -> None:
     values = noise(8, 12)
     pixels = prepare(Image.fromarray(values), Preprocess((3, 4, 6), interpolation="box"))
     wanted = values.reshape(4, 2, 6, 2, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
-    assert np.abs(pixels * 255 - wanted).max() <= 0.51
+    # Pillow rounds after the columns and again after the rows.
+    assert np.abs(pixels * 255 - wanted).max() <= 1.01
 
 
 def test_nearest_takes_the_middle_of_each_cell() -> None:

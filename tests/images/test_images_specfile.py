@@ -173,7 +173,7 @@ def test_timm_defaults_are_those_of_timm_not_ours() -> None:
 
 def test_a_wrong_value_from_timm_is_named() -> None:
     broken = {"pretrained_cfg": {**TIMM["pretrained_cfg"], "interpolation": "random"}}
-    with pytest.raises(PreprocessError, match="t.json: interpolation must be one of"):
+    with pytest.raises(PreprocessError, match=r"^t\.json: interpolation must be one of"):
         parse_preprocess(broken, "t.json")
 
 
@@ -354,10 +354,7 @@ def test_a_broken_file_beside_the_model_is_not_passed_over(tmp_path: Path) -> No
         find_preprocess(tmp_path / "a.onnx")
 
 
-def test_optional_libraries_are_not_imported() -> None:
-    code = (
-        "import sys, iaside_onnx.images; "
-        "print([m for m in ('yaml', 'h5py', 'onnxruntime', 'scipy') if m in sys.modules])"
-    )
+def test_yaml_is_optional_and_so_not_imported() -> None:
+    code = "import sys, iaside_onnx.images; print('yaml' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "False"

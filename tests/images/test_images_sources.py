@@ -1,0 +1,421 @@
+"""Folders and arrays: what is found, in which order, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from image_files import encode, noise, picture
+from numpy.typing import NDArray
+from PIL import Image
+
+from iaside_onnx.errors import ImageError, PreprocessError
+from iaside_onnx.images import ImageSource, Preprocess, open_images
+
+SPEC = Preprocess((3, 4, 5))
+
+
+def class_folders(root: Path, *names: str) -> Path:
+    for seed, name in enumerate(names):
+        picture(root / name, seed=seed)
+    return root
+
+
+def test_class_folders_are_in_the_order_of_image_folder(tmp_path: Path) -> None:
+    """Strings, not numbers: 10 before 2; the files of a folder before those of folders in it."""
+    root = class_folders(
+        tmp_path, "2/b.png", "2/a.JPG", "10/z.webp", "10/deep/a.jpeg", "10/deep-er/a.png", "n/A.Png"
+    )
+    (root / "2" / "notes.txt").write_text("no image")
+    (root / ".hidden").mkdir()
+    picture(root / ".hidden" / "x.png")
+    picture(root / "2" / ".y.png")
+    source = open_images(root)
+    assert source.kind == "class-folder"
+    assert list(source.ids) == [
+        "10/z.webp",
+        "10/deep/a.jpeg",
+        "10/deep-er/a.png",
+        "2/a.JPG",
+        "2/b.png",
+        "n/A.Png",
+    ]
+    assert source.labels is not None
+    assert source.labels.dtype == np.int64
+    assert source.labels.tolist() == [0, 0, 0, 1, 1, 2]
+    assert source.classes == {"10": 0, "2": 1, "n": 2}
+    assert source.size is None
+    assert len(source) == 6
+    assert source.describe() == f"class folder {root.name} (6 images, 3 classes)"
+
+
+def test_flat_folder_has_no_labels(tmp_path: Path) -> None:
+    root = class_folders(tmp_path, "b.png", "a.jpg")
+    (root / "empty").mkdir()
+    source = open_images(str(root), classes={"cat": 3})
+    assert (source.kind, list(source.ids), source.labels) == ("folder", ["a.jpg", "b.png"], None)
+    assert source.classes == {"cat": 3}
+    assert source.describe() == f"folder {root.name} (2 images)"
+
+
+def test_a_read_gives_pixels_and_the_hash_of_the_file(tmp_path: Path) -> None:
+    values = noise(4, 5)
+    (tmp_path / "a.png").write_bytes(encode(Image.fromarray(values), "PNG"))
+    sample = open_images(tmp_path).read(0, Preprocess((3, 4, 5), crop_mode="squash"))
+    assert (sample.pixels * 255 == values.transpose(2, 0, 1)).all()
+    assert sample.sha256 == hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_classes_say_which_index_a_folder_has(tmp_path: Path, as_file: bool) -> None:
+    root = class_folders(tmp_path / "photos", "cat/1.png", "dog/1.png")
+    (root / "empty").mkdir()
+    names = {"dog": 7, "cat": 9, "eel": 1}
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps(names))
+    source = open_images(root, classes=path if as_file else names)
+    assert source.labels is not None
+    assert source.labels.tolist() == [9, 7]
+    assert source.classes == {"cat": 9, "dog": 7}
+
+
+@pytest.mark.parametrize(
+    ("classes", "part"),
+    [
+        ({"cat": 0}, "1 of the 2 class folders .* not in the classes given \\(dog\\)"),
+        ({"cat": 0, "dog": True}, "'dog' to True"),
+        ({"cat": 0, "dog": -1}, "'dog' to -1"),
+        ({"cat": 0, "dog": 1.0}, "'dog' to 1.0"),
+        ({"cat": 0, "dog": "1"}, "'dog' to '1'"),
+        ({"cat": 0, "dog": 2**63}, "'dog' to 9223372036854775808"),
+        ({"0": ["n01", "cat"]}, "'0' to "),
+        ({}, "must map names"),
+        ([], "must map names"),
+    ],
+)
+def test_wrong_classes_are_refused(tmp_path: Path, classes: Any, part: str) -> None:
+    root = class_folders(tmp_path / "photos", "cat/1.png", "dog/1.png")
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps(classes))
+    for given in (classes, path):
+        with pytest.raises(ImageError, match=part):
+            open_images(root, classes=given)
+
+
+def test_images_beside_and_in_folders_are_refused(tmp_path: Path) -> None:
+    class_folders(tmp_path, "a.png", "cat/1.png")
+    with pytest.raises(ImageError, match=r"directly \(a\.png\) and in folders \(cat\)"):
+        open_images(tmp_path)
+
+
+def test_an_empty_class_folder_would_shift_the_indices(tmp_path: Path) -> None:
+    class_folders(tmp_path, "cat/1.png", "dog/1.png")
+    (tmp_path / "bird").mkdir()
+    with pytest.raises(ImageError, match="bird holds no images"):
+        open_images(tmp_path)
+
+
+@pytest.mark.parametrize("name", [None, "a.txt", "sub/a.gif"])
+def test_a_folder_without_images_is_refused(tmp_path: Path, name: str | None) -> None:
+    if name:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    with pytest.raises(ImageError, match="holds no images; .jpg, .jpeg, .png, .webp"):
+        open_images(tmp_path)
+
+
+def test_a_path_that_is_not_there_and_one_of_another_kind(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="nowhere does not exist"):
+        open_images(tmp_path / "nowhere")
+    (tmp_path / "a.zip").write_bytes(b"")
+    with pytest.raises(ImageError, match=r"a\.zip is neither a folder nor"):
+        open_images(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("inner", ["a.png", "cat/a.png"])
+def test_links_may_not_lead_out_of_the_folder(tmp_path: Path, inner: str) -> None:
+    secret = picture(tmp_path / "outside" / "secret.png")
+    link = tmp_path / "photos" / inner
+    link.parent.mkdir(parents=True)
+    link.symlink_to(secret)
+    with pytest.raises(ImageError, match=r"is a link to .*secret\.png, outside"):
+        open_images(tmp_path / "photos")
+
+
+def test_links_within_the_folder_are_followed_but_not_in_a_circle(tmp_path: Path) -> None:
+    picture(tmp_path / "cat" / "a.png")
+    (tmp_path / "cat" / "b.png").symlink_to("a.png")
+    assert list(open_images(tmp_path).ids) == ["cat/a.png", "cat/b.png"]
+    (tmp_path / "cat" / "up").symlink_to("..")
+    with pytest.raises(ImageError, match="is a link to a folder that is read already"):
+        open_images(tmp_path)
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    """HDF5 could not hold it, at the end of a long run."""
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))).write_bytes(b"")
+    with pytest.raises(ImageError, match="is not UTF-8"):
+        open_images(tmp_path)
+
+
+def test_a_bad_file_names_its_path_and_costs_no_other(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    os.mkfifo(tmp_path / "c.png")
+    source = open_images(tmp_path)
+    assert source.read(0, SPEC).pixels.shape == (3, 4, 5)
+    with pytest.raises(ImageError, match=r"b\.png is not a JPEG, PNG or WebP image"):
+        source.read(1, SPEC)
+    with pytest.raises(ImageError, match=r"c\.png is not a file"):
+        source.read(2, SPEC)
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ImageError, match=r"a\.png does not exist"):
+        source.read(0, SPEC)
+
+
+def test_an_image_that_is_too_long_is_named(tmp_path: Path) -> None:
+    Image.new("L", (1_000_000, 1)).save(tmp_path / "line.png")
+    with pytest.raises(ImageError, match=r"line\.png: An image of 1 x 1000000 pixels"):
+        open_images(tmp_path).read(0, Preprocess((3, 224, 224)))
+
+
+# Arrays. Each way of keeping them must give the same images, labels and hashes.
+
+IMAGES = noise(12 * 4, 5).reshape(12, 4, 5, 3)
+LABELS = np.arange(12, dtype=np.int32) % 3
+
+
+def kept_as(kind: str, folder: Path, images: NDArray[Any], labels: NDArray[Any] | None) -> Any:
+    path = folder / f"a.{kind.split('-')[0]}"
+    named = {"images": images} if labels is None else {"images": images, "labels": labels}
+    if kind == "array":
+        return images if labels is None else (images, labels)
+    if kind == "npy":
+        np.save(path, images)
+    elif kind == "npy-fortran":
+        np.save(path, np.asfortranarray(images))
+    elif kind == "npz":
+        np.savez(path, **named)
+    elif kind == "npz-packed":
+        np.savez_compressed(path, **named)
+    else:
+        with h5py.File(path, "w") as file:
+            for name, values in named.items():
+                file.create_dataset(name, data=values, compression="gzip" if values.size else None)
+    return path
+
+
+KINDS = ["array", "npy", "npy-fortran", "npz", "npz-packed", "h5", "hdf5"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_arrays_are_the_same_however_they_are_kept(tmp_path: Path, kind: str) -> None:
+    source = open_images(kept_as(kind, tmp_path, IMAGES, LABELS))
+    assert (source.kind, source.size, len(source)) == ("arrays", (4, 5), 12)
+    assert list(source.ids)[:2] == ["00", "01"]
+    assert source.ids[-1] == "11"
+    if kind.startswith("npy"):
+        assert source.labels is None
+    else:
+        assert source.labels is not None
+        assert source.labels.dtype == np.int64
+        assert source.labels.tolist() == LABELS.tolist()
+    sample = source.read(7, SPEC)
+    assert (sample.pixels * 255 == IMAGES[7].transpose(2, 0, 1)).all()
+    assert sample.sha256 == hashlib.sha256(b"|u1(4, 5, 3)" + IMAGES[7].tobytes()).hexdigest()
+    assert "12 images of 4 x 5 x 3, uint8" in source.describe()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_grey_arrays_and_floats(tmp_path: Path, kind: str) -> None:
+    images = (IMAGES[..., 0] / 255).astype(np.float16)
+    sample = open_images(kept_as(kind, tmp_path, images, None)).read(3, SPEC)
+    assert (sample.pixels == images[3].astype(np.float32)).all()
+    assert sample.sha256 == hashlib.sha256(b"<f2(4, 5)" + images[3].tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+def test_images_stay_on_the_disk(tmp_path: Path, kind: str) -> None:
+    """Memory must not grow with the number of images."""
+    source: Any = open_images(kept_as(kind, tmp_path, IMAGES, LABELS))
+    assert isinstance(source.images, np.memmap)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "part"),
+    [
+        (IMAGES[0, 0], None, r"shape \(5, 3\); \(n, height, width\)"),
+        (IMAGES[None], None, "shape"),
+        (IMAGES[:0], None, "there are no images"),
+        (IMAGES.transpose(0, 3, 1, 2), None, "5 channels; .*transpose to channels last"),
+        (np.zeros((2, 8, 8, 9), np.uint8), None, "9 channels; .*reshape"),
+        (IMAGES[:, :0], None, "0 x 5 pixels"),
+        (IMAGES.astype(np.int64), None, "type int64"),
+        (IMAGES > 9, None, "type bool"),
+        (IMAGES.astype(np.complex64), None, "type complex64"),
+        (IMAGES, LABELS[:5], r"labels have shape \(5,\), but there are 12 images"),
+        (IMAGES, LABELS[:, None], r"labels have shape \(12, 1\)"),
+        (IMAGES, LABELS.astype(float), "whole numbers"),
+        (IMAGES, LABELS > 0, "whole numbers"),
+        (IMAGES, LABELS - 1, "label of image 0 is -1"),
+        (IMAGES, np.full(12, 2**63, np.uint64), "label of image 0 is 9223372036854775808"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["array", "npz", "npz-packed", "h5"])
+def test_wrong_arrays_are_refused(
+    tmp_path: Path, kind: str, images: NDArray[Any], labels: NDArray[Any] | None, part: str
+) -> None:
+    with pytest.raises(ImageError, match=part):
+        open_images(kept_as(kind, tmp_path, images, labels))
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ([0.0, 200.0], "0 to 200, not in .*looks like 0..255: divide by 255"),
+        ([0.0, 1.2], "scale it"),
+        ([-1.0, 1.0], "looks like -1..1"),
+        ([-2.1, 2.6], "normalised already"),
+        ([0.0, np.nan], "NaN"),
+        ([0.0, np.inf], "not in"),
+        ([0.0, 1 + 1e-5], "not in"),
+    ],
+)
+def test_floats_outside_the_range_are_named_when_read(values: list[float], part: str) -> None:
+    images = np.zeros((3, 1, 2))
+    images[2] = values
+    source = open_images(images)
+    spec = Preprocess((1, 1, 2))
+    assert source.read(1, spec).pixels.max() == 0
+    with pytest.raises(ImageError, match=f"image 2: .*{part}"):
+        source.read(2, spec)
+
+
+def test_rounding_beyond_the_range_is_clipped() -> None:
+    images = np.array([[[-1e-7, 1 + 1e-7]]])
+    pixels = open_images(images).read(0, Preprocess((1, 1, 2))).pixels
+    assert pixels.ravel().tolist() == [0.0, 1.0]
+
+
+class Boom:
+    """Unpickling this would be seen."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (pytest.fail, ("the pickle was loaded",))
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "npz-packed"])
+def test_pickled_objects_are_never_loaded(tmp_path: Path, kind: str) -> None:
+    images = np.full((2, 3, 3), Boom(), dtype=object)
+    with pytest.raises(ImageError, match="Python objects"):
+        open_images(kept_as(kind, tmp_path, images, None))
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "h5"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.9])
+def test_a_file_cut_short_is_one_sentence(tmp_path: Path, suffix: str, share: float) -> None:
+    path = kept_as(suffix, tmp_path, IMAGES, None)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(ImageError, match=f"a.{suffix}") as caught:
+        open_images(path).read(11, SPEC)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "h5"])
+def test_random_bytes_are_one_sentence(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(noise(40, 40, 1).tobytes())
+    with pytest.raises(ImageError, match="cannot be read"):
+        open_images(path)
+
+
+def test_a_header_that_claims_too_much_is_refused(tmp_path: Path) -> None:
+    """Compressed zeros: a small file, and memory for all of it is never taken."""
+    import zipfile
+
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999, 999, 999), }\n"
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
+        with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
+            archive.writestr("images.npy", data)
+        with pytest.raises(ImageError, match=r"over the limit|cannot be read"):
+            open_images(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("suffix", ["npz", "h5"])
+def test_a_missing_array_names_those_that_are_there(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "npz":
+        np.savez(path, x_train=IMAGES, y_train=LABELS)
+    else:
+        with h5py.File(path, "w") as file:
+            file["x_train"], file["y_train"] = IMAGES, LABELS
+    with pytest.raises(ImageError, match=r"no array named images \(it has x_train, y_train\)"):
+        open_images(path)
+
+
+@pytest.mark.parametrize("how", ["link", "soft", "storage", "virtual", "group"])
+def test_hdf5_may_not_lead_to_other_files(tmp_path: Path, how: str) -> None:
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["images"] = IMAGES
+    (tmp_path / "raw").write_bytes(IMAGES.tobytes())
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        if how == "link":
+            file["images"] = h5py.ExternalLink("secret.h5", "images")
+        elif how == "soft":
+            file["away"] = h5py.ExternalLink("secret.h5", "/")
+            file["images"] = h5py.SoftLink("/away/images")
+        elif how == "storage":
+            storage = [(str(tmp_path / "raw"), 0, IMAGES.nbytes)]
+            file.create_dataset("images", IMAGES.shape, IMAGES.dtype, external=storage)
+        elif how == "virtual":
+            layout = h5py.VirtualLayout(IMAGES.shape, IMAGES.dtype)
+            layout[:] = h5py.VirtualSource(tmp_path / "secret.h5", "images", IMAGES.shape)
+            file.create_virtual_dataset("images", layout)
+        else:
+            file.create_group("images")
+    with pytest.raises(ImageError, match="not a dataset" if how == "group" else "in another file"):
+        open_images(tmp_path / "a.h5")
+
+
+def test_hdf5_with_giant_chunks_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("images", (2**14, 2**9, 2**9), "u1", chunks=(2**13, 2**9, 2**9))
+    with pytest.raises(ImageError, match="chunks of 2147483648 bytes"):
+        open_images(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize(
+    ("source", "labels", "part"),
+    [
+        ([1, 2], None, "type list"),
+        ((IMAGES,), None, "must be \\(images, labels\\)"),
+        ((IMAGES, LABELS), LABELS, "no further labels"),
+        ((IMAGES, LABELS.tolist()), None, "NumPy arrays"),
+    ],
+)
+def test_other_things_are_no_source(source: Any, labels: Any, part: str) -> None:
+    with pytest.raises(ImageError, match=part):
+        open_images(source, labels=labels)
+
+
+def test_labels_of_an_array_do_not_go_with_files(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="goes with an array"):
+        open_images(tmp_path, labels=LABELS)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "folder"])
+def test_a_specification_without_size_is_no_image_error(tmp_path: Path, kind: str) -> None:
+    """An ImageError would be counted as a bad image, once for each image."""
+    picture(tmp_path / "a.png")
+    source: ImageSource = open_images(tmp_path) if kind == "folder" else open_images(IMAGES)
+    with pytest.raises(PreprocessError, match="input_size is not set"):
+        source.read(0, Preprocess())

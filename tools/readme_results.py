@@ -1,0 +1,98 @@
+"""The README's results: decompose the five bundled models, print the table, draw the picture.
+
+    python tools/readme_results.py [--figure OUT.svg] [ARCHIVE ...]
+
+Archives given by name are printed in a table of their own instead of the bundled models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import iaside_onnx
+from iaside_onnx import Archive
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+ORDER = ["fashion-cnn", "fashion-cnn-pgd", "fashion-cnn-noise", "fashion-vit", "fashion-cnn-keras"]
+
+
+def decompose_bundled(folder: Path) -> list[Archive]:
+    """Decompose each bundled model with the default options."""
+    images = MODELS / "fashion-mnist-1000.npz"
+    archives = []
+    for name in ORDER:
+        print(f"decomposing {name}", flush=True)
+        archives.append(
+            iaside_onnx.decompose(MODELS / f"{name}.onnx", images, folder / f"{name}.h5")
+        )
+    return archives
+
+
+def print_table(archives: list[Archive]) -> None:
+    """One row a model: accuracy, score with its interval, contributions and shares by band."""
+    bands = archives[0].bands
+    heads = [f"{kind} {band}" for kind in ("psi",) for band in range(bands)]
+    print("| model | labels | accuracy | SIS [95 %] | " + " | ".join(heads) + " |")
+    print("|---|---|---|---|" + "---:|" * len(heads))
+    for archive in archives:
+        meta = archive.metadata
+        labels = meta.options["resolved"]["labels"]
+        right = float((archive["predicted"] == archive["label"]).mean())
+        accuracy = f"{right:.3f}" if labels == "given" else "-"
+        sis = f"{archive['sis']:.3f} [{archive['sis_low']:.3f}, {archive['sis_high']:.3f}]"
+        cells = [f"{value:.3f}" for value in archive["psi"]]
+        name = Path(meta.model_name).stem
+        print(f"| {name} | {labels} | {accuracy} | {sis} | " + " | ".join(cells) + " |")
+    print()
+    print("| phi, nats | " + " | ".join(map(str, range(bands))) + " | sum |")
+    print("|---|" + "---:|" * (bands + 1))
+    for archive in archives:
+        cells = [f"{value:.2f}" for value in [*archive["phi"], archive["phi"].sum()]]
+        print(f"| {Path(archive.metadata.model_name).stem} | " + " | ".join(cells) + " |")
+
+
+def draw(archives: list[Archive], path: Path) -> None:
+    """The distribution of each model over the bands, with its intervals, one panel a model."""
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "iaside"
+    figure, panels = plt.subplots(1, len(archives), figsize=(2.3 * len(archives), 2.6), sharey=True)
+    for panel, archive in zip(panels, archives, strict=True):
+        psi = archive["psi"]
+        margins = [psi - archive["psi_low"], archive["psi_high"] - psi]
+        panel.bar(archive["band"], psi, color="#3b6fb6", width=0.8)
+        panel.errorbar(archive["band"], psi, yerr=margins, fmt="none", ecolor="black", capsize=2)
+        panel.set_title(
+            f"{Path(archive.metadata.model_name).stem}\nSIS {float(archive['sis']):.3f}", fontsize=9
+        )
+        panel.set_xlabel("band", fontsize=8)
+        panel.tick_params(labelsize=7)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("psi, 95 % intervals", fontsize=8)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    """Parse, decompose, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("archives", nargs="*", type=Path, metavar="ARCHIVE")
+    parser.add_argument("--figure", type=Path, metavar="OUT.svg")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.archives:
+            archives = [iaside_onnx.open_archive(path) for path in arguments.archives]
+        else:
+            archives = decompose_bundled(Path(folder))
+        print_table(archives)
+        if arguments.figure:
+            draw(archives, arguments.figure)
+
+
+if __name__ == "__main__":
+    main()
