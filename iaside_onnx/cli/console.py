@@ -61,20 +61,18 @@ class _Rate(ProgressColumn):
 class ConsoleProgress:
     """A bar with rate and time left on a terminal; sparse lines where stderr is a file."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self) -> None:
         self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-        self._quiet = quiet
         self._bar: Progress | None = None
         self._total = self._done = self._new = self._evaluations = 0
         self._began = self._spoke = 0.0
 
     def say(self, line: str) -> None:
         """Print a decision."""
-        if not self._quiet:
-            self._console.print(printable(line), soft_wrap=True)
+        self._console.print(printable(line), soft_wrap=True)
 
     def warn(self, line: str) -> None:
-        """Print a warning, also when quiet."""
+        """Print a warning."""
         self._console.print(f"Warning: {printable(line)}", soft_wrap=True)
 
     def begin(self, images: int, finished: int, evaluations: int) -> None:
@@ -83,7 +81,7 @@ class ConsoleProgress:
             self.say(f"{finished} of {images} images are finished already")
         self._total, self._done, self._new, self._evaluations = images, finished, 0, evaluations
         self._began = self._spoke = time.monotonic()
-        if self._console.is_terminal and not self._quiet:
+        if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("images"),
                 BarColumn(),

@@ -104,7 +104,7 @@ def decompose(model: Path, source: Path, output_file: Path, as_json: bool, **opt
     if output_file.suffix not in {".h5", ".hdf5", ".nc"}:
         raise OptionError(f"{output_file}: an archive is an HDF5 file; end its name in .h5")
     archive = iaside_onnx.decompose(
-        model, source, output_file, progress=ConsoleProgress(quiet=as_json), **options
+        model, source, output_file, progress=ConsoleProgress(), **options
     )
     if as_json:
         write_json(summary(archive))

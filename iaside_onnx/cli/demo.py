@@ -51,7 +51,7 @@ def demo(model: str, output_file: Path, as_json: bool) -> None:
         folder / f"{model}.onnx",
         folder / _IMAGES,
         output_file,
-        progress=ConsoleProgress(quiet=as_json),
+        progress=ConsoleProgress(),
     )
     if as_json:
         write_json(summary(archive))

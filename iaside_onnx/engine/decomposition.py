@@ -155,8 +155,9 @@ def _failed(
 ) -> str:
     total = sum(part.size for part in parts)
     first = failures[0]
+    reason = first.reason.rstrip(".")
     return (
-        f"{len(failures)} of {total} images failed, the first is {first.image_id}: {first.reason}; "
+        f"{len(failures)} of {total} images failed, the first is {first.image_id} ({reason}); "
         f"the others are kept in {workspace.folder}: mend the images and run the same command "
         "again, or add --on-bad-image skip"
     )

@@ -89,8 +89,8 @@ class Preprocess:
             shift = ((lo - mean) / std).astype(np.float32)
         if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
             raise PreprocessError(
-                f"std {_listed(self.std)} with mean {_listed(self.mean)} gives factors that float32 "
-                "cannot hold; check both."
+                f"std {_listed(self.std)} with mean {_listed(self.mean)} gives factors that "
+                "float32 cannot hold; check both."
             )
         return scale, shift
 

@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import struct
+import zlib
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from image_files import encode, noise, png_header
+from numpy.typing import NDArray
 from PIL import Image
 
 from iaside_onnx.errors import ImageError
 from iaside_onnx.images import MAX_PIXELS, decode_image
+
+
+def noise(height: int, width: int, channels: int = 3) -> NDArray[np.uint8]:
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(b"\0" * 1000)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
 
 RGB = Image.fromarray(noise(5, 7))
 
@@ -29,7 +59,7 @@ UPRIGHT = {
 }
 
 
-def pixels(data: bytes, channels: int = 3) -> np.ndarray:
+def pixels(data: bytes, channels: int = 3) -> NDArray[np.uint8]:
     image = decode_image(data, channels, "x")
     assert image.mode == ("RGB" if channels == 3 else "L")
     return np.asarray(image)
