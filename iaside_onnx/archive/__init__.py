@@ -1,5 +1,6 @@
 """The HDF5 archive: schema, shards, writing and reading."""
 
+from iaside_onnx.archive.files import finished_file
 from iaside_onnx.archive.reading import Archive, Metadata, open_archive
 from iaside_onnx.archive.schema import SCHEMA_VERSION, encode
 from iaside_onnx.archive.shards import Failure, Shard, Workspace, describe_differences
@@ -15,6 +16,7 @@ __all__ = [
     "collect",
     "describe_differences",
     "encode",
+    "finished_file",
     "open_archive",
     "write_archive",
 ]

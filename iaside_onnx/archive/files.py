@@ -33,16 +33,22 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def finished_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success sync it and rename it to ``path``.
+def finished_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Give a temporary path; on success sync it and rename it to ``path``.
 
     On any failure, Ctrl-C included, the temporary file is gone and ``path`` is untouched.
+
+    Args:
+        path: the file to make.
+        folder: where the temporary file is, on the same file system; by default beside ``path``.
 
     Raises:
         ArchiveError: if the file system refuses.
     """
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=".tmp", dir=folder or path.parent
+        )
     except OSError as error:
         raise write_failure(path, error) from error
     temporary = Path(name)

@@ -10,6 +10,7 @@ import iaside_onnx
 from iaside_onnx.cli.console import ConsoleProgress, write_json
 from iaside_onnx.cli.show import print_archive, summary
 from iaside_onnx.errors import IasideError
+from iaside_onnx.report import write_page
 
 __all__ = ["bundled_folder", "demo"]
 
@@ -53,8 +54,10 @@ def demo(model: str, output_file: Path, as_json: bool) -> None:
         output_file,
         progress=ConsoleProgress(),
     )
+    page = output_file.with_suffix(".html")
+    write_page(archive, page)
     if as_json:
         write_json(summary(archive))
         return
     print_archive(archive)
-    click.echo(f"archive    {output_file}; print it again with: iaside show {output_file}")
+    click.echo(f"archive    {output_file}, page {page}; again: iaside show {output_file}")

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from iaside_onnx.archive import Archive, open_archive
 from iaside_onnx.cli.console import printable, results, write_json
+from iaside_onnx.report import interval_text
 
 __all__ = ["print_archive", "show", "summary"]
 
@@ -93,13 +94,12 @@ def print_archive(archive: Archive) -> None:
     )
     whole, empty = (archive[f"log_probability_{w}"].mean() for w in ("whole", "empty"))
     lines = [
-        f"SIS        {_interval(archive, 'sis', None, 3)}",
+        f"SIS        {interval_text(archive, 'sis')}",
         f"images     {meta.images_done} of {meta.images_asked}{failed}; {accuracy}",
         f"log p      {whole:.3f} nats whole, {empty:.3f} on the baseline alone",
         f"bands      {options['bands']} {options['spacing']}, {options['partition']}; baseline "
         f"{options['baseline']}; range {options['pixel_range']}; seed {meta.seed}",
-        f"model      {printable(meta.model_name)}, {meta.precision}, "
-        f"sha256 {meta.model_sha256[:16]}",
+        f"model      {meta.model_name}, {meta.precision}, sha256 {meta.model_sha256[:16]}",
         f"runtime    {meta.runtime} {meta.runtime_version}, {meta.provider}; "
         f"iaside {meta.tool_version}, {meta.finished}",
     ]
@@ -113,7 +113,7 @@ def print_archive(archive: Archive) -> None:
             f"note       bands {bands} may each be the smallest; the intervals allow for it"
         )
     for line in lines:
-        console.print(line, soft_wrap=True)
+        console.print(printable(line), soft_wrap=True)
 
 
 def _band_table(archive: Archive) -> Table:
@@ -128,18 +128,8 @@ def _band_table(archive: Archive) -> Table:
         table.add_row(
             str(band),
             f"{archive['band_low'][band]:.3f}-{archive['band_high'][band]:.3f}",
-            _interval(archive, "phi", band, 3),
-            _interval(archive, "psi", band, 3),
+            interval_text(archive, "phi", band),
+            interval_text(archive, "psi", band),
             "█" * round(_BAR_WIDTH * float(archive["psi"][band]) / top),
         )
     return table
-
-
-def _interval(archive: Archive, name: str, band: int | None, digits: int) -> str:
-    value, low, high = (
-        float(archive[key] if band is None else archive[key][band])
-        for key in (name, f"{name}_low", f"{name}_high")
-    )
-    if not math.isfinite(low):
-        return f"{value:.{digits}f} [one image: no interval]"
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
