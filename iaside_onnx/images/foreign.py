@@ -179,8 +179,7 @@ class _Hub:
         """What black and white become before the mean is subtracted."""
         if not self._flag("do_rescale", True):
             return 0.0, 255.0
-        # Rounded, because 0.00392156862745098 * 255 must be 1.
-        high = round(255 * self._number("rescale_factor", 1 / 255), 12)
+        high = 255 * self._number("rescale_factor", 1 / 255)
         if not self._flag("rescale_offset", False):
             return 0.0, high
         # Releases of transformers agree on the offset at this factor only.

@@ -83,6 +83,13 @@ def test_json_labels_that_are_no_class(tmp_path: Path, label: Any) -> None:
         labels_from_file(path, ["a"], None)
 
 
+def test_json_that_is_no_object_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text("[1, 2, 3]")
+    with pytest.raises(ImageError, match="must be a JSON object"):
+        labels_from_file(path, IDS, None)
+
+
 def test_json_that_names_an_image_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text('{"a": 1, "a": 2}')

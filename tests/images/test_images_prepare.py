@@ -13,7 +13,7 @@ from PIL import Image
 
 from iaside_onnx.errors import ImageError, PreprocessError
 from iaside_onnx.images import CropMode, Preprocess, prepare, prepare_array
-from iaside_onnx.images.geometry import plan
+from iaside_onnx.images.geometry import plan, scaled
 
 
 def noise(height: int, width: int, channels: int = 3) -> NDArray[np.uint8]:
@@ -36,6 +36,8 @@ def ramp(height: int, width: int) -> Image.Image:
         ((375, 500), (224, 224), 0.875, "center", (256, 341), (16, 58), (0, 0, 0, 0)),
         # floor(224 / 0.95) = 235; 235 * 400 / 301 = 312.29; 11 / 2 = 5.5 to 6, 88 / 2 = 44.
         ((400, 301), (224, 224), 0.95, "center", (312, 235), (44, 6), (0, 0, 0, 0)),
+        # 256 * 640 / 427 = 383.70, cut to 383, not rounded; 159 / 2 = 79.5 to 80.
+        ((640, 427), (224, 224), 0.875, "center", (383, 256), (80, 16), (0, 0, 0, 0)),
         # The crop share of a processor that says 256 and 224; 224 / (224 / 256) must give 256.
         ((256, 256), (224, 224), 224 / 256, "center", (256, 256), (16, 16), (0, 0, 0, 0)),
         # Small images are enlarged.
@@ -70,6 +72,13 @@ def test_geometry_by_hand(
     assert found.resize == resize
     assert (found.top, found.left) == corner
     assert found.pad == pad
+
+
+def test_a_share_made_of_two_sides_gives_the_side_back() -> None:
+    """256 made into 224 / 256 and back, for all sides: a plain floor loses one in places."""
+    for resized in range(1, 600):
+        for crop in range(1, resized + 1, 7):
+            assert scaled(crop, crop / resized) == resized
 
 
 @given(

@@ -40,7 +40,13 @@ def class_folders(root: Path, *names: str) -> Path:
 def test_class_folders_are_in_the_order_of_image_folder(tmp_path: Path) -> None:
     """Strings, not numbers: 10 before 2; the files of a folder before those of folders in it."""
     root = class_folders(
-        tmp_path, "2/b.png", "2/a.JPG", "10/z.webp", "10/deep/a.jpeg", "10/deep-er/a.png", "n/A.Png"
+        tmp_path,
+        "2/b.png",
+        "2/a.JPG",
+        "10/z.webp",
+        "10/deep/x/a.jpeg",
+        "10/deep-er/a.png",
+        "n/A.Png",
     )
     (root / "2" / "notes.txt").write_text("no image")
     (root / ".hidden").mkdir()
@@ -50,8 +56,8 @@ def test_class_folders_are_in_the_order_of_image_folder(tmp_path: Path) -> None:
     assert source.kind == "class-folder"
     assert list(source.ids) == [
         "10/z.webp",
-        "10/deep/a.jpeg",
         "10/deep-er/a.png",
+        "10/deep/x/a.jpeg",
         "2/a.JPG",
         "2/b.png",
         "n/A.Png",
@@ -141,8 +147,12 @@ def test_a_folder_without_images_is_refused(tmp_path: Path, name: str | None) ->
 
 
 def test_a_path_that_is_not_there_and_one_of_another_kind(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="nowhere does not exist"):
-        open_images(tmp_path / "nowhere")
+    for name in ("nowhere", "nowhere.npy", "nowhere.h5"):
+        with pytest.raises(ImageError, match=f"{name} does not exist"):
+            open_images(tmp_path / name)
+    (tmp_path / "b.npz").mkdir()
+    with pytest.raises(ImageError, match="holds no images"):
+        open_images(tmp_path / "b.npz")
     (tmp_path / "a.zip").write_bytes(b"")
     with pytest.raises(ImageError, match=r"a\.zip is neither a folder nor"):
         open_images(tmp_path / "a.zip")
@@ -216,6 +226,9 @@ def kept_as(kind: str, folder: Path, images: NDArray[Any], labels: NDArray[Any] 
         np.savez(path, **named)
     elif kind == "npz-packed":
         np.savez_compressed(path, **named)
+    elif kind == "npz-packed-fortran":
+        named["images"] = np.asfortranarray(images)
+        np.savez_compressed(path, **named)
     else:
         with h5py.File(path, "w") as file:
             for name, values in named.items():
@@ -223,7 +236,7 @@ def kept_as(kind: str, folder: Path, images: NDArray[Any], labels: NDArray[Any] 
     return path
 
 
-KINDS = ["array", "npy", "npy-fortran", "npz", "npz-packed", "h5", "hdf5"]
+KINDS = ["array", "npy", "npy-fortran", "npz", "npz-packed", "npz-packed-fortran", "h5", "hdf5"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -354,11 +367,49 @@ def test_a_header_that_claims_too_much_is_refused(tmp_path: Path) -> None:
 
     header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999, 999, 999), }\n"
     data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
-    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
+    for method, part in ((zipfile.ZIP_DEFLATED, "over the limit"), (zipfile.ZIP_STORED, "cannot")):
         with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
             archive.writestr("images.npy", data)
-        with pytest.raises(ImageError, match=r"over the limit|cannot be read"):
+        with pytest.raises(ImageError, match=part):
             open_images(tmp_path / "a.npz")
+
+
+def test_newer_versions_of_the_npy_format(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    for version in ((2, 0), (3, 0)):
+        with path.open("wb") as file:
+            np.lib.format.write_array(file, IMAGES, version)
+        if version == (2, 0):
+            assert (
+                open_images(path).read(1, SPEC).pixels * 255 == IMAGES[1].transpose(2, 0, 1)
+            ).all()
+        else:
+            with pytest.raises(ImageError, match="version"):
+                open_images(path)
+
+
+def test_a_damaged_chunk_costs_the_images_in_it(tmp_path: Path) -> None:
+    """HDF5 finds out when it reads; the images of other chunks remain."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        images = file.create_dataset("images", data=IMAGES, chunks=(6, 4, 5, 3), fletcher32=True)
+        place = images.id.get_chunk_info(1).byte_offset
+    data = bytearray(path.read_bytes())
+    data[place + 5] ^= 255
+    path.write_bytes(data)
+    source = open_images(path)
+    assert (source.read(5, SPEC).pixels * 255 == IMAGES[5].transpose(2, 0, 1)).all()
+    with pytest.raises(ImageError, match=r"a\.h5: image 6 cannot be read"):
+        source.read(6, SPEC)
+
+
+def test_a_file_beyond_the_limit_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = picture(tmp_path / "a.png")
+    monkeypatch.setattr("iaside_onnx.images.folders._MAX_FILE_BYTES", path.stat().st_size - 1)
+    with pytest.raises(ImageError, match=r"a\.png is larger than the limit"):
+        open_images(tmp_path).read(0, SPEC)
 
 
 @pytest.mark.parametrize("suffix", ["npz", "h5"])
