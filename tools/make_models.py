@@ -59,18 +59,18 @@ def write_data(folder: Path) -> None:
     write_text(folder / "LICENSE-fashion-mnist", LICENCE)
 
 
-def make_model(name: str, folder: Path, environments: Environments, threads: int) -> dict[str, Any]:
+def make_model(name: str, args: argparse.Namespace, environments: Environments) -> dict[str, Any]:
     """Runs the training script of one model and returns what it measured."""
     print(f"{name}:", flush=True)
     with TemporaryDirectory() as temporary:
         record = Path(temporary) / "record.json"
-        outputs = ("--folder", folder, "--record", record, "--threads", str(threads))
+        outputs = ("--folder", args.folder, "--record", record, "--threads", str(args.threads))
         if name == KERAS_MODEL:
-            weights = Path(temporary) / "weights.npz"
+            weights = args.keras_weights or Path(temporary) / "weights.npz"
             script, python, extra = "train_keras.py", environments.keras, ("--weights", weights)
         else:
             script, python, extra = "train_torch.py", environments.torch, (name,)
-        run_script(python, script, *extra, *outputs, threads=threads)
+        run_script(python, script, *extra, *outputs, threads=args.threads)
         measured: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
     print(
         f"  test accuracy {measured['accuracy_test']:.4f}, "
@@ -85,6 +85,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=NAMES, help="make this model only, keep the others")
     parser.add_argument("--folder", type=Path, default=HERE.parent / "models")
+    parser.add_argument(
+        "--keras-weights", type=Path, help="keep the Keras weights here, for make_twins.py"
+    )
     add_arguments(parser)
     args = parser.parse_args()
     fashion.check_installed()
@@ -97,7 +100,7 @@ def main() -> None:
         records = json.loads(records_path.read_text(encoding="utf-8"))
     with prepared(args) as environments:
         for name in [args.only] if args.only else NAMES:
-            records[name] = make_model(name, args.folder, environments, args.threads)
+            records[name] = make_model(name, args, environments)
             in_order = {known: records[known] for known in NAMES if known in records}
             write_json(records_path, in_order)
             write_provenance(args.folder, in_order)

@@ -18,7 +18,9 @@ def main() -> None:
     """Parses the command line and makes the twins."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=HERE.parent / "tests" / "data")
-    parser.add_argument("--weights", type=Path, help="weights that train_keras.py has saved (.npz)")
+    parser.add_argument(
+        "--weights", type=Path, help="weights that make_models.py --keras-weights kept"
+    )
     add_arguments(parser)
     args = parser.parse_args()
     fashion.check_installed()

@@ -63,7 +63,7 @@ def _making(records: Records) -> str:
             str(r["epochs"]),
             str(r["batch_size"]),
             str(r["seed"]),
-            f"{r['seconds']} s on {r['threads']} threads",
+            f"{r['seconds']} s on {r['threads']} thread{'s' * (r['threads'] != 1)}",
             f"{r['largest_difference']:.1e}",
         )
         for name, r in records.items()

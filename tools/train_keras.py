@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the model goes")
     parser.add_argument("--record", type=Path, help="what was measured, as JSON")
     parser.add_argument("--weights", type=Path, required=True, help="where the weights go, .npz")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     fashion.check_installed()
     tensorflow.config.threading.set_intra_op_parallelism_threads(args.threads)

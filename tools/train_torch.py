@@ -105,7 +105,7 @@ RECIPES = {
         CNN,
         f"adversarial: PGD-{TRAIN_STEPS}, linf {EPSILON}, step {TRAIN_STEP_SIZE}, random start",
         attack,
-        12,
+        8,
         4e-3,
         2,
     ),
@@ -118,7 +118,7 @@ RECIPES = {
         4e-3,
         3,
     ),
-    "fashion-vit": Recipe(lambda: SmallViT(patch=4, width=48), VIT, "standard", leave, 15, 2e-3, 4),
+    "fashion-vit": Recipe(lambda: SmallViT(patch=4, width=48), VIT, "standard", leave, 12, 2e-3, 4),
 }
 
 
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("name", choices=sorted(RECIPES))
     parser.add_argument("--folder", type=Path, required=True, help="where the model goes")
     parser.add_argument("--record", type=Path, required=True, help="what was measured, as JSON")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     fashion.check_installed()
     torch.set_num_threads(args.threads)

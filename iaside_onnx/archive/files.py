@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,20 +45,11 @@ def finished_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
     Raises:
         ArchiveError: if the file system refuses.
     """
+    # Named before it is made, so that Ctrl-C at any moment finds it.
+    temporary = (folder or path.parent) / f".{path.name}.{secrets.token_hex(8)}.tmp"
     try:
-        descriptor, name = tempfile.mkstemp(
-            prefix=f".{path.name}.", suffix=".tmp", dir=folder or path.parent
-        )
-    except OSError as error:
-        raise write_failure(path, error) from error
-    temporary = Path(name)
-    try:
-        os.close(descriptor)
+        temporary.touch(exist_ok=False)
         yield temporary
-        # mkstemp makes files that only the owner reads; give what the user's umask gives.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

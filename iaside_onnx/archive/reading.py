@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,28 @@ from iaside_onnx.errors import ArchiveError
 
 __all__ = ["Archive", "Metadata", "open_archive"]
 
+# No compression that HDF5 always has makes more of a byte than this.
+_MAX_EXPANSION = 1100
+
+_RESOLVED = frozenset(["bands", "baseline", "partition", "pixel_range", "spacing"])
+
+
+def _parser(kind: type, *, is_json: bool = False) -> Callable[[Any], Any]:
+    def parse(value: Any) -> Any:
+        value = json.loads(value) if is_json else getattr(value, "item", lambda: value)()
+        if not isinstance(value, kind):
+            raise TypeError
+        return value
+
+    return parse
+
+
 _PARSERS: dict[str, Callable[[Any], Any]] = {
-    "int": int,
-    "float": float,
-    "str": str,
-    "json": json.loads,
+    "int": _parser(int),
+    "float": _parser(float),
+    "str": _parser(str),
+    "object": _parser(dict, is_json=True),
+    "list": _parser(list, is_json=True),
 }
 
 
@@ -109,7 +126,7 @@ class Archive:
         try:
             with h5py.File(self.path, "r") as file:
                 return np.asarray(file["worth"][start:stop])
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, RuntimeError) as error:
             raise ArchiveError(
                 f"{self.path}: the worths cannot be read; restore the file"
             ) from error
@@ -128,9 +145,11 @@ def open_archive(path: str | Path) -> Archive:
     try:
         with h5py.File(path, "r") as file:
             metadata = _metadata(path, file)
-            variables = {n: _variable(path, file, n) for n in VARIABLES if _present(path, file, n)}
-            _check_worth(path, file)
-    except OSError as error:
+            names = [name for name in VARIABLES if _present(path, file, name)]
+            _check_shapes(path, file, names)
+            variables = {name: _values(file[name]) for name in names if name != "worth"}
+    # RuntimeError, KeyError: from h5py, on damage inside; ValueError: text that is not UTF-8.
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise ArchiveError(
             f"{path}: not an HDF5 file, or a damaged one; give an archive made by iaside"
         ) from error
@@ -140,8 +159,8 @@ def open_archive(path: str | Path) -> Archive:
 def _metadata(path: Path, file: h5py.File) -> Metadata:
     if "schema_version" not in file.attrs:
         raise ArchiveError(f"{path}: an HDF5 file, but not an archive made by iaside")
-    version = int(file.attrs["schema_version"])
-    if version > SCHEMA_VERSION:
+    version = file.attrs["schema_version"]
+    if isinstance(version, np.integer) and version > SCHEMA_VERSION:
         raise ArchiveError(
             f"{path}: has schema version {version}, and this version of iaside knows up to "
             f"{SCHEMA_VERSION}; upgrade iaside-onnx"
@@ -156,33 +175,52 @@ def _metadata(path: Path, file: h5py.File) -> Metadata:
                 f"{path}: the attribute {field.name!r} is missing or unreadable; the archive is "
                 "damaged or was edited"
             ) from error
+    resolved = parsed["options"].get("resolved")
+    if not isinstance(resolved, dict) or not resolved.keys() >= _RESOLVED:
+        raise ArchiveError(
+            f"{path}: the attribute 'options' does not say how the run was made; the archive is "
+            "damaged or was edited"
+        )
     return Metadata(**parsed)
 
 
 def _present(path: Path, file: h5py.File, name: str) -> bool:
-    if name == "worth":
-        return False
     if VARIABLES[name].required and name not in file:
         raise ArchiveError(f"{path}: the variable {name!r} is missing; the archive is damaged")
     return name in file
 
 
-def _variable(path: Path, file: h5py.File, name: str) -> NDArray[Any]:
-    variable, dataset = VARIABLES[name], file[name]
-    wanted = "S" if variable.dtype == "utf-8" else np.dtype(variable.dtype).kind
-    if dataset.ndim != len(variable.dims) or dataset.dtype.kind != wanted:
-        raise ArchiveError(
-            f"{path}: the variable {name!r} is {dataset.dtype} with {dataset.ndim} axes, where "
-            f"{variable.dtype} with {len(variable.dims)} was expected; the archive is damaged"
-        )
+def _check_shapes(path: Path, file: h5py.File, names: Sequence[str]) -> None:
+    """Make sure that every variable is in this file, is of its type, and fits the others."""
+    for name in names:
+        variable, dataset = VARIABLES[name], file[name]
+        # A link, external storage or a virtual dataset would read files that nobody named.
+        if (
+            not isinstance(file.get(name, getlink=True), h5py.HardLink)
+            or not isinstance(dataset, h5py.Dataset)
+            or dataset.external
+            or dataset.is_virtual
+        ):
+            raise ArchiveError(
+                f"{path}: the variable {name!r} is not a dataset of this file; the archive was "
+                "edited"
+            )
+        wanted = "S" if variable.dtype == "utf-8" else np.dtype(variable.dtype).kind
+        sizes = tuple(file[dim].size if dim in file else 0 for dim in variable.dims)
+        if dataset.dtype.kind != wanted or dataset.shape != sizes or 0 in sizes:
+            raise ArchiveError(
+                f"{path}: the variable {name!r} is {dataset.dtype} of shape {dataset.shape}, where "
+                f"{variable.dtype} of shape {sizes} was expected; the archive is damaged"
+            )
+        if dataset.nbytes > _MAX_EXPANSION * dataset.id.get_storage_size():
+            raise ArchiveError(
+                f"{path}: the variable {name!r} is only partly filled; the archive is damaged"
+            )
+
+
+def _values(dataset: h5py.Dataset) -> NDArray[Any]:
     values = np.asarray(dataset[()])
-    if wanted == "S":
+    if values.dtype.kind == "S":
         values = np.array(as_text(values), dtype=np.str_)
     values.flags.writeable = False
     return values
-
-
-def _check_worth(path: Path, file: h5py.File) -> None:
-    expected = (file["image"].size, file["coalition"].size)
-    if "worth" not in file or file["worth"].shape != expected:
-        raise ArchiveError(f"{path}: the worths are missing or not {expected}; it is damaged")

@@ -157,14 +157,14 @@ def add_variable(
     return dataset
 
 
-Kind = Literal["int", "float", "str", "json"]
+Kind = Literal["int", "float", "str", "object", "list"]
 
 ATTRIBUTES: dict[str, Kind] = {
     "schema_version": "int",
     "tool_version": "str",
     "model_name": "str",
     "model_sha256": "str",
-    "model_external": "json",
+    "model_external": "object",
     "model_size": "int",
     "model_opset": "int",
     "model_producer": "str",
@@ -174,8 +174,8 @@ ATTRIBUTES: dict[str, Kind] = {
     "device": "str",
     "precision": "str",
     "seed": "int",
-    "options": "json",
-    "preprocess": "json",
+    "options": "object",
+    "preprocess": "object",
     "started": "str",
     "finished": "str",
     "images_asked": "int",
@@ -183,7 +183,7 @@ ATTRIBUTES: dict[str, Kind] = {
     "images_failed": "int",
     "accuracy": "float",
     "uniform": "int",
-    "smallest_bands": "json",
-    "notes": "json",
+    "smallest_bands": "list",
+    "notes": "list",
 }
-"""The root's attributes and how each is stored; JSON as a string."""
+"""The root's attributes and what each is; an object and a list are stored as JSON strings."""

@@ -1,11 +1,13 @@
 """Work in progress: a folder beside the output, with one small file a shard.
 
 HDF5 does not survive a kill in the middle of a write, so no file that anyone reads is ever open
-for writing: a shard is built in memory, written, synced and renamed.
+for writing: a shard is built in memory, written, synced and renamed. It can crash on a damaged file
+too: so a shard ends in the SHA-256 of what goes before, and is not opened unless that is right.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -78,6 +80,7 @@ _ARRAYS = (
     "log_probability_whole", "log_probability_empty", "floored",
 )  # fmt: skip
 _TEXTS = ("image_id", "image_sha256")
+_DIGEST_BYTES = 32
 
 
 def describe_differences(ours: Mapping[str, object], theirs: Mapping[str, object]) -> str:
@@ -131,25 +134,18 @@ class Workspace:
         Raises:
             RunConflictError: if they belong to a run with other options.
         """
-        try:
-            plan = json.loads(self._plan.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            plan = None
-        except (OSError, ValueError) as error:
-            raise ArchiveError(
-                f"{self._plan}: unreadable ({error}); delete {self.folder}"
-            ) from error
+        plan = self._read_plan()
         if plan is not None and plan["identity"] == identity:
             return str(plan["started"])
-        if plan is not None:
-            if not overwrite:
-                raise RunConflictError(
-                    f"{self.folder}: holds an unfinished run with other options: "
-                    f"{describe_differences(identity, plan['identity'])}; give the same options, "
-                    "another output, or --overwrite to throw it away"
-                )
-            for path in self.folder.glob("shard-*.h5"):
-                path.unlink()
+        if plan is not None and not overwrite:
+            raise RunConflictError(
+                f"{self.folder}: holds an unfinished run with other options: "
+                f"{describe_differences(identity, plan['identity'])}; give the same options, "
+                "another output, or --overwrite to throw it away"
+            )
+        # Without a plan these are what is left of a run that was killed while it cleared up.
+        for path in self.folder.glob("shard-*.h5"):
+            path.unlink()
         text = json.dumps({"identity": identity, "started": started}, indent=1)
         with finished_file(self._plan) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -158,6 +154,30 @@ class Workspace:
     def clear(self) -> None:
         """Remove the folder; the lock must be held."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def clear_leftovers(self, identity: Mapping[str, object]) -> None:
+        """Remove the folder of a run that was killed after its output was in place.
+
+        Raises:
+            RunConflictError: if another process has it.
+        """
+        if not self.folder.is_dir():
+            return
+        with self.lock():
+            plan = self._read_plan()
+            if plan is None or plan["identity"] == identity:
+                self.clear()
+
+    def _read_plan(self) -> dict[str, Any] | None:
+        try:
+            plan = json.loads(self._plan.read_text(encoding="utf-8"))
+            return {"identity": plan["identity"], "started": plan["started"]}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ArchiveError(
+                f"{self._plan}: unreadable ({error}); delete {self.folder}"
+            ) from error
 
     def path(self, number: int) -> Path:
         """Where the shard of this number is."""
@@ -169,9 +189,9 @@ class Workspace:
         Raises:
             ArchiveError: if the file system refuses; nothing that was finished is lost.
         """
-        image = _to_bytes(shard)
+        data = _to_bytes(shard)
         with finished_file(self.path(number)) as temporary:
-            temporary.write_bytes(image)
+            temporary.write_bytes(data + hashlib.sha256(data).digest())
 
     def read(self, number: int, positions: NDArray[np.int64]) -> Shard | None:
         """Read a shard back; None if it is not there.
@@ -187,15 +207,19 @@ class Workspace:
         if not path.is_file():
             return None
         try:
-            with h5py.File(path, "r") as file:
+            stored = path.read_bytes()
+            data, digest = stored[:-_DIGEST_BYTES], stored[-_DIGEST_BYTES:]
+            if hashlib.sha256(data).digest() != digest:
+                raise ArchiveError(f"{path}: damaged shard")
+            with h5py.File(io.BytesIO(data), "r") as file:
                 values: dict[str, Any] = {name: file[name][...] for name in _ARRAYS}
                 values.update({name: as_text(file[name][...]) for name in _TEXTS})
                 failures = tuple(Failure(*f) for f in json.loads(file["failures"].asstr()[()]))
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise ArchiveError(f"{path}: damaged shard; delete it and run again") from error
+            raise ArchiveError(f"{path}: damaged shard") from error
         found = sorted([*values["image"].tolist(), *(f.position for f in failures)])
         if found != positions.tolist():
-            raise ArchiveError(f"{path}: holds other images than expected; delete it and run again")
+            raise ArchiveError(f"{path}: shard of other images than expected")
         return Shard(**values, failures=failures)
 
 
@@ -203,15 +227,9 @@ def _to_bytes(shard: Shard) -> bytes:
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         for name in _ARRAYS:
-            _dataset(file, name, getattr(shard, name))
+            file.create_dataset(name, data=getattr(shard, name), track_times=False)
         for name in _TEXTS:
-            _dataset(file, name, encode(getattr(shard, name)))
+            file.create_dataset(name, data=encode(getattr(shard, name)), track_times=False)
         failures = [(f.position, f.image_id, f.reason) for f in shard.failures]
         file.create_dataset("failures", data=json.dumps(failures), track_times=False)
     return buffer.getvalue()
-
-
-def _dataset(file: h5py.File, name: str, values: NDArray[Any]) -> None:
-    # A chunk of no rows is not allowed; a shard of which every image failed has none.
-    filters = {"fletcher32": True, "chunks": values.shape} if values.size else {}
-    file.create_dataset(name, data=values, track_times=False, **filters)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -60,7 +63,10 @@ def collect(workspace: Workspace, parts: Iterable[NDArray[np.int64]]) -> Shard:
 
 
 def _read(workspace: Workspace, number: int, positions: NDArray[np.int64]) -> Shard:
-    shard = workspace.read(number, positions)
+    try:
+        shard = workspace.read(number, positions)
+    except ArchiveError as error:
+        raise ArchiveError(f"{error}; run the same command again") from error
     if shard is None:
         raise ArchiveError(f"{workspace.path(number)}: missing; run the same command again")
     return shard
@@ -90,15 +96,30 @@ def write_archive(
     needed = sum(workspace.path(n).stat().st_size for n in range(len(parts))) + _HEADROOM
     free = shutil.disk_usage(output.parent).free
     if free < needed:
-        # HDF5 does not fail cleanly on a full disk; look before.
         raise ArchiveError(
             f"{output}: the disk is full: {needed} bytes are needed and {free} are free; what is "
             "finished is kept: make room and run the same command again"
         )
-    with finished_file(output) as temporary, h5py.File(temporary, "w") as file:
-        _write_small(file, summary, values)
-        _write_attributes(file, attributes)
-        _write_worth(file, workspace, parts, summary)
+    # What a kill leaves behind goes away with the folder.
+    with finished_file(output, workspace.folder) as temporary:
+        _reserve(temporary, needed)
+        with h5py.File(temporary, "r+") as file:
+            _write_small(file, summary, values)
+            _write_attributes(file, attributes)
+            _write_worth(file, workspace, parts, summary)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Make an empty HDF5 file that has its space already; what is left over goes when it is closed.
+
+    HDF5 crashes on a full disk, and others, or a quota, may take what is free now.
+    """
+    empty = io.BytesIO()
+    h5py.File(empty, "w").close()
+    with path.open("wb") as file:
+        file.write(empty.getvalue())
+        file.flush()
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def _write_small(file: h5py.File, summary: Shard, values: Mapping[str, NDArray[Any]]) -> None:
@@ -123,7 +144,7 @@ def _write_small(file: h5py.File, summary: Shard, values: Mapping[str, NDArray[A
 def _write_attributes(file: h5py.File, attributes: Mapping[str, object]) -> None:
     for name, kind in ATTRIBUTES.items():
         value = attributes[name]
-        file.attrs[name] = json.dumps(value) if kind == "json" else value
+        file.attrs[name] = json.dumps(value) if kind in ("object", "list") else value
 
 
 def _write_worth(

@@ -68,11 +68,14 @@ def decompose(
     plan = make_plan(model, images, chosen, progress)
     if _is_finished(plan, workspace):
         progress.say(f"{output} is already finished")
+        workspace.clear_leftovers(plan.identity)
         return open_archive(output)
     with workspace.lock():
-        started = workspace.claim(plan.identity, _now(), overwrite=chosen.overwrite)
-        run_shards(plan, workspace, progress)
-        _assemble(plan, workspace, started, progress)
+        # Asked again, as another process may have finished it since.
+        if not _is_finished(plan, workspace):
+            started = workspace.claim(plan.identity, _now(), overwrite=chosen.overwrite)
+            run_shards(plan, workspace, progress)
+            _assemble(plan, workspace, started, progress)
         workspace.clear()
     return open_archive(output)
 

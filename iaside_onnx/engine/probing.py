@@ -75,6 +75,6 @@ def _check_labels(selection: Selection, classes: int) -> None:
         name = selection.source.ids[int(selection.positions[first])]
         raise ImageError(
             f"{outside.size} of {selection.labels.size} labels are not among the model's {classes} "
-            f"classes, the first is {selection.labels[first]} of {name}; labels count from 0: "
-            "correct them, or map folders to classes with --classes"
+            f"classes, the first is {selection.labels[first]} of image {name}; labels count from "
+            "0: correct them, or map folders to classes with --classes"
         )

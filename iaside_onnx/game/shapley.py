@@ -37,7 +37,7 @@ def shapley_values(worth: NDArray[np.floating]) -> Phi:
     phi = np.empty((*worth.shape[:-1], bands))
     for band in range(bands):
         # Axis -2 is bit `band` of the coalition.
-        pairs = values.reshape(*worth.shape[:-1], -1, 2, 1 << band)
+        pairs = values.reshape(*worth.shape[:-1], size >> band + 1, 2, 1 << band)
         without = sizes.reshape(-1, 2, 1 << band)[:, 0]
         gain = pairs[..., 1, :] - pairs[..., 0, :]
         phi[..., band] = (gain * weights[without]).sum(axis=(-2, -1))

@@ -158,9 +158,10 @@ def _external_data(path: Path, model: ModelProto) -> dict[str, str]:
             continue
         target = (folder / location).resolve()
         if not location or Path(location).is_absolute() or folder not in target.parents:
+            link = f", a link to {target}" if (folder / location).is_symlink() else ""
             raise ModelError(
-                f"{path}: keeps weights in {location!r}, outside of its own folder; put the data "
-                "file beside the model, or export with the weights inside"
+                f"{path}: keeps weights in {location!r}{link}, outside of its own folder; put the "
+                "data file beside the model, or export with the weights inside"
             )
         if not target.is_file():
             raise ModelError(

@@ -83,7 +83,9 @@ def available_providers() -> list[str]:
 
 def usable_cores() -> int:
     """Cores that this process may use; the runtime's own default ignores limits and affinity."""
-    return len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def open_session(

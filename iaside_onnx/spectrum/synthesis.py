@@ -11,6 +11,9 @@ from iaside_onnx.types import Coalitions, PixelRange
 
 __all__ = ["limit_range", "mix"]
 
+_FLAT = 1e-5
+"""A lesser span, in pixel units, is rounding of the transforms and no picture."""
+
 
 def mix(
     offset: NDArray[np.float32],
@@ -52,14 +55,15 @@ def limit_range(images: Any, kind: PixelRange, xp: Any = np) -> None:
     Args:
         images: the filtered images of one or more coalitions.
         kind: ``none``, left as they are; ``clip``, cut at 0 and 1; ``minmax``, each image stretched
-            so that its own smallest value becomes 0 and its largest 1 (constants are clipped).
+            so that its own smallest value becomes 0 and its largest 1; an image that is constant
+            but for rounding is clipped.
         xp: the array module that the images belong to, NumPy or CuPy.
     """
     if kind == "minmax":
         axes = tuple(range(1, images.ndim))
         low = images.min(axis=axes, keepdims=True)
         span = images.max(axis=axes, keepdims=True) - low
-        flat = span <= 0
+        flat = span < _FLAT
         images -= xp.where(flat, xp.float32(0), low)
         images /= xp.where(flat, xp.float32(1), span)
     if kind != "none":

@@ -1,0 +1,40 @@
+"""Fixtures that several rooms share."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import iaside_onnx
+
+MODELS = Path(__file__).parent.parent / "models"
+
+
+@pytest.fixture(params=["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
+def xp(request: pytest.FixtureRequest) -> ModuleType:
+    """The array module; CuPy only where it is installed and finds a GPU."""
+    try:
+        module = importlib.import_module(request.param)
+    except ImportError:
+        pytest.skip(f"{request.param} is not installed")
+    if request.param == "cupy":
+        try:
+            module.cuda.runtime.getDeviceCount()
+        except module.cuda.runtime.CUDARuntimeError as error:
+            pytest.skip(f"no GPU: {error}")
+    return module
+
+
+@pytest.fixture(scope="session")
+def bundled_archive(tmp_path_factory: pytest.TempPathFactory) -> iaside_onnx.Archive:
+    """Twelve bundled images through the bundled model, six bands."""
+    return iaside_onnx.decompose(
+        MODELS / "fashion-cnn.onnx",
+        MODELS / "fashion-mnist-1000.npz",
+        tmp_path_factory.mktemp("bundled") / "bundled.h5",
+        bands=6,
+        limit=12,
+    )

@@ -1,0 +1,33 @@
+"""Two archives, bit for bit, read by h5py alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+__all__ = ["assert_nothing_left", "assert_same"]
+
+# When a run was, and how it was asked for: an identical run may differ in these.
+_ITS_OWN = {"started", "finished", "options"}
+
+
+def assert_same(first: Path, second: Path) -> None:
+    """Every dataset has the same type and the same values, and what was audited is the same."""
+    with h5py.File(first, "r") as a, h5py.File(second, "r") as b:
+        assert sorted(a) == sorted(b)
+        assert len(a) > 20
+        for name in a:
+            assert a[name].dtype == b[name].dtype, name
+            ours, theirs = np.asarray(a[name][()]), np.asarray(b[name][()])
+            assert np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f"), name
+        assert sorted(a.attrs) == sorted(b.attrs)
+        for name in a.attrs.keys() - _ITS_OWN:
+            assert np.array_equal(a.attrs[name], b.attrs[name]), name
+
+
+def assert_nothing_left(output: Path) -> None:
+    """Nothing of the run but its output: no folder of work, no temporary file, hidden or not."""
+    left = [path.name for path in output.parent.iterdir() if output.name in path.name]
+    assert left == [output.name]

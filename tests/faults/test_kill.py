@@ -1,0 +1,125 @@
+"""Runs that are killed at any moment and resumed equal an undisturbed run bit for bit."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.faults.bad_case import Case
+from tests.faults.command import CNN, PICTURES, command, in_process, in_subprocess
+from tests.faults.comparing import assert_nothing_left, assert_same
+
+KILLS = 21
+SHARDS = 13
+WORDS = ("decompose", CNN, "--images", PICTURES, "--bands", "9", "--limit", "100", "-o")
+
+
+def wait_until(happened: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Return as soon as it has happened, or the process has ended."""
+    while not happened() and process.poll() is None:
+        time.sleep(0.002)
+
+
+def run_and_kill(output: Path, stage: str, rng: np.random.Generator) -> bool:
+    """Start the run, kill it and all that it started in some stage, and say whether it was hit."""
+    work = output.with_name(output.name + ".work")
+
+    def shards() -> int:
+        return len(list(work.glob("shard-*.h5")))
+
+    with subprocess.Popen(
+        command(*WORDS, output), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        delay = rng.uniform(0, 1.5 if stage == "start-up" else 0.15)
+        if stage != "start-up":
+            more = SHARDS if stage == "assembly" else int(rng.integers(1, 4))
+            wanted = min(shards() + more, SHARDS)
+            wait_until(lambda: shards() >= wanted and (work / "lock").exists(), process)
+        ending = time.monotonic() + delay
+        wait_until(lambda: time.monotonic() > ending, process)
+        hit = process.poll() is None
+        if hit:
+            os.killpg(process.pid, signal.SIGKILL)
+    return hit
+
+
+def test_a_run_killed_at_random_moments_equals_an_undisturbed_one(tmp_path: Path) -> None:
+    """A shard that is half written, lost, taken from another run, or evaluated otherwise."""
+    undisturbed = tmp_path / "undisturbed.h5"
+    in_subprocess(*WORDS, undisturbed).succeeds()
+    rng = np.random.default_rng(20260)
+    stages = itertools.cycle(["start-up", "shards", "shards", "assembly", "shards"])
+    kills = 0
+    for number in itertools.count():
+        output = tmp_path / f"killed-{number}.h5"
+        while kills < KILLS and not output.exists():
+            kills += run_and_kill(output, next(stages), rng)
+        in_subprocess(*WORDS, output).succeeds()
+        assert_same(undisturbed, output)
+        assert_nothing_left(output)
+        if kills == KILLS:
+            break
+
+
+MOMENTS = {
+    "before-the-archive-is-renamed": "on(Path, 'replace', before=lambda a: a[1].name == 'out.h5')",
+    "after-the-archive-is-renamed": "on(Path, 'replace', after=lambda a: a[1].name == 'out.h5')",
+    "after-the-first-shard-is-renamed": "on(Path, 'replace', after=lambda a: '0.h5' in a[1].name)",
+    "while-it-clears-up": "on(shutil, 'rmtree', before=lambda a: [(a[0] / 'plan.json').unlink()])",
+}
+_DRIVER = """
+import os, shutil, signal, sys
+from pathlib import Path
+
+def on(owner, name, before=lambda a: False, after=lambda a: False):
+    real = getattr(owner, name)
+    def spy(*args, **words):
+        if before(args):
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(*args, **words)
+        if after(args):
+            os.kill(os.getpid(), signal.SIGKILL)
+    setattr(owner, name, spy)
+
+{moment}
+from iaside_onnx.cli import main
+main()
+"""
+
+
+def kill_at(moment: str) -> None:
+    """Run the good case in a process that kills itself at that moment."""
+    script = _DRIVER.format(moment=MOMENTS[moment])
+    words = [sys.executable, "-c", script, *Case("good", "").words]
+    killed = subprocess.run(words, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_kill_between_two_steps_leaves_nothing_behind(moment: str, folder: Path) -> None:
+    """A temporary archive or a folder of work that no later run takes away."""
+    kill_at(moment)
+    in_process(*Case("same", "").words).succeeds()
+    assert_nothing_left(folder / "out.h5")
+    in_process(*Case("undisturbed", "", output="other.h5").words).succeeds()
+    assert_same(folder / "other.h5", folder / "out.h5")
+
+
+def test_shards_without_a_plan_are_not_taken_over(folder: Path) -> None:
+    """A run killed while it cleared up leaves shards that the next one, of other options, finds."""
+    kill_at("while-it-clears-up")
+    assert list(folder.glob("out.h5.work/shard-*.h5"))
+    options = "--baseline mean --overwrite"
+    in_process(*Case("other", "", options=options).words).succeeds()
+    in_process(*Case("undisturbed", "", options=options, output="other.h5").words).succeeds()
+    assert_same(folder / "other.h5", folder / "out.h5")
