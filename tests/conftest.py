@@ -7,8 +7,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
 
 import iaside_onnx
+
+# The same examples every time, and no deadline: a busy machine is no failure.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile("steady")
 
 MODELS = Path(__file__).parent.parent / "models"
 

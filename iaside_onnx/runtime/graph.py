@@ -68,6 +68,12 @@ def read_graph(path: Path) -> GraphFacts:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise ModelError(f"{path}: {what}; give the path of an .onnx file")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ModelError(
+            f"{path}: its path is not UTF-8, as ONNX Runtime needs; rename it"
+        ) from error
     data = _read(path)
     try:
         model = onnx.load_model_from_string(data)

@@ -37,14 +37,17 @@ class Outcome:
     @property
     def error(self) -> str:
         """The last line of stderr, which is where errors stand."""
-        return (self.err.strip().splitlines() or [""])[-1]
+        return self._lines[-1]
+
+    @property
+    def _lines(self) -> list[str]:
+        return self.err.strip("\n").split("\n")
 
     def fails(self, *phrases: str, code: int = 1) -> None:
         """Assert that it failed with one sentence that contains the phrases, and no traceback."""
         assert self.code == code, self.err
         assert "Traceback" not in self.err
-        assert self.err.count("Error:") == 1, self.err
-        assert self.error.startswith("Error: "), self.err
+        assert [line for line in self._lines if line.startswith("Error")] == [self.error], self.err
         for phrase in phrases:
             assert phrase in self.error
         assert self.out == ""
@@ -52,7 +55,7 @@ class Outcome:
     def succeeds(self) -> None:
         """Assert that it succeeded without a word of error."""
         assert self.code == 0, self.err
-        assert "Error" not in self.err
+        assert not [line for line in self._lines if line.startswith(("Error", "Traceback"))]
 
 
 def command(*args: str | Path) -> list[str]:

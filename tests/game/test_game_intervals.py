@@ -143,7 +143,7 @@ def _by_differences(units: Vector, references: list[int]) -> tuple[Vector, Vecto
         sis_low.append(max(middle - reach, 0.0))
         sis_high.append(middle + reach)
     low, high = np.clip(np.min(psi_low, axis=0), 0, 1), np.clip(np.max(psi_high, axis=0), 0, 1)
-    return low, high, min(sis_low), min(*sis_high, 1.0)
+    return low, high, min(sis_low), min(max(sis_high), 1.0)
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def by_shapiq(worth: Table, bands: int) -> Table:
     with warnings.catch_warnings():
         # Its optional parts complain on import about what is not installed.
         warnings.simplefilter("ignore")
-        shapiq = pytest.importorskip("shapiq", exc_type=ImportError)
+        shapiq = pytest.importorskip("shapiq")
     masks = 1 << np.arange(bands)
     computer = shapiq.ExactComputer(lambda sets: worth[(sets @ masks).astype(int)], bands)
     found = computer("SV", order=1)

@@ -206,7 +206,7 @@ def test_inspection_of_a_model_that_leaves_its_size_open(tmp_path: Path) -> None
     assert found.output_kind is None
     assert "--input-size" in found.preprocess_note
     assert found.classes == 5
-    found = inspect_model(path, input_size=(3, 12, 7))
+    found = inspect_model(path, input_size=(3, 12, 7), device="cpu")
     assert found.preprocess == Preprocess(input_size=(3, 12, 7))
     assert found.output_kind == "probabilities"
     assert found.provider == "CPUExecutionProvider"
