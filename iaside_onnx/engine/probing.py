@@ -45,7 +45,9 @@ def probe(
         raise next(item for item in items if isinstance(item, ImageError))
     outputs = evaluator.raw_outputs(np.stack([i.pixels for i in items if isinstance(i, Sample)]))
     where = str(classifier.facts.path)
-    finite = np.isfinite(outputs).all(axis=1)
+    finite = np.isfinite(outputs).any(axis=1) & ~(np.isnan(outputs) | np.isposinf(outputs)).any(
+        axis=1
+    )
     if not finite.any():
         raise ModelError(
             f"{where}: gives NaN or infinite outputs for every image tried; check the export, the "

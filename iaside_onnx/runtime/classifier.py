@@ -146,7 +146,12 @@ def _signature(
     layout = _layout(facts, dims, image.shape, input_size)
     first = 1 if layout == "NCHW" else 3
     rows = 2 if layout == "NCHW" else 1
-    channels = dims[first] or (input_size[0] if input_size else 3)
+    channels = dims[first] or (input_size[0] if input_size else None)
+    if channels is None:
+        raise ModelError(
+            f"{facts.path}: leaves open how many channels it takes; give --input-size C,H,W, such "
+            "as 1,28,28 or 3,224,224, or a preprocessing spec with input_size"
+        )
     chosen = _choose_output(facts, session.get_outputs(), output)
     classes = chosen.shape[1] if len(chosen.shape) == 2 else None
     return Signature(

@@ -40,7 +40,7 @@ class GraphFacts:
         opset: version of the standard operator set.
         producer: name and version of the program that wrote the file.
         metadata: the model's own key-value pairs.
-        precision: ``int8``, or the type that most of the weights' bytes have.
+        precision: ``int8``, or the type that most of the weights have.
         layout_hint: layout that the first operators expect; None if they do not tell.
         output_hints: for each output, the kind that the end of the graph makes of it; absent where
             the graph does not tell.

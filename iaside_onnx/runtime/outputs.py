@@ -69,8 +69,9 @@ def log_probabilities(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Log-probabilities of the classes, in nats.
 
-    A model that ends in a softmax gives exactly 0 where its own type runs out. The logarithm is
-    taken at the smallest normal number of that type instead of at 0, and the place is marked.
+    Where a probability is exactly 0 (a softmax whose type ran out, a class that is masked by minus
+    infinity), the logarithm is taken at the smallest normal number of the output's type instead,
+    and the place is marked.
 
     Args:
         outputs: raw outputs, ``(n, classes)``.
@@ -80,17 +81,20 @@ def log_probabilities(
         Log-probabilities, ``(n, classes)``, and where they were raised to the floor, likewise.
 
     Raises:
-        EvaluationError: if an output is NaN or infinite, or a probability is negative.
+        EvaluationError: if an output is NaN or plus infinity, or a probability is negative.
     """
-    if not np.isfinite(outputs).all():
+    if np.isnan(outputs).any() or np.isposinf(outputs).any():
         what = "NaN" if np.isnan(outputs).any() else "an infinity"
         raise EvaluationError(f"the model gave {what}")
     values = np.asarray(outputs, dtype=np.float64)
-    if kind == "logits":
-        return special.log_softmax(values, axis=1), np.zeros(values.shape, dtype=np.bool_)
-    if kind == "log-probabilities":
-        return values, np.zeros(values.shape, dtype=np.bool_)
-    if (values < 0).any():
-        raise EvaluationError("the model gave a negative probability")
     floor = floor_of(outputs.dtype)
-    return np.log(np.maximum(values, floor)), values < floor
+    if kind == "probabilities":
+        if (values < 0).any():
+            raise EvaluationError("the model gave a negative probability")
+        return np.log(np.maximum(values, floor)), values < floor
+    if np.isneginf(values).all(axis=1).any():
+        raise EvaluationError("the model gave minus infinity for every class")
+    if kind == "logits":
+        values = special.log_softmax(values, axis=1)
+    raised = np.isneginf(values)
+    return np.where(raised, np.log(floor), values), raised

@@ -61,9 +61,8 @@ def load(path: Path, **options: Any) -> Classifier:
         (["n", 3, 8, 3], TO_FIRST, None, "NHWC", (3, 3, 8)),
         (["n", 3, 8, 3], NEITHER, (3, 8, 3), "NCHW", (3, 8, 3)),
         (["n", 3, 8, 3], NEITHER, (3, 3, 8), "NHWC", (3, 3, 8)),
-        (["n", "a", "b", "c"], CONV, None, "NCHW", (3, None, None)),
-        (["n", "a", "b", "c"], TO_FIRST, None, "NHWC", (3, None, None)),
-        (["n", "a", "b", "c"], CONV, (3, 5, 6), "NCHW", (3, None, None)),
+        (["n", "a", "b", "c"], CONV, (1, 5, 6), "NCHW", (1, None, None)),
+        (["n", "a", "b", "c"], TO_FIRST, (3, 5, 6), "NHWC", (3, None, None)),
         ([2, "a", "b", 3], NEITHER, (3, 5, 6), "NHWC", (3, None, None)),
     ],
 )
@@ -97,6 +96,13 @@ def test_a_layout_that_nothing_tells_is_asked_for(
         load(path, input_size=input_size)
     for word in [str(path), *words]:
         assert word in str(caught.value)
+
+
+def test_open_channels_are_asked_for(tmp_path: Path) -> None:
+    """Taken to be colour, a grey model would fail with words that nobody can act on."""
+    path = save(tmp_path / "net.onnx", ["n", "a", "b", "c"], CONV)
+    with pytest.raises(ModelError, match="how many channels it takes; give --input-size"):
+        load(path, input_size=None)
 
 
 def test_models_of_no_images_are_refused(tmp_path: Path) -> None:

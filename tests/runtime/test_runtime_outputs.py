@@ -13,6 +13,7 @@ from scipy import special
 from iaside_onnx import inspect_model
 from iaside_onnx.errors import EvaluationError, ModelError
 from iaside_onnx.runtime import floor_of, log_probabilities, read_graph, resolve_output_kind
+from iaside_onnx.types import OutputKind
 from tests.onnx_models import Ending, Net
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (6, 5))
@@ -124,3 +125,20 @@ def test_a_negative_probability_is_an_error() -> None:
     """Its logarithm would be NaN."""
     with pytest.raises(EvaluationError, match="negative"):
         log_probabilities(np.array([[1.1, -0.1]]), "probabilities")
+
+
+@pytest.mark.parametrize("kind", ["logits", "log-probabilities"])
+def test_a_class_of_no_probability_spoils_only_itself(kind: OutputKind) -> None:
+    """Log(Softmax) that ran out, or a masked class: other classes keep their values."""
+    halves = np.log(np.array([[0.5, 0.5]]))
+    outputs = np.array([[*halves[0], -np.inf]], dtype=np.float32)
+    values, raised = log_probabilities(outputs, kind)
+    np.testing.assert_allclose(values[:, :2], halves, atol=1e-6)
+    np.testing.assert_allclose(values[:, 2], np.log(1.1754944e-38), atol=1e-6)
+    assert raised.tolist() == [[False, False, True]]
+
+
+def test_minus_infinity_for_every_class_is_no_answer() -> None:
+    """Raised to the floor it would pass for a uniform answer."""
+    with pytest.raises(EvaluationError, match="every class"):
+        log_probabilities(np.full((1, 3), -np.inf, dtype=np.float32), "log-probabilities")
