@@ -59,11 +59,13 @@ def running(*words: str | Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        while not list(Path().glob("out.h5.work/shard-*.h5")):
-            assert process.poll() is None
-            time.sleep(0.002)
-        yield process
-        process.kill()
+        try:
+            while not list(Path().glob("out.h5.work/shard-*.h5")):
+                assert process.poll() is None
+                time.sleep(0.002)
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_finished_output_of_other_options_is_refused_and_named() -> None:
