@@ -119,7 +119,8 @@ def _reserve(path: Path, size: int) -> None:
     with path.open("wb") as file:
         file.write(empty.getvalue())
         file.flush()
-        os.posix_fallocate(file.fileno(), 0, size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def _write_small(file: h5py.File, summary: Shard, values: Mapping[str, NDArray[Any]]) -> None:

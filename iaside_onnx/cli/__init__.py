@@ -34,7 +34,9 @@ def main() -> None:
     try:
         code = iaside.main(standalone_mode=False)
     except click.Abort:
-        fail("interrupted; finished images are kept: run the same command again to resume")
+        fail(
+            "interrupted; what is finished is kept: the same command again resumes a decomposition"
+        )
         sys.exit(_INTERRUPTED)
     except click.ClickException as error:
         error.show()

@@ -160,9 +160,9 @@ def _failed(
     first = failures[0]
     reason = first.reason.rstrip(".")
     return (
-        f"{len(failures)} of {total} images failed, the first is {first.image_id} ({reason}); "
-        f"the others are kept in {workspace.folder}: mend the images and run the same command "
-        "again, or add --on-bad-image skip"
+        f"{len(failures)} of {total} images failed, the first is image {first.image_id} "
+        f"({reason}); the others are kept in {workspace.folder}: mend the images and run the same "
+        "command again, or add --on-bad-image skip"
     )
 
 

@@ -95,7 +95,9 @@ class Options:
         ):
             value = getattr(self, name)
             if value not in words:
-                raise OptionError(f"unknown {name} {value!r}: choose from {', '.join(words)}")
+                raise OptionError(
+                    f"unknown {name.replace('_', ' ')} {value!r}: choose from {', '.join(words)}"
+                )
         for name, least, optional in (
             ("limit", 1, True),
             ("batch_size", 1, False),
@@ -107,7 +109,8 @@ class Options:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
                 raise OptionError(
-                    f"{name} must be a whole number of at least {least}, not {value!r}"
+                    f"{name.replace('_', ' ')} must be a whole number of at least {least}, "
+                    f"not {value!r}"
                 )
 
     def as_given(self) -> dict[str, object]:

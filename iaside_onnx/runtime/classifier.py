@@ -198,10 +198,13 @@ def _layout(
             f"{facts.path}: its input {list(shape)} may be NCHW or NHWC; say which by a "
             "preprocessing spec with input_size, [channels, height, width]"
         )
-    expected = "1 or 3 channels" if input_size is None else f"the spec's input_size {input_size}"
+    expected = (
+        "1 or 3 channels; only models of grey or colour images can be audited"
+        if input_size is None
+        else f"(channels, height, width) {input_size}; correct --input-size or the spec"
+    )
     raise ModelError(
-        f"{facts.path}: its input has the shape {list(shape)}, which does not fit {expected}; "
-        "audit a model of grey or colour images with a spec that suits it"
+        f"{facts.path}: its input has the shape {list(shape)}, which does not fit {expected}"
     )
 
 

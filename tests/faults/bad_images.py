@@ -168,7 +168,7 @@ _VALUES = [
     Case("one NaN pixel", "1 of 6 images failed", make=_arrays(images=_changed(np.nan))),
     Case("one infinite pixel", "1 of 6 images failed", make=_arrays(images=_changed(np.inf))),
     Case("images of int64", "of type int64", make=_arrays(images=pixels().astype(np.int64))),
-    _photos("one JPEG cut short", "1 of 6 images failed, the first is cat/1.jpg",
+    _photos("one JPEG cut short", "1 of 6 images failed, the first is image cat/1.jpg",
             lambda f: _cut_jpeg(f, "cat/1.jpg")),
     _photos("all JPEGs cut short", "is damaged or cut short",
             lambda f: _cut_jpeg(f, *(f"{k}/{i}.jpg" for k in ("cat", "dog") for i in range(3)))),

@@ -142,7 +142,7 @@ CASES = [
     ),
     Case(
         "preprocessing of another size",
-        "does not fit the spec's input_size (3, 224, 224)",
+        "does not fit (channels, height, width) (3, 224, 224)",
         make=_spec(json.dumps({"input_size": [3, 224, 224]})),
     ),
     Case(

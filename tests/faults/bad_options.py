@@ -69,7 +69,7 @@ _NUMBERS = [
     Case("bands that are no number", "'many' is not a valid integer", options="--bands many",
          code=2),
     Case("limit of 0", "limit must be a whole number of at least 1", options="--limit 0", code=2),
-    Case("batches of 0", "batch_size must be", options="--batch-size 0", code=2),
+    Case("batches of 0", "batch size must be", options="--batch-size 0", code=2),
     Case("negative seed", "seed must be", options="--seed=-1", code=2),
     Case("threads of 0", "threads must be", options="--threads 0", code=2),
 ]  # fmt: skip
@@ -105,7 +105,7 @@ _PREPARED = [
     Case("spec that Keras does not know", "keras:foo is not a preprocessing of Keras",
          options="--preprocess keras:foo"),
     Case("size that is no number", "'a,b,c' is not C,H,W", options="--input-size a,b,c", code=2),
-    Case("size that the model does not take", "input_size", options="--input-size 1,9,9"),
+    Case("size that the model does not take", "correct --input-size", options="--input-size 1,9,9"),
     Case("size that nothing says", "give --input-size C,H,W", make=_open_size, images="photos"),
 ]  # fmt: skip
 

@@ -45,7 +45,9 @@ def images(*, mended: bool = True) -> NDArray[np.float64]:
 def unfinished(folder: Path) -> Path:
     """The folder of a run in which one image failed and the others are finished."""
     save_images(folder, images=images(mended=False), labels=np.arange(40) % 5)
-    run().fails("1 of 40 images failed, the first is 17", "out.h5.work", "run the same command")
+    run().fails(
+        "1 of 40 images failed, the first is image 17", "out.h5.work", "run the same command"
+    )
     return folder / "out.h5.work"
 
 
@@ -140,7 +142,7 @@ def test_ctrl_c_says_how_to_resume_and_resuming_works(folder: Path) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     outcome = Outcome(process.returncode, out, err)
-    outcome.fails("finished images are kept: run the same command again to resume", code=130)
+    outcome.fails("what is finished is kept: the same command again resumes", code=130)
     assert not OUTPUT.exists()
     assert not list(folder.rglob("*.tmp"))
     resumed = run()
