@@ -141,7 +141,7 @@ def open_archive(path: str | Path) -> Archive:
     """
     path = Path(path)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+        what = "is not a file" if path.exists() else "does not exist"
         raise ArchiveError(f"{path}: {what}; give an archive made by iaside decompose")
     try:
         with h5py.File(path, "r") as file:

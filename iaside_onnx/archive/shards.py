@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,8 +151,12 @@ class Workspace:
         return started
 
     def clear(self) -> None:
-        """Remove the folder; the lock must be held."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the run's files, and the folder if that leaves it empty; the lock must be held."""
+        for pattern in ("shard-*.h5", ".*.tmp", "plan.json", "lock"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def clear_leftovers(self, identity: Mapping[str, object]) -> None:
         """Remove the folder of a run that was killed after its output was in place.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -31,8 +34,15 @@ for _command in (decompose, demo, inspect, show):
 
 def main() -> None:
     """Run the command line: exit 0 for success, 1 for a failure, 2 for wrong usage."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # open while the process is
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names are from anywhere, and a terminal may know ASCII only.
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = iaside.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.Abort:
         fail(
             "interrupted; what is finished is kept: the same command again resumes a decomposition"
@@ -46,5 +56,10 @@ def main() -> None:
         sys.exit(2)
     except IasideError as error:
         fail(str(error))
+        sys.exit(1)
+    except OSError as error:
+        fail(f"the result cannot be printed: {error.strerror}; an archive that was made is kept")
+        # Python would try once more when it ends, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

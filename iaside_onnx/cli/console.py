@@ -31,9 +31,7 @@ def printable(text: str) -> str:
 
 def results() -> Console:
     """Where results go; markup is off, as file names may look like it."""
-    # Where stdout is a file, rich assumes 80 columns and cuts; let lines be as long as they are.
-    width = None if sys.stdout.isatty() else 100
-    return Console(markup=False, highlight=False, emoji=False, width=width)
+    return Console(markup=False, highlight=False, emoji=False)
 
 
 def fail(message: str) -> None:

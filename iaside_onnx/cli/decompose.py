@@ -14,27 +14,20 @@ from iaside_onnx.engine import Options
 from iaside_onnx.errors import OptionError
 from iaside_onnx.types import BASELINES, OUTPUT_KINDS, PARTITIONS, RANGES, SPACINGS
 
-__all__ = ["SIZE", "decompose"]
+__all__ = ["decompose", "parse_size"]
 
 
-class _Size(click.ParamType[tuple[int, int, int]]):
-    """``C,H,W``."""
-
-    name = "c,h,w"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int, int]:
-        if isinstance(value, tuple):
-            return value
-        parts = str(value).split(",")
-        if len(parts) != 3 or not all(p.isdecimal() and int(p) > 0 for p in parts):
-            self.fail(f"{value!r} is not C,H,W, such as 3,224,224", param, ctx)
-        channels, height, width = map(int, parts)
-        return channels, height, width
-
-
-SIZE = _Size()
+def parse_size(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> tuple[int, int, int] | None:
+    """``C,H,W`` as three numbers."""
+    if value is None:
+        return None
+    parts = value.split(",")
+    if len(parts) != 3 or not all(p.isdecimal() and int(p) > 0 for p in parts):
+        raise click.BadParameter(f"{value!r} is not C,H,W, such as 3,224,224")
+    channels, height, width = map(int, parts)
+    return channels, height, width
 
 
 @click.command(short_help="Decompose a model over images, into an archive.")
@@ -59,7 +52,10 @@ SIZE = _Size()
     "--preprocess", metavar="SPEC",
     help="Spec file (ours, timm's, the hub's), or keras:caffe|tf|torch|raw.",
 )  # fmt: skip
-@click.option("--input-size", type=SIZE, help="For models that leave it open, as 3,224,224.")
+@click.option(
+    "--input-size", callback=parse_size, metavar="C,H,W",
+    help="For models that leave it open, as 3,224,224.",
+)  # fmt: skip
 @click.option("--bands", type=int, default=Options.bands, show_default=True, metavar="M")
 @click.option(
     "--partition", type=click.Choice(PARTITIONS), default=Options.partition, show_default=True

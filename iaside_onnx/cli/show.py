@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.console import Console
 
 from iaside_onnx.archive import Archive, open_archive
 from iaside_onnx.cli.console import printable, results, write_json
@@ -16,7 +15,7 @@ from iaside_onnx.report import interval_text
 
 __all__ = ["print_archive", "show", "summary"]
 
-_BAR_WIDTH = 12
+_WIDEST_BAR = 12
 
 
 @click.command(short_help="Print the table of an archive.")
@@ -85,7 +84,7 @@ def print_archive(archive: Archive) -> None:
     console = results()
     meta = archive.metadata
     options = meta.options["resolved"]
-    console.print(_band_table(archive))
+    _print_bands(console, archive)
     failed = f", {meta.images_failed} failed" if meta.images_failed else ""
     accuracy = (
         f"accuracy {meta.accuracy:.3f} on whole images"
@@ -116,20 +115,29 @@ def print_archive(archive: Archive) -> None:
         console.print(printable(line), soft_wrap=True)
 
 
-def _band_table(archive: Archive) -> Table:
-    table = Table(title=printable(str(archive.path)), title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("band", justify="right", no_wrap=True)
-    table.add_column("radius", no_wrap=True)
-    table.add_column("phi, nats [95 %]", justify="right", no_wrap=True)
-    table.add_column("psi [95 %]", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    top = max(float(archive["psi"].max()), 1e-12)
-    for band in range(archive.bands):
-        table.add_row(
+def _print_bands(console: Console, archive: Archive) -> None:
+    """The table of bands, with a bar of psi where the line has room left; numbers are never cut."""
+    heads = ["band", "radius", "phi, nats [95 %]", "psi [95 %]"]
+    rows = [
+        [
             str(band),
             f"{archive['band_low'][band]:.3f}-{archive['band_high'][band]:.3f}",
             interval_text(archive, "phi", band),
             interval_text(archive, "psi", band),
-            "█" * round(_BAR_WIDTH * float(archive["psi"][band]) / top),
-        )
-    return table
+        ]
+        for band in range(archive.bands)
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    lines = [
+        "  ".join(h.rjust(w) for h, w in zip(row, widths, strict=True)) for row in [heads, *rows]
+    ]
+    room = min(console.width - len(lines[0]) - 2, _WIDEST_BAR)
+    block = "#" if console.options.ascii_only else "█"
+    top = max(float(archive["psi"].max()), 1e-12)
+    bars = [block * round(max(room, 0) * float(psi) / top) for psi in archive["psi"]]
+    rule = ("-" if console.options.ascii_only else "─") * len(lines[0])
+    for line in [printable(str(archive.path)), "", lines[0], rule]:
+        console.print(line, soft_wrap=True)
+    for line, bar in zip(lines[1:], bars, strict=True):
+        console.print(f"{line}  {bar}".rstrip(), soft_wrap=True)
+    console.print()

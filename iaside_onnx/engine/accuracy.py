@@ -21,13 +21,15 @@ def chance_warning(
 ) -> str | None:
     """What to say if the answers are no better than guessing among the classes, else None.
 
-    A one-sided binomial test at 5 %: guessing gets at least as many right with more than that
-    probability.
+    Two one-sided binomial tests at 5 %: guessing gets at least as many right with more than that
+    probability, and a model that is right half of the time so few with less; a handful of images
+    says nothing.
     """
     n, right = labels.size, int((predicted == labels).sum())
-    # P(X >= right) for X ~ Binomial(n, 1 / classes), by the regularised incomplete beta function.
+    # For X ~ Binomial(n, p), P(X >= k) is a regularised incomplete beta function.
     by_luck = 1.0 if right == 0 else float(special.betainc(right, n - right + 1, 1 / classes))
-    if by_luck <= _SIGNIFICANCE:
+    if_good = float(special.betainc(n - right, right + 1, 0.5)) if right < n else 1.0
+    if by_luck <= _SIGNIFICANCE or if_good > _SIGNIFICANCE:
         return None
     return (
         f"accuracy on whole images is at chance level: {right} of {n} right among {classes} "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Unpack
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from iaside_onnx.archive import (
     SCHEMA_VERSION,
     Archive,
-    Failure,
+    Shard,
     Workspace,
     collect,
     describe_differences,
@@ -26,12 +27,15 @@ from iaside_onnx.engine.local import run_shards
 from iaside_onnx.engine.options import Options, OptionWords
 from iaside_onnx.engine.plan import Plan, make_plan
 from iaside_onnx.engine.progress import LogProgress, Progress
-from iaside_onnx.errors import ArchiveError, ImageError, RunConflictError
+from iaside_onnx.errors import ArchiveError, ImageError, OptionError, RunConflictError
 from iaside_onnx.game import Estimate, estimate
 from iaside_onnx.spectrum import band_edges
 from iaside_onnx.version import __version__
 
 __all__ = ["decompose"]
+
+# Options that may name a file to read.
+_INPUTS = ("labels", "classes", "preprocess")
 
 
 def decompose(
@@ -64,7 +68,7 @@ def decompose(
     progress = progress or LogProgress()
     chosen = Options(**options)
     workspace = Workspace(Path(output))
-    _check_output(workspace)
+    _check_output(workspace, [model, images, *(getattr(chosen, name) for name in _INPUTS)])
     plan = make_plan(model, images, chosen, progress)
     if _is_finished(plan, workspace):
         progress.say(f"{output} is already finished")
@@ -84,9 +88,12 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _check_output(workspace: Workspace) -> None:
+def _check_output(workspace: Workspace, inputs: Iterable[object]) -> None:
     """Find out early what would otherwise come to light when the work is done."""
     output = workspace.output
+    paths = [Path(path) for path in inputs if isinstance(path, str | Path)]
+    if output.exists() and any(path.exists() and output.samefile(path) for path in paths):
+        raise OptionError(f"{output}: is one of the inputs; write the archive elsewhere")
     if output.is_dir():
         raise ArchiveError(f"{output}: is a folder; give the name of a file to write")
     if not output.parent.is_dir():
@@ -103,17 +110,24 @@ def _is_finished(plan: Plan, workspace: Workspace) -> bool:
     if plan.options.overwrite or not output.exists():
         return False
     try:
-        identity = open_archive(output).metadata.options["resolved"]
+        archive = open_archive(output)
     except ArchiveError as error:
         raise RunConflictError(
             f"{output}: is there already and is no archive that can be read; give another output, "
             "or --overwrite to replace it"
         ) from error
+    identity = archive.metadata.options["resolved"]
     if identity != plan.identity:
         raise RunConflictError(
             f"{output}: is the archive of another run, which differs in: "
             f"{describe_differences(plan.identity, identity)}; give another output, or --overwrite "
             "to replace it"
+        )
+    changed = plan.selection.first_changed(archive["image"].tolist(), archive["image_sha256"])
+    if changed is not None:
+        raise RunConflictError(
+            f"{output}: is the archive of other images: image {changed} has changed since; give "
+            "another output, or --overwrite to replace it"
         )
     return True
 
@@ -122,7 +136,7 @@ def _assemble(plan: Plan, workspace: Workspace, started: str, progress: Progress
     parts = [plan.selection.positions[rows] for rows in plan.shards]
     summary = collect(workspace, parts)
     if summary.failures and (plan.options.on_bad_image == "error" or not summary.image.size):
-        raise ImageError(_failed(summary.failures, parts, workspace))
+        raise ImageError(_failed(summary, workspace))
     result = estimate(summary.phi_image)
     notes = list(plan.notes)
     right = math.nan
@@ -153,15 +167,17 @@ def _assemble(plan: Plan, workspace: Workspace, started: str, progress: Progress
     write_archive(workspace, parts, summary, _values(plan, result), attributes)
 
 
-def _failed(
-    failures: tuple[Failure, ...], parts: list[NDArray[np.int64]], workspace: Workspace
-) -> str:
-    total = sum(part.size for part in parts)
-    first = failures[0]
-    reason = first.reason.rstrip(".")
+def _failed(summary: Shard, workspace: Workspace) -> str:
+    failed, done = len(summary.failures), summary.image.size
+    first = summary.failures[0]
+    what = (
+        f"{failed} of {failed + done} images failed, the first is image {first.image_id} "
+        f"({first.reason.rstrip('.')})"
+    )
+    if not done:
+        return f"{what}; none is left to decompose"
     return (
-        f"{len(failures)} of {total} images failed, the first is image {first.image_id} "
-        f"({reason}); the others are kept in {workspace.folder}: mend the images and run the same "
+        f"{what}; the others are kept in {workspace.folder}: mend the images and run the same "
         "command again, or add --on-bad-image skip"
     )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from iaside_onnx.archive import Failure, Shard, Workspace
 from iaside_onnx.engine.plan import Plan
 from iaside_onnx.engine.progress import Progress
-from iaside_onnx.errors import ArchiveError, EvaluationError, ImageError
+from iaside_onnx.errors import ArchiveError, EvaluationError, ImageError, RunConflictError
 from iaside_onnx.game import shapley_values
 from iaside_onnx.images import Sample, load_ahead
 from iaside_onnx.runtime import log_probabilities, usable_cores
@@ -84,7 +84,19 @@ def _finished(
     except ArchiveError as error:
         progress.warn(f"{error}; it is evaluated again")
         return False
-    return shard is not None and (plan.options.on_bad_image == "skip" or not shard.failures)
+    if shard is None or (shard.failures and plan.options.on_bad_image == "error"):
+        return False
+    changed = plan.selection.first_changed(shard.image.tolist(), shard.image_sha256)
+    if changed is None:
+        return True
+    if not plan.options.overwrite:
+        raise RunConflictError(
+            f"{workspace.folder}: holds an unfinished run over other images: image {changed} has "
+            "changed since; give the same images, another output, or --overwrite to evaluate the "
+            "changed ones again"
+        )
+    progress.warn(f"image {changed} has changed since; its shard is evaluated again")
+    return False
 
 
 def _load(plan: Plan, rows: NDArray[np.int64]) -> Iterator[_Loaded]:
@@ -109,6 +121,8 @@ def _evaluate(plan: Plan, images: list[_Loaded], progress: Progress) -> Shard:
     for image in images:
         name = plan.selection.source.ids[image.position]
         try:
+            if isinstance(image.items[0], Sample) and image.error is not None:
+                raise ImageError(f"the image that is its baseline failed: {image.error}")
             if image.error is not None:
                 raise image.error
             results.append(_decompose(plan, image, name, answers[image.row]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import OptionError
+from iaside_onnx.game import MAX_EXACT_BANDS
 from iaside_onnx.images import Preprocess
 from iaside_onnx.types import (
     BASELINES,
@@ -29,7 +30,19 @@ __all__ = ["OnBadImage", "OptionWords", "Options"]
 
 OnBadImage: TypeAlias = Literal["error", "skip"]
 AutoOutputKind: TypeAlias = Literal["auto"] | OutputKind
-Labels: TypeAlias = str | Path | NDArray[np.integer[Any]]
+Labels: TypeAlias = str | Path | Sequence[int] | NDArray[np.integer[Any]]
+PreprocessLike: TypeAlias = str | Path | Mapping[str, object] | Preprocess
+
+_WHOLE_NUMBERS = (
+    ("bands", 2, MAX_EXACT_BANDS),
+    ("limit", 1, 2**63 - 1),
+    ("batch_size", 1, 2**20),
+    # With thousands ONNX Runtime takes minutes to start, and then longer for each image.
+    ("threads", 1, 512),
+    # What the archive can hold.
+    ("seed", 0, 2**63 - 1),
+)
+_OPTIONAL = ("limit", "threads")
 
 
 @dataclass(frozen=True)
@@ -39,11 +52,12 @@ class Options:
     Attributes:
         labels: whose log-probability is the worth: ``folder``, the class folders or the labels in
             the array file; ``predicted``, the model's own answer on the whole image; a CSV or
-            JSON file of image id and label; or an array, ``(n,)``. By default the source's own.
+            JSON file of image id and label; or whole numbers, ``(n,)``. By default the source's
+            own.
         classes: folder name to class index, as a JSON file or a mapping; by default folders are
             numbered in string order.
-        preprocess: a spec, a file that holds one, or ``keras:caffe|tf|torch|raw``; by default the
-            one beside the model, then the one inside it, then plain scaling to [0, 1].
+        preprocess: a spec, a mapping or a file that holds one, or ``keras:caffe|tf|torch|raw``; by
+            default the one beside the model, then the one inside it, then plain scaling to [0, 1].
         input_size: channels, height and width, for models that leave them open.
         bands: number of bands, 2 to 16.
         partition: the norm that cuts the spectrum into rings.
@@ -66,7 +80,7 @@ class Options:
 
     labels: Labels | None = None
     classes: Path | Mapping[str, int] | None = None
-    preprocess: str | Path | Preprocess | None = None
+    preprocess: PreprocessLike | None = None
     input_size: tuple[int, int, int] | None = None
     bands: int = 8
     partition: Partition = "linf"
@@ -98,20 +112,26 @@ class Options:
                 raise OptionError(
                     f"unknown {name.replace('_', ' ')} {value!r}: choose from {', '.join(words)}"
                 )
-        for name, least, optional in (
-            ("limit", 1, True),
-            ("batch_size", 1, False),
-            ("threads", 1, True),
-            ("seed", 0, False),
-        ):
+        for name, least, most in _WHOLE_NUMBERS:
             value = getattr(self, name)
-            if optional and value is None:
+            if value is None and name in _OPTIONAL:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | np.integer)
+                or not least <= value <= most
+            ):
                 raise OptionError(
-                    f"{name.replace('_', ' ')} must be a whole number of at least {least}, "
+                    f"{name.replace('_', ' ')} must be a whole number from {least} to {most}, "
                     f"not {value!r}"
                 )
+            # NumPy's integers are no JSON.
+            object.__setattr__(self, name, int(value))
+        if isinstance(self.labels, list | tuple):
+            object.__setattr__(self, "labels", np.asarray(self.labels))
+        if isinstance(self.preprocess, Mapping):
+            spec = Preprocess.from_dict(self.preprocess, "preprocess")
+            object.__setattr__(self, "preprocess", spec)
 
     def as_given(self) -> dict[str, object]:
         """The options as JSON values, arrays and mappings by a word."""
@@ -135,7 +155,7 @@ class OptionWords(TypedDict, total=False):
 
     labels: Labels | None
     classes: Path | Mapping[str, int] | None
-    preprocess: str | Path | Preprocess | None
+    preprocess: PreprocessLike | None
     input_size: tuple[int, int, int] | None
     bands: int
     partition: Partition

@@ -92,10 +92,17 @@ def make_plan(model: str | Path, images: Any, options: Options, progress: Progre
     )
     signature = classifier.signature
     spec = complete_preprocess(found, signature, options.input_size, selection.source.size)
-    evaluator = _evaluator(classifier, spec, options)
+    evaluator = _evaluator(classifier, spec, options, coalitions.size)
     baselines = _baselines(selection, spec, options)
     classes, kind = probe(classifier, evaluator, selection, spec, options, progress)
-    notes = [chosen, f"model: {signature.takes}", kind]
+    execution = classifier.execution
+    notes = [
+        chosen,
+        f"model: {signature.takes}",
+        kind,
+        f"runtime: {execution.runtime} {execution.runtime_version}, {execution.provider}, "
+        f"{execution.threads} threads",
+    ]
     if signature.dtype == np.uint8:
         notes.append("the model takes uint8: filtered images are rounded and clipped to 0..255")
     for note in notes:
@@ -115,7 +122,9 @@ def make_plan(model: str | Path, images: Any, options: Options, progress: Progre
     )
 
 
-def _evaluator(classifier: Classifier, spec: Preprocess, options: Options) -> WorthEvaluator:
+def _evaluator(
+    classifier: Classifier, spec: Preprocess, options: Options, coalitions: int
+) -> WorthEvaluator:
     scale, shift = spec.affine()
     return WorthEvaluator(
         classifier,
@@ -123,7 +132,8 @@ def _evaluator(classifier: Classifier, spec: Preprocess, options: Options) -> Wo
         scale=scale,
         shift=shift,
         pixel_range=options.pixel_range,
-        batch_size=options.batch_size,
+        # More than one image's coalitions never share a call.
+        batch_size=min(options.batch_size, coalitions),
     )
 
 
@@ -148,8 +158,8 @@ def _identity(
 ) -> dict[str, object]:
     """What two runs must share for their shards to belong together.
 
-    Batch size and threads are in it: they change results by rounding, and a resumed run is to
-    equal an undisturbed one bit for bit.
+    Batch size and threads are in it, as asked for: they change results by rounding, and a resumed
+    run is to equal an undisturbed one bit for bit.
     """
     facts, execution = classifier.facts, classifier.execution
     identity = {
@@ -173,7 +183,7 @@ def _identity(
         "limit": options.limit,
         "seed": options.seed,
         "batch_size": evaluator.batch_size,
-        "threads": execution.threads,
+        "threads": options.threads or "all usable cores",
         "provider": execution.provider,
         "device": execution.device,
         "runtime": execution.runtime,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def choose_preprocess(facts: GraphFacts, options: Options) -> tuple[Preprocess |
     """
     if isinstance(options.preprocess, Preprocess):
         return options.preprocess, "preprocessing: as given"
-    if options.preprocess is not None:
+    if isinstance(options.preprocess, str | Path):
         return read_preprocess(options.preprocess), f"preprocessing: {options.preprocess}"
     found = find_preprocess(facts.path)
     if found is not None:
@@ -77,4 +78,25 @@ def complete_preprocess(
             "the model takes images of any size, and nothing says which: give --input-size "
             "C,H,W, or a spec with input_size, [channels, height, width]"
         )
-    return spec.resolved((signature.channels, height, width))
+    size = (signature.channels, height, width)
+    try:
+        spec = spec.resolved(size)
+    except PreprocessError as error:
+        raise PreprocessError(
+            f"the preprocessing does not suit the model, which takes {signature.takes}: {error}"
+        ) from error
+    if signature.dtype == np.uint8:
+        _check_bytes(spec)
+    return spec
+
+
+def _check_bytes(spec: Preprocess) -> None:
+    """Refuse a spec of which rounding to whole numbers would leave little or nothing."""
+    scale, shift = spec.affine()
+    low, high = float(shift.min()), float((scale + shift).max())
+    if low < -1 or high > 256 or float(scale.min()) < 127:
+        raise PreprocessError(
+            f"the model takes uint8, but the preprocessing gives values from {low:g} to {high:g}, "
+            "which rounding to 0..255 would destroy; give one with value_range [0, 255], mean 0 "
+            "and std 1, such as keras:raw"
+        )

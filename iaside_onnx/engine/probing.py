@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from iaside_onnx.engine.accuracy import chance_warning
 from iaside_onnx.engine.options import Options
 from iaside_onnx.engine.progress import Progress
 from iaside_onnx.engine.selection import Selection
-from iaside_onnx.errors import ImageError, ModelError
+from iaside_onnx.errors import EvaluationError, ImageError, ModelError
 from iaside_onnx.images import Preprocess, Sample, load_ahead
-from iaside_onnx.runtime import Classifier, WorthEvaluator, resolve_output_kind, usable_cores
+from iaside_onnx.runtime import (
+    Classifier,
+    WorthEvaluator,
+    log_probabilities,
+    resolve_output_kind,
+    usable_cores,
+)
+from iaside_onnx.types import OutputKind
 
 __all__ = ["probe"]
 
@@ -60,12 +70,22 @@ def probe(
         evaluator.output_kind = kind
     else:
         evaluator.output_kind, reason = options.output_kind, "as given"
+        _check_kind(options.output_kind, outputs[finite], where)
     if selection.labels is not None:
         labels = selection.labels[rows[good]]
         warning = chance_warning(outputs.argmax(axis=1), labels, classes)
         if warning:
             progress.warn(f"a look at {len(good)} images: {warning}")
     return classes, f"outputs: {evaluator.output_kind}, {reason}"
+
+
+def _check_kind(kind: OutputKind, outputs: NDArray[Any], where: str) -> None:
+    try:
+        log_probabilities(outputs[:1], kind)
+    except EvaluationError as error:
+        raise ModelError(
+            f"{where}: its outputs cannot be {kind}: {error}; correct --output-kind"
+        ) from error
 
 
 def _check_labels(selection: Selection, classes: int) -> None:

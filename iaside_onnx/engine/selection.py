@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,17 @@ class Selection:
         """Label of the row-th chosen image; None if the model's own answer is taken."""
         return None if self.labels is None else int(self.labels[row])
 
+    def first_changed(self, positions: Iterable[int], hashes: Iterable[str]) -> str | None:
+        """Name of the first image that is not what it was when it was evaluated, if any.
+
+        Raises:
+            ImageError: if an image can no longer be read.
+        """
+        for position, known in zip(positions, hashes, strict=True):
+            if self.source.sha256(position) != known:
+                return self.source.ids[position]
+        return None
+
     def digest(self) -> str:
         """SHA-256 over names and labels of the chosen images."""
         ids = [self.source.ids[position] for position in self.positions.tolist()]
@@ -62,7 +74,7 @@ def _labels(source: ImageSource, options: Options) -> NDArray[np.int64] | None:
     wanted = options.labels
     if isinstance(wanted, str) and wanted == "predicted":
         return None
-    if wanted is None or isinstance(wanted, np.ndarray) or wanted == "folder":
+    if not isinstance(wanted, str | Path) or wanted == "folder":
         if source.labels is None:
             raise ImageError(
                 f"{source.describe()}: has no labels; give --labels FILE (CSV or JSON of image id "

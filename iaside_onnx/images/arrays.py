@@ -67,26 +67,35 @@ class ArraySource:
     def __len__(self) -> int:
         return self.images.shape[0]
 
+    def sha256(self, index: int) -> str:
+        """Hash of type, shape and values of one image.
+
+        Raises:
+            ImageError: The file cannot be read there.
+        """
+        return _hash(self._image(index))
+
     def read(self, index: int, spec: Preprocess) -> Sample:
         """Prepare one image of the array.
 
         Raises:
             ImageError: A value is NaN or outside [0, 1], or the file cannot be read there.
         """
-        where = f"{self.where}: image {index}"
-        try:
-            image = np.asarray(self.images[index])
-        except (OSError, ValueError, RuntimeError) as failure:
-            raise ImageError(
-                f"{where} cannot be read ({failure}); the file is damaged, make it again."
-            ) from None
-        digest = hashlib.sha256(f"{image.dtype.str}{image.shape}".encode())
-        digest.update(np.ascontiguousarray(image).data)
+        image = self._image(index)
         try:
             pixels = prepare_array(_in_range(image), spec)
         except ImageError as error:
-            raise ImageError(f"{where}: {error}") from None
-        return Sample(pixels, digest.hexdigest())
+            raise ImageError(f"{self.where}: image {index}: {error}") from None
+        return Sample(pixels, _hash(image))
+
+    def _image(self, index: int) -> NDArray[Any]:
+        try:
+            return np.asarray(self.images[index])
+        except (OSError, ValueError, RuntimeError) as failure:
+            raise ImageError(
+                f"{self.where}: image {index} cannot be read ({failure}); the file is damaged, "
+                "make it again."
+            ) from None
 
     def describe(self) -> str:
         """The name of the array, and how many images of which size it holds."""
@@ -280,6 +289,12 @@ def _checked_labels(labels: _Table, n: int, where: str) -> NDArray[np.int64]:
             "was expected."
         )
     return values.astype(np.int64)
+
+
+def _hash(image: NDArray[Any]) -> str:
+    digest = hashlib.sha256(f"{image.dtype.str}{image.shape}".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
 
 
 def _in_range(image: NDArray[Any]) -> NDArray[Any]:

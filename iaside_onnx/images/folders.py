@@ -43,6 +43,14 @@ class FolderSource:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def sha256(self, index: int) -> str:
+        """Hash of the bytes of one file.
+
+        Raises:
+            ImageError: The file cannot be read.
+        """
+        return hashlib.sha256(self._bytes(self.root / self.ids[index])).hexdigest()
+
     def read(self, index: int, spec: Preprocess) -> Sample:
         """Decode and prepare one file.
 
@@ -50,13 +58,16 @@ class FolderSource:
             ImageError: The file cannot be read, decoded or resized.
         """
         path = self.root / self.ids[index]
-        data = read_bytes(path, _MAX_FILE_BYTES, str(path), ImageError)
+        data = self._bytes(path)
         image = decode_image(data, spec.size()[0], str(path))
         try:
             pixels = prepare(image, spec)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from None
         return Sample(pixels, hashlib.sha256(data).hexdigest())
+
+    def _bytes(self, path: Path) -> bytes:
+        return read_bytes(path, _MAX_FILE_BYTES, str(path), ImageError)
 
     def describe(self) -> str:
         """The kind, the name of the folder, and how much it holds."""

@@ -56,6 +56,13 @@ class ImageSource(Protocol):
 
     def __len__(self) -> int: ...
 
+    def sha256(self, index: int) -> str:
+        """Hash of one image as it is now, as in `Sample`; nothing is decoded.
+
+        Raises:
+            ImageError: The image cannot be read; the message names it.
+        """
+
     def read(self, index: int, spec: Preprocess) -> Sample:
         """Prepare one image.
 

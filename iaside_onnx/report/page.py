@@ -7,10 +7,13 @@ from html import escape
 from pathlib import Path
 
 from iaside_onnx.archive import Archive, finished_file
+from iaside_onnx.errors import ArchiveError
 from iaside_onnx.report.figure import distribution_figure
 from iaside_onnx.report.text import interval_text
 
 __all__ = ["write_page"]
+
+_SIGN = '<meta name="generator" content="iaside-onnx">'
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 2rem auto; padding: 0 1rem; }
@@ -27,8 +30,10 @@ def write_page(archive: Archive, path: Path) -> None:
     """Write the figure, the table and the provenance of an archive.
 
     Raises:
-        ArchiveError: if the file cannot be written.
+        ArchiveError: if the file cannot be written, or is there and is no page of ours.
     """
+    if path.exists() and not (path.is_file() and _SIGN.encode() in path.read_bytes()[:1000]):
+        raise ArchiveError(f"{path}: is there and was not made by iaside; move it away")
     meta = archive.metadata
     name = escape(meta.model_name)
     rows = "\n".join(
@@ -42,7 +47,7 @@ def write_page(archive: Archive, path: Path) -> None:
         f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in _facts(archive).items()
     )
     page = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
+<html lang="en"><head><meta charset="utf-8">{_SIGN}
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>{name}: spectral importance</title><style>{_STYLE}</style></head><body>
 <h1>{name}</h1>

@@ -233,7 +233,7 @@ def _choose_output(facts: GraphFacts, outputs: Sequence[Any], name: str | None) 
     if not candidates:
         raise ModelError(
             f"{facts.path}: has no output of shape (batch, classes) with at least 2 classes; it "
-            f"has {listed}; export the classifier with its head"
+            f"has {listed}; export the classifier with its head, two classes or more"
         )
     raise ModelError(
         f"{facts.path}: several outputs may be the classes: {listed}; choose one with --output NAME"

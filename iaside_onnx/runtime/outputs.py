@@ -81,7 +81,8 @@ def log_probabilities(
         Log-probabilities, ``(n, classes)``, and where they were raised to the floor, likewise.
 
     Raises:
-        EvaluationError: if an output is NaN or plus infinity, or a probability is negative.
+        EvaluationError: if an output is NaN or plus infinity, or no probability or logarithm of one
+            where it should be.
     """
     if np.isnan(outputs).any() or np.isposinf(outputs).any():
         what = "NaN" if np.isnan(outputs).any() else "an infinity"
@@ -92,6 +93,8 @@ def log_probabilities(
         if (values < 0).any():
             raise EvaluationError("the model gave a negative probability")
         return np.log(np.maximum(values, floor)), values < floor
+    if kind == "log-probabilities" and (values > _SUM_TOLERANCE).any():
+        raise EvaluationError("the model gave a log-probability above 0")
     if np.isneginf(values).all(axis=1).any():
         raise EvaluationError("the model gave minus infinity for every class")
     if kind == "logits":

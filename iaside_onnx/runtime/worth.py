@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from iaside_onnx.errors import OptionError
 from iaside_onnx.runtime.classifier import Classifier
 from iaside_onnx.runtime.outputs import log_probabilities
 from iaside_onnx.spectrum import limit_range, mix
@@ -55,9 +56,15 @@ class WorthEvaluator:
         self.batch_size = classifier.signature.batch or batch_size
         channels, height, width = image_shape
         shape = (height, width, channels) if self._last else (channels, height, width)
-        self._mixed = np.zeros((self.batch_size, *shape), dtype=np.float32)
         dtype = classifier.signature.dtype
-        self._cast = None if dtype == np.float32 else np.zeros(self._mixed.shape, dtype=dtype)
+        try:
+            self._mixed = np.zeros((self.batch_size, *shape), dtype=np.float32)
+            self._cast = None if dtype == np.float32 else np.zeros(self._mixed.shape, dtype=dtype)
+        except MemoryError as error:
+            raise OptionError(
+                f"a batch of {self.batch_size} images of {' x '.join(map(str, image_shape))} does "
+                "not fit into memory; take a smaller --batch-size"
+            ) from error
 
     def raw_outputs(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """The model's own outputs, ``(n, classes)``, for whole images, ``(n, C, H, W)`` pixels."""

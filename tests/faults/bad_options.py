@@ -58,7 +58,7 @@ def _plain_hdf5(folder: Path) -> None:
 
 
 _BANDS = [
-    Case(f"{bands} bands", f"must be from 2 to 16 when every coalition is evaluated, not {bands}",
+    Case(f"{bands} bands", f"bands must be a whole number from 2 to 16, not {bands}",
          options=f"--bands {bands}", code=2)
     for bands in (0, 1, 17, 40, -3)
 ]  # fmt: skip
@@ -68,10 +68,19 @@ _NUMBERS = [
          options="--bands 16 --spacing octave", make=_larger, code=2),
     Case("bands that are no number", "'many' is not a valid integer", options="--bands many",
          code=2),
-    Case("limit of 0", "limit must be a whole number of at least 1", options="--limit 0", code=2),
+    Case("limit of 0", "limit must be a whole number from 1 to", options="--limit 0", code=2),
     Case("batches of 0", "batch size must be", options="--batch-size 0", code=2),
     Case("negative seed", "seed must be", options="--seed=-1", code=2),
     Case("threads of 0", "threads must be", options="--threads 0", code=2),
+    Case("threads beyond reason", "from 1 to 512", options="--threads 100000", code=2),
+    Case("batches beyond reason", "batch size must be", options="--batch-size 1000000000", code=2),
+    Case("seed beyond the archive", "seed must be", options=f"--seed {2**63}", code=2),
+    Case("logits called probabilities", "cannot be probabilities",
+         options="--output-kind probabilities"),
+    Case("logits called logarithms", "cannot be log-probabilities",
+         options="--output-kind log-probabilities"),
+    Case("colour statistics for a grey model", "does not suit the model",
+         options="--preprocess keras:caffe"),
 ]  # fmt: skip
 
 _WORDS = [
@@ -120,7 +129,7 @@ _OUTPUTS = [
 
 _ARCHIVES = [
     Case("archive missing", "none.h5: does not exist", command="show none.h5"),
-    Case("archive a folder", "is a folder", command="show ."),
+    Case("archive a folder", "is not a file", command="show ."),
     Case("archive of random bytes", "x.h5: not an HDF5 file", command="show x.h5",
          make=_text("x.h5", "a" * 999)),
     Case("archive cut short", "seen.h5: not an HDF5 file, or a damaged one",

@@ -210,3 +210,70 @@ def test_skipped_images_are_archived_with_reasons(folder: Path) -> None:
     in_process(*WORDS, "undisturbed.h5").succeeds()
     with h5py.File("undisturbed.h5") as file:
         np.testing.assert_array_equal(skipped, np.delete(file["worth"][()], BAD, axis=0))
+
+
+def test_other_pixels_under_the_same_names_are_refused(folder: Path) -> None:
+    """Array images have no names but their numbers: clean and damaged copies look the same."""
+    run().succeeds()
+    before = OUTPUT.read_bytes()
+    save_images(folder, images=255 - pixels(40, 28, 28), labels=np.arange(40) % 5)
+    run().fails("archive of other images", "image 00 has changed", "--overwrite")
+    assert OUTPUT.read_bytes() == before
+    run("--overwrite").succeeds()
+    run("--overwrite")
+    in_process(*WORDS, "other.h5").succeeds()
+    assert_same(Path("other.h5"), OUTPUT)
+
+
+def test_a_run_is_not_resumed_over_other_pixels(folder: Path, unfinished: Path) -> None:
+    """One archive would hold numbers of two data sets, and nothing would say so."""
+    shards = sorted(path.name for path in unfinished.glob("shard-*.h5"))
+    save_images(folder, images=1 - images(), labels=np.arange(40) % 5)
+    run().fails("run over other images", "image 00 has changed")
+    assert sorted(path.name for path in unfinished.glob("shard-*.h5")) == shards
+    outcome = run("--overwrite")
+    outcome.succeeds()
+    assert "image 00 has changed since; its shard is evaluated again" in outcome.err
+    in_process(*WORDS, "other.h5").succeeds()
+    assert_same(Path("other.h5"), OUTPUT)
+
+
+def test_an_input_is_never_the_output(folder: Path) -> None:
+    """--overwrite would put the archive in place of the images."""
+    with h5py.File("pictures.h5", "w") as file:
+        file["images"], file["labels"] = pixels(40, 28, 28), np.arange(40) % 5
+    before = (folder / "pictures.h5").read_bytes()
+    words = ("decompose", "model.onnx", "--images", "pictures.h5", "-o", "pictures.h5")
+    in_process(*words, "--overwrite").fails("is one of the inputs", code=2)
+    assert (folder / "pictures.h5").read_bytes() == before
+
+
+def test_a_folder_of_that_name_keeps_what_is_not_ours(folder: Path) -> None:
+    """OUT.h5.work may be somebody's own folder."""
+    (folder / "out.h5.work").mkdir()
+    (folder / "out.h5.work" / "mine.txt").write_text("keep")
+    run().succeeds()
+    assert [path.name for path in (folder / "out.h5.work").iterdir()] == ["mine.txt"]
+
+
+def test_threads_that_nobody_chose_are_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container with another share of cores could never resume, nor show what is finished."""
+    run().succeeds()
+    monkeypatch.setattr("iaside_onnx.runtime.session.usable_cores", lambda: 1)
+    outcome = run()
+    outcome.succeeds()
+    assert "already finished" in outcome.err
+    run("--threads", "1").fails('threads ("all usable cores" there, 1 now)')
+
+
+@pytest.mark.usefixtures("unfinished")
+def test_a_bad_partner_is_named_as_the_cause() -> None:
+    """The image itself is good: to mend it would be in vain."""
+    words = (*WORDS, "partners.h5", "--baseline", "complement", "--on-bad-image", "skip")
+    in_process(*words).succeeds()
+    with h5py.File("partners.h5") as file:
+        reasons = dict(zip(file["failed"][...].tolist(), file["failed_reason"][...], strict=True))
+    assert b"image 17: there are values that are NaN" in reasons.pop(BAD)
+    assert reasons
+    for reason in reasons.values():
+        assert reason.startswith(b"the image that is its baseline failed: images.npz: image 17")

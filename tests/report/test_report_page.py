@@ -12,6 +12,7 @@ import pytest
 
 import iaside_onnx
 from iaside_onnx import Archive
+from iaside_onnx.errors import ArchiveError
 from iaside_onnx.report import distribution_figure, interval_text, write_page
 
 MODELS = Path(__file__).resolve().parent.parent.parent / "models"
@@ -49,6 +50,17 @@ def test_the_page_needs_no_network_and_holds_the_numbers(tmp_path: Path) -> None
     for band in range(3):
         assert f"{archive['phi'][band]:.3f} [{archive['phi_low'][band]:.3f}" in page
     assert archive.metadata.model_sha256 in page
+
+
+def test_a_page_of_others_is_not_replaced(tmp_path: Path) -> None:
+    """demo.html may be somebody's own; our own page is made anew."""
+    archive = decompose(tmp_path, "net.onnx", 2)
+    (tmp_path / "a.html").write_text("mine")
+    with pytest.raises(ArchiveError, match="not made by iaside"):
+        write_page(archive, tmp_path / "a.html")
+    assert (tmp_path / "a.html").read_text() == "mine"
+    write_page(archive, tmp_path / "b.html")
+    write_page(archive, tmp_path / "b.html")
 
 
 def test_bars_are_as_high_as_psi(tmp_path: Path) -> None:
