@@ -56,11 +56,18 @@ def parse_size(
     "--input-size", callback=parse_size, metavar="C,H,W",
     help="For models that leave it open, as 3,224,224.",
 )  # fmt: skip
-@click.option("--bands", type=int, default=Options.bands, show_default=True, metavar="M")
 @click.option(
-    "--partition", type=click.Choice(PARTITIONS), default=Options.partition, show_default=True
-)
-@click.option("--spacing", type=click.Choice(SPACINGS), default=Options.spacing, show_default=True)
+    "--bands", type=int, default=Options.bands, show_default=True, metavar="M",
+    help="Number of bands, 2 to 16; the work is 2^M passes an image.",
+)  # fmt: skip
+@click.option(
+    "--partition", type=click.Choice(PARTITIONS), default=Options.partition, show_default=True,
+    help="The norm that makes the radius of a frequency.",
+)  # fmt: skip
+@click.option(
+    "--spacing", type=click.Choice(SPACINGS), default=Options.spacing, show_default=True,
+    help="Bands of equal width, or each twice as wide as the one below.",
+)  # fmt: skip
 @click.option(
     "--baseline", type=click.Choice(BASELINES), default=Options.baseline, show_default=True,
     help="What stands in for absent bands.",
@@ -74,14 +81,23 @@ def parse_size(
 )
 @click.option(
     "--output-kind", type=click.Choice(["auto", *OUTPUT_KINDS]), default=Options.output_kind,
-    show_default=True,
+    show_default=True, help="What that output is; auto looks at the graph and at a few images.",
 )  # fmt: skip
 @click.option("--limit", type=int, metavar="N", help="Take N images, balanced over the classes.")
-@click.option("--batch-size", type=int, default=Options.batch_size, show_default=True, metavar="N")
-@click.option("--device", default=Options.device, show_default=True, metavar="auto|cpu|cuda[:i]")
+@click.option(
+    "--batch-size", type=int, default=Options.batch_size, show_default=True, metavar="N",
+    help="Filtered images a call; a model with a static batch has its own.",
+)  # fmt: skip
+@click.option(
+    "--device", default=Options.device, show_default=True, metavar="auto|cpu|cuda[:i]",
+    help="auto: CUDA where the installed ONNX Runtime has it, else the CPU.",
+)  # fmt: skip
 @click.option("--provider", metavar="EP", help="An ONNX Runtime execution provider, by name.")
 @click.option("--threads", type=int, metavar="N", help="On the CPU; default: all usable cores.")
-@click.option("--seed", type=int, default=Options.seed, show_default=True)
+@click.option(
+    "--seed", type=int, default=Options.seed, show_default=True, metavar="N",
+    help="Of every random choice: --limit, and the baselines noise and complement.",
+)  # fmt: skip
 @click.option(
     "--on-bad-image", type=click.Choice(["error", "skip"]), default=Options.on_bad_image,
     show_default=True, help="Fail at the end, or record it and go on.",
