@@ -2,7 +2,12 @@
 
 from iaside_onnx.runtime.classifier import Classifier, Signature, load_classifier
 from iaside_onnx.runtime.graph import GraphFacts, read_graph
-from iaside_onnx.runtime.outputs import floor_of, log_probabilities, resolve_output_kind
+from iaside_onnx.runtime.outputs import (
+    floor_of,
+    label_log_probabilities,
+    log_probabilities,
+    resolve_output_kind,
+)
 from iaside_onnx.runtime.session import (
     Execution,
     available_providers,
@@ -21,6 +26,7 @@ __all__ = [
     "available_providers",
     "floor_of",
     "import_runtime",
+    "label_log_probabilities",
     "load_classifier",
     "log_probabilities",
     "open_session",

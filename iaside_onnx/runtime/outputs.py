@@ -11,7 +11,12 @@ from scipy import special
 from iaside_onnx.errors import EvaluationError, ModelError
 from iaside_onnx.types import OutputKind
 
-__all__ = ["floor_of", "log_probabilities", "resolve_output_kind"]
+__all__ = [
+    "floor_of",
+    "label_log_probabilities",
+    "log_probabilities",
+    "resolve_output_kind",
+]
 
 _SUM_TOLERANCE = 1e-2
 
@@ -101,3 +106,27 @@ def log_probabilities(
         values = special.log_softmax(values, axis=1)
     raised = np.isneginf(values)
     return np.where(raised, np.log(floor), values), raised
+
+
+def label_log_probabilities(
+    outputs: NDArray[Any], kind: OutputKind, label: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """One class of `log_probabilities`: ``(n,)`` in nats, and where they were raised.
+
+    Args:
+        outputs: raw outputs, ``(n, classes)``.
+        kind: what they are.
+        label: class index.
+
+    Raises:
+        EvaluationError: as `log_probabilities`.
+    """
+    if kind != "logits" or not np.isfinite(outputs).all():
+        values, raised = log_probabilities(outputs, kind)
+        return values[:, label], raised[:, label]
+    # Exponentials in float32, where they are fast, and their sums in float64.
+    logits = outputs.astype(np.result_type(outputs, np.float32), copy=False)
+    peak = logits.max(axis=1, keepdims=True)
+    total = np.exp(logits - peak).sum(axis=1, dtype=np.float64)
+    above = logits[:, label].astype(np.float64) - peak[:, 0]
+    return above - np.log(total), np.zeros(len(outputs), dtype=np.bool_)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from iaside_onnx.errors import OptionError
 from iaside_onnx.runtime.classifier import Classifier
-from iaside_onnx.runtime.outputs import log_probabilities
+from iaside_onnx.runtime.outputs import label_log_probabilities
 from iaside_onnx.spectrum import limit_range, mix
 from iaside_onnx.types import Coalitions, Components, OutputKind, PixelRange, Pixels, Worth
 
@@ -109,9 +109,10 @@ class WorthEvaluator:
             if self._range != "none":
                 limit_range(mixed, self._range)
                 self._normalise(mixed)
-            values, floored = log_probabilities(self._run(part.size), self.output_kind)
-            worth[start : start + part.size] = values[:, label]
-            raised += int(floored[:, label].sum())
+            outputs = self._run(part.size)
+            values, floored = label_log_probabilities(outputs, self.output_kind, label)
+            worth[start : start + part.size] = values
+            raised += int(floored.sum())
         return worth, raised
 
     def _to_layout(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -34,6 +34,12 @@ def mix(
         coalitions: ``(n,)`` bit masks.
         out: ``(n, ...)`` float32, overwritten.
     """
+    n = coalitions.size
+    first = int(coalitions[0]) if n else 0
+    consecutive = np.arange(first, first + n, dtype=np.uint64)
+    if n and n & (n - 1) == 0 and first % n == 0 and np.array_equal(coalitions, consecutive):
+        _mix_run(offset, components, first, out)
+        return
     rows: dict[int, int] = {}
     for row, coalition in enumerate(coalitions.tolist()):
         smaller = coalition & (coalition - 1)
@@ -42,11 +48,35 @@ def mix(
             lowest = (coalition ^ smaller).bit_length() - 1
             np.add(out[known], components[lowest], out=out[row])
         else:
-            out[row] = offset
-            for band in range(coalition.bit_length() - 1, -1, -1):
-                if coalition >> band & 1:
-                    out[row] += components[band]
+            _add_bands(offset, components, coalition, out[row])
         rows[coalition] = row
+
+
+def _mix_run(
+    offset: NDArray[np.float32],
+    components: NDArray[np.float32],
+    first: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Consecutive coalitions, a power of two of them, aligned: one addition a band for all rows."""
+    _add_bands(offset, components, first, out[0])
+    step = len(out) // 2
+    while step:
+        # Rows with no lower band are there already; each gives the row with this band as well.
+        np.add(out[:: 2 * step], components[step.bit_length() - 1], out=out[step :: 2 * step])
+        step //= 2
+
+
+def _add_bands(
+    offset: NDArray[np.float32],
+    components: NDArray[np.float32],
+    coalition: int,
+    out: NDArray[np.float32],
+) -> None:
+    out[...] = offset
+    for band in range(coalition.bit_length() - 1, -1, -1):
+        if coalition >> band & 1:
+            out += components[band]
 
 
 def limit_range(images: Any, kind: PixelRange, xp: Any = np) -> None:

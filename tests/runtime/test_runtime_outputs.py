@@ -12,7 +12,13 @@ from scipy import special
 
 from iaside_onnx import inspect_model
 from iaside_onnx.errors import EvaluationError, ModelError
-from iaside_onnx.runtime import floor_of, log_probabilities, read_graph, resolve_output_kind
+from iaside_onnx.runtime import (
+    floor_of,
+    label_log_probabilities,
+    log_probabilities,
+    read_graph,
+    resolve_output_kind,
+)
 from iaside_onnx.types import OutputKind
 from tests.onnx_models import Ending, Net
 
@@ -142,3 +148,15 @@ def test_minus_infinity_for_every_class_is_no_answer() -> None:
     """Raised to the floor it would pass for a uniform answer."""
     with pytest.raises(EvaluationError, match="every class"):
         log_probabilities(np.full((1, 3), -np.inf, dtype=np.float32), "log-probabilities")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_one_label_is_that_column_of_all(dtype: str, scale: float) -> None:
+    """The quick way for one label would drift from the definition, or overflow."""
+    logits = (scale * np.random.default_rng(0).standard_normal((50, 7))).astype(dtype)
+    reference = special.log_softmax(logits.astype(np.float64), axis=1)
+    for label in range(7):
+        values, raised = label_log_probabilities(logits, "logits", label)
+        np.testing.assert_allclose(values, reference[:, label], rtol=1e-6, atol=1e-6)
+        assert not raised.any()
