@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +49,17 @@ def collect(workspace: Workspace, parts: Iterable[NDArray[np.int64]]) -> Shard:
     shards = []
     for number, positions in enumerate(parts):
         shard = _read(workspace, number, positions)
-        shards.append((shard, shard.worth[:0].copy()))
+        # A copy of no rows, as a view would keep all of them alive.
+        shards.append(replace(shard, worth=shard.worth[:0].copy()))
     arrays = {
-        name: np.concatenate([getattr(shard, name) for shard, _ in shards])
-        for name in ("image", *_PER_IMAGE)
+        name: np.concatenate([getattr(shard, name) for shard in shards])
+        for name in ("image", "worth", *_PER_IMAGE)
     }
     return Shard(
         **arrays,
-        worth=shards[0][1],
-        image_id=[name for shard, _ in shards for name in shard.image_id],
-        image_sha256=[name for shard, _ in shards for name in shard.image_sha256],
-        failures=tuple(failure for shard, _ in shards for failure in shard.failures),
+        image_id=[name for shard in shards for name in shard.image_id],
+        image_sha256=[name for shard in shards for name in shard.image_sha256],
+        failures=tuple(failure for shard in shards for failure in shard.failures),
     )
 
 

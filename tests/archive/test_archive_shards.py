@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from iaside_onnx.archive import Failure, Shard, Workspace, describe_differences
+from iaside_onnx.archive import Failure, Shard, Workspace, collect, describe_differences
 from iaside_onnx.errors import ArchiveError
 
 ARRAYS = ("image", "label", "predicted", "worth", "phi_image", "log_probability_whole",
@@ -147,3 +149,21 @@ def test_clearing_takes_the_folder_and_nothing_else(workspace: Workspace) -> Non
     workspace.output.write_bytes(b"archive")
     workspace.clear()
     assert [path.name for path in workspace.output.parent.iterdir()] == ["out.h5"]
+
+
+def test_collecting_holds_the_worths_of_one_shard_at_a_time(workspace: Workspace) -> None:
+    """All worths at once, 2**M for each image, would not fit into memory for many images."""
+    wide = replace(shard(2), worth=np.zeros((2, 1 << 16), dtype=np.float32))
+    parts = [positions(2) + 2 * number for number in range(20)]
+    for number, part in enumerate(parts):
+        workspace.write(number, replace(wide, image=part))
+    tracemalloc.start()
+    try:
+        summary = collect(workspace, parts)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert summary.image.tolist() == list(range(40))
+    assert summary.worth.shape == (0, 1 << 16)
+    # The file, its bytes without the digest, HDF5's and ours; 20 shards would be 20 times that.
+    assert peak < 8 * wide.worth.nbytes
