@@ -115,23 +115,20 @@ def add_variable(
     values: NDArray[Any] | None = None,
     *,
     shape: tuple[int, ...] = (),
-    text_length: int = 1,
 ) -> h5py.Dataset:
     """Make a dataset as the schema declares it, and attach the scales of its axes.
 
     Args:
         file: open for writing; the scales of the axes must be there.
         name: a key of `VARIABLES`.
-        values: what to write; None leaves the dataset to be filled later.
+        values: what to write, text from `encode`; None leaves numbers to be filled in later.
         shape: its shape, if no values are given.
-        text_length: bytes of the longest text, if no values are given.
     """
     variable = VARIABLES[name]
     is_text = variable.dtype == _STRING
     if values is not None:
         shape = values.shape
-        text_length = values.dtype.itemsize
-    dtype = h5py.string_dtype(_STRING, max(text_length, 1)) if is_text else variable.dtype
+    dtype = values.dtype if is_text and values is not None else variable.dtype
     layout: dict[str, Any] = {}
     if shape:
         # Every HDF5 has these filters; each chunk carries its own checksum.

@@ -14,10 +14,10 @@ from iaside_onnx.engine import Options
 from iaside_onnx.errors import OptionError
 from iaside_onnx.types import BASELINES, OUTPUT_KINDS, PARTITIONS, RANGES, SPACINGS
 
-__all__ = ["decompose", "parse_size"]
+__all__ = ["decompose", "input_size_option"]
 
 
-def parse_size(
+def _parse_size(
     _context: click.Context, _parameter: click.Parameter, value: str | None
 ) -> tuple[int, int, int] | None:
     """``C,H,W`` as three numbers."""
@@ -28,6 +28,14 @@ def parse_size(
         raise click.BadParameter(f"{value!r} is not C,H,W, such as 3,224,224")
     channels, height, width = map(int, parts)
     return channels, height, width
+
+
+input_size_option = click.option(
+    "--input-size",
+    callback=_parse_size,
+    metavar="C,H,W",
+    help="For models that leave it open, as 3,224,224.",
+)
 
 
 @click.command(short_help="Decompose a model over images, into an archive.")
@@ -52,10 +60,7 @@ def parse_size(
     "--preprocess", metavar="SPEC",
     help="Spec file (ours, timm's, the hub's), or keras:caffe|tf|torch|raw.",
 )  # fmt: skip
-@click.option(
-    "--input-size", callback=parse_size, metavar="C,H,W",
-    help="For models that leave it open, as 3,224,224.",
-)  # fmt: skip
+@input_size_option
 @click.option(
     "--bands", type=int, default=Options.bands, show_default=True, metavar="M",
     help="Number of bands, 2 to 16; the work is 2^M passes an image.",

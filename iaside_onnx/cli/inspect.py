@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from iaside_onnx.cli.console import printable, results, write_json
-from iaside_onnx.cli.decompose import parse_size
+from iaside_onnx.cli.decompose import input_size_option
 from iaside_onnx.engine import Inspection, inspect_model
 
 __all__ = ["inspect"]
@@ -17,10 +17,7 @@ __all__ = ["inspect"]
 @click.command(short_help="Print what a model takes and gives.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--preprocess", metavar="SPEC", help="As in `iaside decompose`.")
-@click.option(
-    "--input-size", callback=parse_size, metavar="C,H,W",
-    help="For models that leave it open, as 3,224,224.",
-)  # fmt: skip
+@input_size_option
 @click.option(
     "--output", "output_name", metavar="NAME", help="The model's output, if there are several."
 )

@@ -8,18 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from iaside_onnx.engine.options import Options
-from iaside_onnx.engine.preprocessing import choose_preprocess, complete_preprocess
+from iaside_onnx.engine.preprocessing import (
+    choose_preprocess,
+    complete_preprocess,
+    make_evaluator,
+)
 from iaside_onnx.errors import ModelError, PreprocessError
 from iaside_onnx.images import Preprocess
 from iaside_onnx.runtime import (
     Classifier,
     GraphFacts,
     Signature,
-    WorthEvaluator,
     available_providers,
     load_classifier,
     read_graph,
     resolve_output_kind,
+    usable_outputs,
 )
 
 __all__ = ["Inspection", "inspect_model"]
@@ -101,21 +105,12 @@ def inspect_model(
 
 
 def _try(classifier: Classifier, spec: Preprocess) -> tuple[str | None, str, int]:
-    scale, shift = spec.affine()
-    evaluator = WorthEvaluator(
-        classifier, image_shape=spec.size(), scale=scale, shift=shift, batch_size=_TRIALS
-    )
+    evaluator = make_evaluator(classifier, spec, batch_size=_TRIALS)
     noise = np.random.default_rng(0).random((_TRIALS, *spec.size()), dtype=np.float32)
-    outputs = evaluator.raw_outputs(noise)
-    if not np.isfinite(outputs).all():
-        raise ModelError(
-            f"{classifier.facts.path}: gives NaN or infinite outputs for images of noise; check "
-            "the export, the precision and the preprocessing"
-        )
+    where = str(classifier.facts.path)
+    outputs = usable_outputs(evaluator.raw_outputs(noise), where)
     try:
-        kind, why = resolve_output_kind(
-            classifier.signature.output_hint, outputs, str(classifier.facts.path)
-        )
+        kind, why = resolve_output_kind(classifier.signature.output_hint, outputs, where)
     except ModelError as error:
         return None, str(error), outputs.shape[1]
     return kind, why, outputs.shape[1]

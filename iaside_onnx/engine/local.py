@@ -17,7 +17,7 @@ from iaside_onnx.game import shapley_values
 from iaside_onnx.images import Sample, load_ahead
 from iaside_onnx.runtime import log_probabilities, usable_cores
 from iaside_onnx.spectrum import band_components
-from iaside_onnx.types import Phi, Worth
+from iaside_onnx.types import Worth
 
 __all__ = ["run_shards"]
 
@@ -33,7 +33,6 @@ class _Result:
     predicted: int
     whole: float
     worth: Worth
-    phi: Phi
     floored: int
 
 
@@ -146,13 +145,13 @@ def _decompose(plan: Plan, image: _Loaded, name: str, answer: NDArray[Any]) -> _
     worth, floored = plan.evaluator.worth(offset, components, plan.coalitions, label)
     return _Result(
         image.position, name, sample.sha256, label, predicted, float(values[0, label]),
-        worth, shapley_values(worth), floored,
+        worth, floored,
     )  # fmt: skip
 
 
 def _shard(plan: Plan, results: list[_Result], failures: list[Failure]) -> Shard:
-    n, coalitions, bands = len(results), plan.coalitions.size, plan.baselines.bands
-    worth = np.array([r.worth for r in results], dtype=np.float32).reshape(n, coalitions)
+    shape = (len(results), plan.coalitions.size)
+    worth = np.array([r.worth for r in results], dtype=np.float32).reshape(shape)
     return Shard(
         image=np.array([r.position for r in results], dtype=np.int64),
         image_id=[r.image_id for r in results],
@@ -160,7 +159,7 @@ def _shard(plan: Plan, results: list[_Result], failures: list[Failure]) -> Shard
         label=np.array([r.label for r in results], dtype=np.int64),
         predicted=np.array([r.predicted for r in results], dtype=np.int64),
         worth=worth,
-        phi_image=np.array([r.phi for r in results]).reshape(n, bands),
+        phi_image=shapley_values(worth),
         log_probability_whole=np.array([r.whole for r in results], dtype=np.float32),
         log_probability_empty=worth[:, 0].copy(),
         floored=np.array([r.floored for r in results], dtype=np.int64),

@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 
 from iaside_onnx.engine.baselines import Baselines, mean_color, partners
 from iaside_onnx.engine.options import Options
-from iaside_onnx.engine.preprocessing import choose_preprocess, complete_preprocess
+from iaside_onnx.engine.preprocessing import (
+    choose_preprocess,
+    complete_preprocess,
+    make_evaluator,
+)
 from iaside_onnx.engine.probing import probe
 from iaside_onnx.engine.progress import Progress
 from iaside_onnx.engine.selection import Selection, select_images
@@ -92,7 +96,13 @@ def make_plan(model: str | Path, images: Any, options: Options, progress: Progre
     )
     signature = classifier.signature
     spec = complete_preprocess(found, signature, options.input_size, selection.source.size)
-    evaluator = _evaluator(classifier, spec, options, coalitions.size)
+    evaluator = make_evaluator(
+        classifier,
+        spec,
+        pixel_range=options.pixel_range,
+        # More than one image's coalitions never share a call.
+        batch_size=min(options.batch_size, coalitions.size),
+    )
     baselines = _baselines(selection, spec, options)
     classes, kind = probe(classifier, evaluator, selection, spec, options, progress)
     execution = classifier.execution
@@ -119,21 +129,6 @@ def make_plan(model: str | Path, images: Any, options: Options, progress: Progre
         baselines=baselines,
         identity=identity,
         notes=tuple(notes),
-    )
-
-
-def _evaluator(
-    classifier: Classifier, spec: Preprocess, options: Options, coalitions: int
-) -> WorthEvaluator:
-    scale, shift = spec.affine()
-    return WorthEvaluator(
-        classifier,
-        image_shape=spec.size(),
-        scale=scale,
-        shift=shift,
-        pixel_range=options.pixel_range,
-        # More than one image's coalitions never share a call.
-        batch_size=min(options.batch_size, coalitions),
     )
 
 

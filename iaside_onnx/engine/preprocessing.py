@@ -10,9 +10,10 @@ import numpy as np
 from iaside_onnx.engine.options import Options
 from iaside_onnx.errors import PreprocessError
 from iaside_onnx.images import Preprocess, find_preprocess, parse_preprocess, read_preprocess
-from iaside_onnx.runtime import GraphFacts, Signature
+from iaside_onnx.runtime import Classifier, GraphFacts, Signature, WorthEvaluator
+from iaside_onnx.types import PixelRange
 
-__all__ = ["METADATA_KEY", "choose_preprocess", "complete_preprocess"]
+__all__ = ["METADATA_KEY", "choose_preprocess", "complete_preprocess", "make_evaluator"]
 
 METADATA_KEY = "iaside.preprocess"
 """Key of the ONNX metadata under which a model carries its own preprocessing, as JSON."""
@@ -88,6 +89,25 @@ def complete_preprocess(
     if signature.dtype == np.uint8:
         _check_bytes(spec)
     return spec
+
+
+def make_evaluator(
+    classifier: Classifier,
+    spec: Preprocess,
+    *,
+    batch_size: int,
+    pixel_range: PixelRange = "none",
+) -> WorthEvaluator:
+    """An evaluator of a classifier on images that are prepared by a complete spec."""
+    scale, shift = spec.affine()
+    return WorthEvaluator(
+        classifier,
+        image_shape=spec.size(),
+        scale=scale,
+        shift=shift,
+        pixel_range=pixel_range,
+        batch_size=batch_size,
+    )
 
 
 def _check_bytes(spec: Preprocess) -> None:

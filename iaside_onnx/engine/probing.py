@@ -19,6 +19,7 @@ from iaside_onnx.runtime import (
     log_probabilities,
     resolve_output_kind,
     usable_cores,
+    usable_outputs,
 )
 from iaside_onnx.types import OutputKind
 
@@ -55,22 +56,15 @@ def probe(
         raise next(item for item in items if isinstance(item, ImageError))
     outputs = evaluator.raw_outputs(np.stack([i.pixels for i in items if isinstance(i, Sample)]))
     where = str(classifier.facts.path)
-    finite = np.isfinite(outputs).any(axis=1) & ~(np.isnan(outputs) | np.isposinf(outputs)).any(
-        axis=1
-    )
-    if not finite.any():
-        raise ModelError(
-            f"{where}: gives NaN or infinite outputs for every image tried; check the export, the "
-            "precision and the preprocessing"
-        )
+    usable = usable_outputs(outputs, where)
     classes = outputs.shape[1]
     _check_labels(selection, classes)
     if options.output_kind == "auto":
-        kind, reason = resolve_output_kind(classifier.signature.output_hint, outputs[finite], where)
+        kind, reason = resolve_output_kind(classifier.signature.output_hint, usable, where)
         evaluator.output_kind = kind
     else:
         evaluator.output_kind, reason = options.output_kind, "as given"
-        _check_kind(options.output_kind, outputs[finite], where)
+        _check_kind(options.output_kind, usable, where)
     if selection.labels is not None:
         labels = selection.labels[rows[good]]
         warning = chance_warning(outputs.argmax(axis=1), labels, classes)

@@ -7,6 +7,7 @@ from iaside_onnx.runtime.outputs import (
     label_log_probabilities,
     log_probabilities,
     resolve_output_kind,
+    usable_outputs,
 )
 from iaside_onnx.runtime.session import (
     Execution,
@@ -33,4 +34,5 @@ __all__ = [
     "read_graph",
     "resolve_output_kind",
     "usable_cores",
+    "usable_outputs",
 ]

@@ -16,9 +16,28 @@ __all__ = [
     "label_log_probabilities",
     "log_probabilities",
     "resolve_output_kind",
+    "usable_outputs",
 ]
 
 _SUM_TOLERANCE = 1e-2
+
+
+def usable_outputs(outputs: NDArray[Any], where: str) -> NDArray[Any]:
+    """The rows of outputs of a few images, ``(n, classes)``, that may be somebody's answer.
+
+    Minus infinity may: it is the logarithm of 0.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    impossible = np.isnan(outputs) | np.isposinf(outputs)
+    usable = np.isfinite(outputs).any(axis=1) & ~impossible.any(axis=1)
+    if not usable.any():
+        raise ModelError(
+            f"{where}: gives NaN or infinite outputs for every image tried; check the export, the "
+            "precision and the preprocessing"
+        )
+    return np.asarray(outputs[usable])
 
 
 def resolve_output_kind(
