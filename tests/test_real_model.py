@@ -21,19 +21,23 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def decompose(
+    output: Path, preprocess: iaside_onnx.Preprocess | None = None
+) -> iaside_onnx.Archive:
+    """All photographs with their true labels, two bands."""
+    folder = Path(str(PHOTOGRAPHS))
+    classes = folder / "class_to_index.json"
+    return iaside_onnx.decompose(
+        str(MODEL), folder / "images", output, classes=classes, bands=2, preprocess=preprocess
+    )
+
+
 def test_preprocessing_gives_the_accuracy_of_torchvisions(tmp_path: Path) -> None:
     """A wrong resize, crop, normalisation, colour or class order would move 178 of 200 at top 1.
 
     178 is what torchvision's own Resize(256, BICUBIC) and CenterCrop(224) give with these weights.
     """
-    folder = Path(str(PHOTOGRAPHS))
-    archive = iaside_onnx.decompose(
-        str(MODEL),
-        folder / "images",
-        tmp_path / "lite0.h5",
-        classes=folder / "class_to_index.json",
-        bands=2,
-    )
+    archive = decompose(tmp_path / "lite0.h5")
     assert archive.metadata.images_done == 200
     assert archive.metadata.accuracy == pytest.approx(178 / 200, abs=0.006)
     # The whole image through the sum of its bands is the whole image: efficiency on real data.
@@ -43,19 +47,12 @@ def test_preprocessing_gives_the_accuracy_of_torchvisions(tmp_path: Path) -> Non
 
 def test_wrong_colour_order_costs_accuracy(tmp_path: Path) -> None:
     """If the colour order were ignored, the accuracy would stay where it was."""
-    folder = Path(str(PHOTOGRAPHS))
-    archive = iaside_onnx.decompose(
-        str(MODEL),
-        folder / "images",
-        tmp_path / "bgr.h5",
-        classes=folder / "class_to_index.json",
-        preprocess=iaside_onnx.Preprocess(
-            interpolation="bicubic",
-            crop_pct=0.875,
-            mean=(127 / 255,),
-            std=(128 / 255,),
-            color_order="bgr",
-        ),
-        bands=2,
+    spec = iaside_onnx.Preprocess(
+        interpolation="bicubic",
+        crop_pct=0.875,
+        mean=(127 / 255,),
+        std=(128 / 255,),
+        color_order="bgr",
     )
+    archive = decompose(tmp_path / "bgr.h5", preprocess=spec)
     assert archive.metadata.accuracy < 0.87

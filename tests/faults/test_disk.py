@@ -53,6 +53,16 @@ def undisturbed(folder: Path) -> Path:
     return output
 
 
+def assert_finishes_with_room(disk: Path, undisturbed: Path, says: str) -> None:
+    """The same command finishes once there is room, as if nothing had been."""
+    resize(disk, "8m")
+    outcome = run(disk / "out.h5")
+    outcome.succeeds()
+    assert says in outcome.err
+    assert_same(undisturbed, disk / "out.h5")
+    assert_nothing_left(disk / "out.h5")
+
+
 def test_shards_that_fill_the_disk_are_kept(disk: Path, undisturbed: Path) -> None:
     """A half-written shard that is taken for a whole one, or finished work thrown away."""
     output = disk / "out.h5"
@@ -63,12 +73,7 @@ def test_shards_that_fill_the_disk_are_kept(disk: Path, undisturbed: Path) -> No
     resize(disk, "160k")
     run(output).fails("No space left on device")
     assert all(path.stat().st_mtime_ns == written for path, written in kept.items())
-    resize(disk, "8m")
-    outcome = run(output)
-    outcome.succeeds()
-    assert "of 40 images are finished already" in outcome.err
-    assert_same(undisturbed, output)
-    assert_nothing_left(output)
+    assert_finishes_with_room(disk, undisturbed, "of 40 images are finished already")
 
 
 def test_a_disk_that_is_full_for_the_archive_only(disk: Path, undisturbed: Path) -> None:
@@ -78,12 +83,7 @@ def test_a_disk_that_is_full_for_the_archive_only(disk: Path, undisturbed: Path)
     run(output).fails("out.h5: the disk is full", "make room and run the same command again")
     assert len(list(disk.glob("out.h5.work/shard-*.h5"))) == 10
     assert not list(disk.rglob("*.tmp"))
-    resize(disk, "8m")
-    outcome = run(output)
-    outcome.succeeds()
-    assert "40 of 40 images are finished already" in outcome.err
-    assert_same(undisturbed, output)
-    assert_nothing_left(output)
+    assert_finishes_with_room(disk, undisturbed, "40 of 40 images are finished already")
 
 
 # The archive is written as if there were room, so that HDF5 itself meets the full disk.
