@@ -1,14 +1,11 @@
 """Exports the PyTorch twins from Keras's weights; run by make_twins.py."""
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import torch
 from files import write_preprocess
 from torch_export import export_onnx
 from torch_nets import SmallCNN
-from twins import SHAPES, torch_name
+from twins import SHAPES, read_arguments, torch_name
 
 OPSET = 18
 KERAS_EPSILON = 1e-3
@@ -34,14 +31,10 @@ def load(weights: list[np.ndarray]) -> SmallCNN:
 
 def main() -> None:
     """Parses the command line and writes one ONNX file a shape."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--folder", type=Path, required=True)
-    args = parser.parse_args()
-    with np.load(args.weights) as stored:
-        model = load([stored[key] for key in sorted(stored.files)])
+    weights, folder = read_arguments(__doc__.splitlines()[0])
+    model = load(weights)
     for suffix, (height, width) in SHAPES.items():
-        target = args.folder / torch_name(suffix)
+        target = folder / torch_name(suffix)
         export_onnx(model, (1, height, width), target, opset=OPSET, input_name="image")
         write_preprocess(
             target,

@@ -1,10 +1,23 @@
 """What the two sides of the twins agree on: names, shapes, which part of an image they see."""
 
+import argparse
+from pathlib import Path
+
 import numpy as np
 
 # Suffix of the file name, and height and width of the input. The network ends in an average over
 # positions, so the same weights fit both; the second shape shows up a swap of height and width.
 SHAPES = {"": (28, 28), "-wide": (20, 28)}
+
+
+def read_arguments(description: str) -> tuple[list[np.ndarray], Path]:
+    """The weights, in Keras's order, and the folder to write to, from the command line."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    args = parser.parse_args()
+    with np.load(args.weights) as stored:
+        return [stored[key] for key in sorted(stored.files)], args.folder
 
 
 def keras_name(suffix: str) -> str:
