@@ -9,6 +9,7 @@ __all__ = [
     "ImageError",
     "ModelError",
     "OptionError",
+    "OutOfMemoryError",
     "PreprocessError",
     "RunConflictError",
     "RuntimeMissingError",
@@ -41,6 +42,10 @@ class RuntimeMissingError(IasideError):
 
 class EvaluationError(IasideError):
     """The model gave a value that is no log-probability (NaN or infinite) for one image."""
+
+
+class OutOfMemoryError(IasideError):
+    """The device has no room for a batch; a smaller one may fit."""
 
 
 class ArchiveError(IasideError):

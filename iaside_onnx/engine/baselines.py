@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from iaside_onnx.errors import ImageError, OptionError
 from iaside_onnx.images import Preprocess, load_ahead
 from iaside_onnx.runtime import usable_cores
 from iaside_onnx.spectrum import noise_like
-from iaside_onnx.types import BandIndex, Baseline, Pixels
+from iaside_onnx.types import BandIndex, Baseline
 
 __all__ = ["Baselines", "mean_color", "partners"]
 
@@ -44,7 +45,12 @@ class Baselines:
         """Positions of all images that the evaluation of one image needs, itself first."""
         return [position] if self.partners is None else [position, self.partners[position]]
 
-    def make(self, image: Pixels, position: int, other: Pixels | None) -> Pixels:
+    @property
+    def constant(self) -> bool:
+        """Whether it is the same for all images."""
+        return self.kind in ("zero", "mean")
+
+    def make(self, image: Any, position: int, other: Any, xp: Any = np) -> Any:
         """The baseline of one image, ``(channels, height, width)`` in pixel units.
 
         Noise is shaped from ``default_rng([seed, 1, position]).standard_normal(shape, float32)``.
@@ -53,16 +59,18 @@ class Baselines:
             image: the image.
             position: its position in the source.
             other: the image's partner, for ``complement``.
+            xp: the array module that the images belong to, NumPy or CuPy.
         """
         if self.kind == "noise":
+            # NumPy's generator wherever the image is: the same noise on every device.
             rng = np.random.default_rng([self.seed, _NOISE, position])
-            white = rng.standard_normal(image.shape, np.float32)
-            return noise_like(image, white, self.index, self.bands)
+            white = xp.asarray(rng.standard_normal(image.shape, np.float32))
+            return noise_like(image, white, xp.asarray(self.index), self.bands, xp)
         if other is not None:
             return other
-        baseline = np.zeros_like(image)
+        baseline = xp.zeros_like(image)
         if self.color is not None:
-            baseline += self.color[:, None, None]
+            baseline += xp.asarray(self.color)[:, None, None]
         return baseline
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,11 +18,38 @@ from iaside_onnx.engine.progress import Progress
 from iaside_onnx.errors import ArchiveError, EvaluationError, ImageError, RunConflictError
 from iaside_onnx.game import shapley_values
 from iaside_onnx.images import Sample, load_ahead
-from iaside_onnx.runtime import log_probabilities, usable_cores
-from iaside_onnx.spectrum import band_components
+from iaside_onnx.runtime import Answer, Game, log_probabilities, usable_cores
+from iaside_onnx.spectrum import band_components, limit_range
 from iaside_onnx.types import Worth
 
 __all__ = ["run_shards"]
+
+_GAMES_BYTES = 1 << 19
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image of the run, and its partner if the baseline needs one, read or not."""
+
+    row: int
+    position: int
+    name: str
+    items: list[Sample | ImageError]
+
+    @property
+    def error(self) -> ImageError | None:
+        """Why it cannot be evaluated, if so."""
+        own, *others = self.items
+        if isinstance(own, ImageError):
+            return own
+        for other in others:
+            if isinstance(other, ImageError):
+                return ImageError(f"the image that is its baseline failed: {other}")
+        return None
+
+    @property
+    def samples(self) -> list[Sample]:
+        return [item for item in self.items if isinstance(item, Sample)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +66,6 @@ class _Result:
     floored: int
 
 
-@dataclass(slots=True)
-class _Loaded:
-    """An image of a shard, and its partner if the baseline needs one."""
-
-    row: int
-    position: int
-    items: list[Sample | ImageError] = field(default_factory=list)
-
-    @property
-    def error(self) -> ImageError | None:
-        return next((i for i in self.items if isinstance(i, ImageError)), None)
-
-    @property
-    def samples(self) -> list[Sample]:
-        return [i for i in self.items if isinstance(i, Sample)]
-
-
 def run_shards(plan: Plan, workspace: Workspace, progress: Progress) -> None:
     """Evaluate every shard that is not there yet; the workspace must be locked and claimed.
 
@@ -67,10 +80,12 @@ def run_shards(plan: Plan, workspace: Workspace, progress: Progress) -> None:
     total = plan.selection.positions.size
     progress.begin(total, total - sum(shards[n].size for n in todo), plan.coalitions.size)
     try:
-        loaded = _load(plan, np.concatenate([shards[n] for n in todo])) if todo else iter(())
-        for number in todo:
-            batch = [next(loaded) for _ in shards[number]]
-            workspace.write(number, _evaluate(plan, batch, progress))
+        if todo:
+            work = _Work(plan, _load(plan, np.concatenate([shards[n] for n in todo])), progress)
+            for number in todo:
+                shard = work.evaluate(shards[number].size)
+                with plan.evaluator.profile.phase("write"):
+                    workspace.write(number, shard)
     finally:
         progress.end()
 
@@ -98,55 +113,120 @@ def _finished(
     return False
 
 
-def _load(plan: Plan, rows: NDArray[np.int64]) -> Iterator[_Loaded]:
+def _load(plan: Plan, rows: NDArray[np.int64]) -> Iterator[_Image]:
     """Images with their partners, in order, decoded ahead of the model."""
+    source = plan.selection.source
     positions = plan.selection.positions[rows].tolist()
     reads = [plan.baselines.reads(position) for position in positions]
     flat = [position for group in reads for position in group]
-    items = load_ahead(plan.selection.source, flat, plan.spec, usable_cores())
+    items = load_ahead(source, flat, plan.spec, usable_cores())
     for row, position, group in zip(rows.tolist(), positions, reads, strict=True):
-        yield _Loaded(row, position, [next(items) for _ in group])
+        yield _Image(row, position, source.ids[position], [next(items) for _ in group])
 
 
-def _evaluate(plan: Plan, images: list[_Loaded], progress: Progress) -> Shard:
-    """Everything about the images of one shard."""
-    results: list[_Result] = []
-    failures: list[Failure] = []
-    good = [image for image in images if image.error is None]
-    answers: dict[int, NDArray[Any]] = {}
-    if good:
-        whole = plan.evaluator.raw_outputs(np.stack([i.samples[0].pixels for i in good]))
-        answers = dict(zip([image.row for image in good], whole, strict=True))
-    for image in images:
-        name = plan.selection.source.ids[image.position]
-        try:
-            if isinstance(image.items[0], Sample) and image.error is not None:
-                raise ImageError(f"the image that is its baseline failed: {image.error}")
-            if image.error is not None:
-                raise image.error
-            results.append(_decompose(plan, image, name, answers[image.row]))
-        except (ImageError, EvaluationError) as error:
-            failures.append(Failure(image.position, name, str(error)))
-        progress.advance(1)
-    return _shard(plan, results, failures)
+class _Work:
+    """The games of the images that are still to be evaluated."""
 
+    def __init__(self, plan: Plan, images: Iterator[_Image], progress: Progress) -> None:
+        self._plan = plan
+        self._images = images
+        self._progress = progress
+        self._evaluator = plan.evaluator
+        self._profile = plan.evaluator.profile
+        self._index = plan.evaluator.xp.asarray(plan.baselines.index)
+        coalitions, baselines = plan.coalitions, plan.baselines
+        self._is_empty = (coalitions == 0) & baselines.constant
+        # With all bands present an image is what it was, save where its range is stretched.
+        full = coalitions == coalitions.max()
+        self._is_whole = full & (plan.options.pixel_range != "minmax")
+        self._asked = ~(self._is_empty | self._is_whole)
+        self._empty: tuple[NDArray[Any], NDArray[Any]] | EvaluationError | None = None
 
-def _decompose(plan: Plan, image: _Loaded, name: str, answer: NDArray[Any]) -> _Result:
-    """The game of one image."""
-    values, _ = log_probabilities(answer[None], plan.evaluator.output_kind)
-    predicted = int(values[0].argmax())
-    given = plan.selection.label_of(image.row)
-    label = predicted if given is None else given
-    sample, *others = image.samples
-    baselines = plan.baselines
-    other = others[0].pixels if others else None
-    offset = baselines.make(sample.pixels, image.position, other)
-    components = band_components(sample.pixels - offset, baselines.index, baselines.bands)
-    worth, floored = plan.evaluator.worth(offset, components, plan.coalitions, label)
-    return _Result(
-        image.position, name, sample.sha256, label, predicted, float(values[0, label]),
-        worth, floored,
-    )  # fmt: skip
+    def evaluate(self, count: int) -> Shard:
+        """Everything about the next so many images."""
+        results: list[_Result] = []
+        failures: list[Failure] = []
+        playing: deque[_Image] = deque()
+        for answer in self._evaluator.evaluate(self._games(count, playing, failures)):
+            image = playing.popleft()
+            try:
+                results.append(self._result(image, answer))
+            except EvaluationError as error:
+                failures.append(Failure(image.position, image.name, str(error)))
+            self._progress.advance(1)
+        failures.sort(key=lambda failure: failure.position)
+        return _shard(self._plan, results, failures)
+
+    def _games(
+        self, count: int, playing: deque[_Image], failures: list[Failure]
+    ) -> Iterator[Game]:
+        """The games of the images that can be read, and their images in the same order.
+
+        Small images are read and divided several at a time, while the code is in the cache.
+        """
+        bytes_each = 4 * self._plan.baselines.bands * math.prod(self._plan.spec.size())
+        together = max(_GAMES_BYTES // bytes_each, 1)
+        for start in range(0, count, together):
+            with self._profile.phase("decode (waiting)"):
+                images = list(islice(self._images, min(together, count - start)))
+            good = [image for image in images if image.error is None]
+            failures.extend(
+                Failure(image.position, image.name, str(image.error))
+                for image in images
+                if image.error is not None
+            )
+            self._progress.advance(len(images) - len(good))
+            with self._profile.phase("fft"):
+                games = [self._game(image) for image in good]
+            for image, game in zip(good, games, strict=True):
+                playing.append(image)
+                yield game
+
+    def _game(self, image: _Image) -> Game:
+        """An image divided over its baseline."""
+        xp, baselines = self._evaluator.xp, self._plan.baselines
+        pixels, *others = (xp.asarray(sample.pixels) for sample in image.samples)
+        offset = baselines.make(pixels, image.position, others[0] if others else None, xp)
+        components = band_components(pixels - offset, self._index, baselines.bands, xp)
+        label = self._plan.selection.label_of(image.row)
+        return Game(offset, components, self._plan.coalitions[self._asked], pixels, label)
+
+    def _result(self, image: _Image, answer: Answer) -> _Result:
+        """The worth of every coalition, whether it was evaluated for this image or not.
+
+        Raises:
+            EvaluationError: if the model gave no log-probability for one of them.
+        """
+        if answer.error is not None:
+            raise answer.error
+        worth = np.empty(self._asked.size, dtype=np.float32)
+        worth[self._asked] = answer.values[1:]
+        worth[self._is_whole] = answer.values[0]
+        floored = int(answer.raised[1:].sum()) + int(answer.raised[0] & self._is_whole.any())
+        if self._is_empty.any():
+            values, raised = self._empty_image(image)
+            worth[self._is_empty] = values[answer.label]
+            floored += int(raised[answer.label])
+        return _Result(
+            image.position, image.name, image.samples[0].sha256, answer.label, answer.predicted,
+            float(answer.values[0]), worth, floored,
+        )  # fmt: skip
+
+    def _empty_image(self, image: _Image) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Log-probabilities of a baseline that all images share, evaluated once."""
+        if self._empty is None:
+            plan = self._plan
+            baseline = plan.baselines.make(image.samples[0].pixels, image.position, None)[None]
+            limit_range(baseline, plan.options.pixel_range)
+            outputs = self._evaluator.raw_outputs(baseline)
+            try:
+                values, raised = log_probabilities(outputs, self._evaluator.output_kind)
+                self._empty = values[0], raised[0]
+            except EvaluationError as error:
+                self._empty = error
+        if isinstance(self._empty, EvaluationError):
+            raise self._empty
+        return self._empty
 
 
 def _shard(plan: Plan, results: list[_Result], failures: list[Failure]) -> Shard:

@@ -100,8 +100,7 @@ def make_plan(model: str | Path, images: Any, options: Options, progress: Progre
         classifier,
         spec,
         pixel_range=options.pixel_range,
-        # More than one image's coalitions never share a call.
-        batch_size=min(options.batch_size, coalitions.size),
+        batch_size=options.batch_size,
     )
     baselines = _baselines(selection, spec, options)
     classes, kind = probe(classifier, evaluator, selection, spec, options, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,9 @@ from iaside_onnx.images.preprocess import Preprocess
 from iaside_onnx.images.sample import ImageSource, Sample
 
 __all__ = ["load_ahead"]
+
+_HAND_OVER_SECONDS = 2e-4
+_SLOW_READS = 2
 
 
 def load_ahead(
@@ -22,7 +26,8 @@ def load_ahead(
 ) -> Iterator[Sample | ImageError]:
     """Each image of ``indices``, in that order; one that cannot be read comes as its error.
 
-    At most ``ahead`` images are held or being read at a time. Closing the iterator waits for the
+    Images that take no longer to read than a thread takes to hand them over, as small arrays, are
+    read when they are asked for; from the second in a row that takes longer, on threads. At most ``ahead`` images are held or being read at a time. Closing the iterator waits for the
     reads that have begun, drops the others, and leaves no thread.
 
     Raises:
@@ -44,10 +49,20 @@ def _load(
         except ImageError as error:
             return error
 
+    left = iter(indices)
+    slow = 0
+    while slow < _SLOW_READS:
+        index = next(left, None)
+        if index is None:
+            return
+        start = time.perf_counter()
+        item = read(int(index))
+        slow = slow + 1 if time.perf_counter() - start > _HAND_OVER_SECONDS else 0
+        yield item
     pool = ThreadPoolExecutor(threads, thread_name_prefix="iaside-images")
     waiting: deque[Future[Sample | ImageError]] = deque()
     try:
-        for index in indices:
+        for index in left:
             if len(waiting) == ahead:
                 yield waiting.popleft().result()
             waiting.append(pool.submit(read, int(index)))

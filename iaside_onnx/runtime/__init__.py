@@ -9,6 +9,7 @@ from iaside_onnx.runtime.outputs import (
     resolve_output_kind,
     usable_outputs,
 )
+from iaside_onnx.runtime.profile import Profile
 from iaside_onnx.runtime.session import (
     Execution,
     available_providers,
@@ -16,12 +17,15 @@ from iaside_onnx.runtime.session import (
     open_session,
     usable_cores,
 )
-from iaside_onnx.runtime.worth import WorthEvaluator
+from iaside_onnx.runtime.worth import Answer, Game, WorthEvaluator
 
 __all__ = [
+    "Answer",
     "Classifier",
     "Execution",
+    "Game",
     "GraphFacts",
+    "Profile",
     "Signature",
     "WorthEvaluator",
     "available_providers",

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import EvaluationError, ModelError
+from iaside_onnx.errors import ModelError
 from iaside_onnx.runtime.graph import GraphFacts
-from iaside_onnx.runtime.session import Execution, open_session
+from iaside_onnx.runtime.memory import CudaMemory, HostMemory, Memory
+from iaside_onnx.runtime.session import (
+    Execution,
+    SessionWords,
+    import_runtime,
+    open_session,
+    runtime_errors,
+)
 from iaside_onnx.types import Layout, OutputKind
 
 __all__ = ["Classifier", "Signature", "load_classifier"]
@@ -63,12 +70,27 @@ class Signature:
 
 
 class Classifier:
-    """A loaded model: facts, signature and session."""
+    """A loaded model: facts, signature, session, and the memory that its inputs live in."""
 
-    def __init__(self, facts: GraphFacts, signature: Signature, execution: Execution) -> None:
+    def __init__(
+        self,
+        facts: GraphFacts,
+        signature: Signature,
+        execution: Execution,
+        memory: Memory | None = None,
+    ) -> None:
         self.facts = facts
         self.signature = signature
         self.execution = execution
+        self.memory: Memory = HostMemory() if memory is None else memory
+
+    @property
+    def fixed_batch(self) -> bool:
+        """Whether all runs should have the same shape: the graph's, or the one CUDA is set up for.
+
+        cuDNN chooses its algorithms for each new shape, and a CUDA graph holds one.
+        """
+        return self.signature.batch is not None or self.memory.device[0] == "cuda"
 
     def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """Raw outputs, ``(n, classes)``, of a batch of inputs in the model's type and layout.
@@ -77,14 +99,16 @@ class Classifier:
 
         Raises:
             EvaluationError: if the runtime fails.
+            OutOfMemoryError: if the batch does not fit into the device's memory.
             ModelError: if the output is not one row of at least two classes for each input.
         """
         name = self.signature.output_name
-        try:
-            (output,) = self.execution.session.run([name], {self.signature.input_name: inputs})
-        except Exception as error:  # the runtime's exceptions have no common base
-            text = " ".join(str(error).split())[:240]
-            raise EvaluationError(f"ONNX Runtime failed on {inputs.shape}: {text}") from error
+        session = self.execution.session
+        options = import_runtime().RunOptions()
+        # Arrays that come and go must not be recorded in a CUDA graph; others ignore this.
+        options.add_run_config_entry("gpu_graph_id", "-1")
+        with runtime_errors(f"on {inputs.shape}"):
+            (output,) = session.run([name], {self.signature.input_name: inputs}, options)
         if output.ndim != 2 or output.shape[0] != len(inputs) or output.shape[1] < 2:
             raise ModelError(
                 f"{self.facts.path}: for {len(inputs)} images the output {name!r} has the shape "
@@ -102,6 +126,7 @@ def load_classifier(
     device: str = "auto",
     provider: str | None = None,
     threads: int | None = None,
+    **session_options: Unpack[SessionWords],
 ) -> Classifier:
     """Load a model and work out its signature.
 
@@ -113,14 +138,19 @@ def load_classifier(
         device: where to run, see `iaside_onnx.runtime.open_session`.
         provider: an execution provider by name, instead of a device.
         threads: threads on the CPU; by default all cores of the process.
+        **session_options: see `iaside_onnx.runtime.open_session`.
 
     Raises:
         ModelError: if the model is not an image classifier that can be audited.
         RuntimeMissingError: if the runtime or the provider is missing.
     """
-    execution = open_session(facts.path, device, provider, threads)
+    execution = open_session(facts.path, device, provider, threads, **session_options)
     signature = _signature(facts, execution.session, output, input_size)
-    return Classifier(facts, signature, execution)
+    kind, _, index = execution.device.partition(":")
+    # A provider that is named goes through the host's memory, whichever it is.
+    on_gpu = kind == "cuda" and provider is None
+    memory = CudaMemory(int(index)) if on_gpu else HostMemory()
+    return Classifier(facts, signature, execution, memory)
 
 
 def _signature(

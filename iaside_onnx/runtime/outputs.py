@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -128,24 +129,38 @@ def log_probabilities(
 
 
 def label_log_probabilities(
-    outputs: NDArray[Any], kind: OutputKind, label: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """One class of `log_probabilities`: ``(n,)`` in nats, and where they were raised.
+    outputs: Any, kind: OutputKind, labels: Any, xp: Any = np
+) -> tuple[Any, Any]:
+    """One class of `log_probabilities` for each row, where the outputs are.
 
     Args:
         outputs: raw outputs, ``(n, classes)``.
         kind: what they are.
-        label: class index.
+        labels: class index of each row, ``(n,)`` int64, or one for all.
+        xp: the array module that the arrays belong to, NumPy or CuPy.
 
-    Raises:
-        EvaluationError: as `log_probabilities`.
+    Returns:
+        ``(n,)`` float64 in nats, NaN where `log_probabilities` refuses the row; and where a value
+        was raised to the floor, ``(n,)``.
     """
-    if kind != "logits" or not np.isfinite(outputs).all():
-        values, raised = log_probabilities(outputs, kind)
-        return values[:, label], raised[:, label]
+    floor = floor_of(outputs.dtype)
     # Exponentials in float32, where they are fast, and their sums in float64.
-    logits = outputs.astype(np.result_type(outputs, np.float32), copy=False)
-    peak = logits.max(axis=1, keepdims=True)
-    total = np.exp(logits - peak).sum(axis=1, dtype=np.float64)
-    above = logits[:, label].astype(np.float64) - peak[:, 0]
-    return above - np.log(total), np.zeros(len(outputs), dtype=np.bool_)
+    scores = outputs.astype(xp.result_type(outputs.dtype, xp.float32), copy=False)
+    peak = scores.max(axis=1)  # NaN if one of them is
+    impossible = ~xp.isfinite(peak)
+    values = scores[xp.arange(len(scores)), labels].astype(xp.float64)
+    # Only rows that are impossible anyway can do here what NumPy warns of.
+    with np.errstate(all="ignore"):
+        if kind == "probabilities":
+            impossible |= ~(scores.min(axis=1) >= 0)
+            raised = values < floor
+            values = xp.log(xp.maximum(values, floor))
+        else:
+            if kind == "logits":
+                total = xp.exp(scores - peak[:, None]).sum(axis=1, dtype=xp.float64)
+                values -= peak.astype(xp.float64) + xp.log(total)
+            else:
+                impossible |= peak > _SUM_TOLERANCE
+            raised = values == -xp.inf
+            values = xp.where(raised, math.log(floor), values)
+    return xp.where(impossible, xp.nan, values), raised & ~impossible

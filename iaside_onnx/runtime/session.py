@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypedDict
 
-from iaside_onnx.errors import ModelError, OptionError, RuntimeMissingError
+from iaside_onnx.errors import (
+    EvaluationError,
+    ModelError,
+    OptionError,
+    OutOfMemoryError,
+    RuntimeMissingError,
+)
 
-__all__ = ["Execution", "available_providers", "import_runtime", "open_session", "usable_cores"]
+__all__ = [
+    "Execution",
+    "SessionWords",
+    "available_providers",
+    "import_runtime",
+    "open_session",
+    "runtime_errors",
+    "usable_cores",
+]
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
+# They share one Python module, so there may be one of them.
+_BUILDS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+# What the runtime, its allocator, cuDNN and cuBLAS say.
+_NO_MEMORY = re.compile(
+    r"out of memory|failed to allocate memory|bad_?alloc|bad allocation|ALLOC_FAILED", re.IGNORECASE
+)
 _INSTALL_CPU = "pip install 'iaside-onnx[cpu]'"
 _INSTALL_CUDA = "pip install 'iaside-onnx[cuda]'"
 
@@ -31,6 +56,7 @@ class Execution:
         provider: the execution provider that runs the model.
         device: ``cpu`` or ``cuda:i``; the provider's name for any other.
         threads: threads that one operator may use on the CPU.
+        provider_options: those that the provider was given.
     """
 
     session: Any
@@ -39,11 +65,21 @@ class Execution:
     provider: str
     device: str
     threads: int
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+
+
+class SessionWords(TypedDict, total=False):
+    """Keyword arguments of `open_session`."""
+
+    provider_options: Mapping[str, str] | None
+    tf32: bool
+    cuda_graph: bool
+    allow_cpu_nodes: bool
 
 
 def _installed() -> list[str]:
     found = []
-    for name in ("onnxruntime", "onnxruntime-gpu"):
+    for name in _BUILDS:
         try:
             metadata.distribution(name)
         except metadata.PackageNotFoundError:
@@ -56,14 +92,14 @@ def import_runtime() -> ModuleType:
     """Import ``onnxruntime``.
 
     Raises:
-        RuntimeMissingError: if neither build is installed, or both are: they share one module, and
-            the one that was installed last has overwritten the other.
+        RuntimeMissingError: if no build is installed, or two are: they share one module, and the
+            one that was installed last has overwritten the other.
     """
     installed = _installed()
     if len(installed) > 1:
         raise RuntimeMissingError(
-            "both onnxruntime and onnxruntime-gpu are installed, and each overwrites the other: "
-            "run `pip uninstall -y onnxruntime onnxruntime-gpu`, then "
+            f"both {' and '.join(installed)} are installed, and each overwrites the other: "
+            f"run `pip uninstall -y {' '.join(installed)}`, then "
             f"{_INSTALL_CPU} or {_INSTALL_CUDA}"
         )
     try:
@@ -88,8 +124,35 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+@contextmanager
+def runtime_errors(where: str) -> Iterator[None]:
+    """Turn what ONNX Runtime raises while it runs into this project's errors.
+
+    Raises:
+        OutOfMemoryError: if it says that memory ran out.
+        EvaluationError: otherwise.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemoryError(f"memory ran out {where}") from error
+    except Exception as error:  # the runtime's exceptions have no common base
+        text = _short(error)
+        if _NO_MEMORY.search(str(error)):
+            raise OutOfMemoryError(f"memory ran out {where}: {text}") from error
+        raise EvaluationError(f"ONNX Runtime failed {where}: {text}") from error
+
+
 def open_session(
-    path: Path, device: str = "auto", provider: str | None = None, threads: int | None = None
+    path: Path,
+    device: str = "auto",
+    provider: str | None = None,
+    threads: int | None = None,
+    *,
+    provider_options: Mapping[str, str] | None = None,
+    tf32: bool = False,
+    cuda_graph: bool = False,
+    allow_cpu_nodes: bool = False,
 ) -> Execution:
     """Load a model for the device asked for, and nothing else.
 
@@ -98,24 +161,37 @@ def open_session(
         device: ``cpu``, ``cuda``, ``cuda:i``, or ``auto``: CUDA where the runtime has it, else CPU.
         provider: an execution provider by name, instead of a device.
         threads: threads for one operator on the CPU; by default all cores of the process.
+        provider_options: the provider's own options, which go over those made here.
+        tf32: let CUDA round float32 to 10 bits in matrix products and convolutions.
+        cuda_graph: let CUDA record the model once and replay it.
+        allow_cpu_nodes: let the CPU run operators that the provider does not have.
 
     Raises:
-        OptionError: if the device is no device, or both a device and a provider are given.
-        RuntimeMissingError: if the runtime or the provider is missing or does not start.
+        OptionError: if the device is no device, both a device and a provider are given, or
+            ``tf32`` or ``cuda_graph`` is asked of what is not CUDA.
+        RuntimeMissingError: if the runtime or the provider is missing or does not start, or leaves
+            operators to the CPU that it was not allowed to.
         ModelError: if the runtime refuses the model.
     """
     runtime = import_runtime()
-    built = list(runtime.get_available_providers())
-    name, options, label = _resolve(device, provider, built)
+    name, options, label = _resolve(device, provider, list(runtime.get_available_providers()))
+    if (tf32 or cuda_graph) and name != _CUDA:
+        raise OptionError(
+            f"TF32 and CUDA graphs are of NVIDIA GPUs, and {label} is none: use --device cuda"
+        )
+    if tf32:
+        options["use_tf32"] = "1"
+    if cuda_graph:
+        options["enable_cuda_graph"] = "1"
+    options |= provider_options or {}
     settings = runtime.SessionOptions()
     settings.intra_op_num_threads = threads or usable_cores()
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 4
-    if name != _CPU:
+    missing = _preload(runtime) if name == _CUDA else ""
+    if name != _CPU and not allow_cpu_nodes:
         # Without this a provider that cannot start, or cannot run a node, hands it to the CPU.
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    if name == _CUDA and hasattr(runtime, "preload_dlls"):
-        runtime.preload_dlls()
     try:
         session = runtime.InferenceSession(
             str(path), sess_options=settings, providers=[(name, options)]
@@ -123,19 +199,20 @@ def open_session(
     except Exception as error:  # the runtime's exceptions have no base of their own
         if name == _CPU:
             raise ModelError(f"{path}: ONNX Runtime refuses the model: {_short(error)}") from error
+        left = _left_to_cpu(runtime, path, name, options)
         raise RuntimeMissingError(
-            f"{name} cannot run {path.name}: {_short(error)}; check the driver and "
-            f"{_INSTALL_CUDA}, or use --device cpu"
+            left or f"{name} cannot run {path.name}: {missing or _short(error)}; {_advice(name)}"
         ) from error
     if session.get_providers()[0] != name:
         raise RuntimeMissingError(
             f"{name} was asked for, but the session runs on {session.get_providers()[0]}: its "
-            f"libraries did not load; {_INSTALL_CUDA}, or use --device cpu"
+            f"libraries did not load{_in_brackets(missing)}; {_advice(name)}"
         )
     distribution = (_installed() or ["onnxruntime"])[0]
     return Execution(
-        session, distribution, runtime.__version__, name, label, settings.intra_op_num_threads
-    )
+        session, distribution, runtime.__version__, name, label,
+        settings.intra_op_num_threads, options,
+    )  # fmt: skip
 
 
 def _resolve(
@@ -150,7 +227,9 @@ def _resolve(
                 f"provider {provider!r} is not in the installed ONNX Runtime: it has "
                 f"{', '.join(built)}"
             )
-        return provider, {}, {_CPU: "cpu", _CUDA: "cuda:0"}.get(provider, provider)
+        # TF32 is the default from Ampere on; what is called float32 here is float32.
+        exact = {"use_tf32": "0"} if provider == _CUDA else {}
+        return provider, exact, {_CPU: "cpu", _CUDA: "cuda:0"}.get(provider, provider)
     if device == "auto":
         device = "cuda" if _CUDA in built else "cpu"
     if device == "cpu":
@@ -163,8 +242,60 @@ def _resolve(
             f"CUDA was asked for, but the installed ONNX Runtime was built without it: "
             f"`pip uninstall -y onnxruntime`, then {_INSTALL_CUDA}, or use --device cpu"
         )
-    # TF32 is the default from Ampere on; what is called float32 here is float32.
     return _CUDA, {"device_id": index or "0", "use_tf32": "0"}, f"cuda:{index or '0'}"
+
+
+def _preload(runtime: ModuleType) -> str:
+    """Load the CUDA libraries that pip installed; what is missing, if the runtime says so."""
+    if hasattr(runtime, "set_default_logger_severity"):
+        # It writes to the terminal what is said here in one sentence.
+        runtime.set_default_logger_severity(4)
+    if not hasattr(runtime, "preload_dlls"):
+        return ""
+    said = io.StringIO()
+    with redirect_stdout(said):
+        runtime.preload_dlls()
+    failed = re.findall(r"Failed to load (\S+?):", said.getvalue())
+    return f"{', '.join(failed)} did not load" if failed else ""
+
+
+def _left_to_cpu(runtime: ModuleType, path: Path, name: str, options: dict[str, str]) -> str:
+    """What to say if the provider starts and only lacks some operators, else nothing.
+
+    A provider that did not start gives the same exception as one that lacks operators.
+    """
+    settings = runtime.SessionOptions()
+    settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    settings.log_severity_level = 4
+    try:
+        session = runtime.InferenceSession(
+            str(path), sess_options=settings, providers=[(name, options)]
+        )
+        if session.get_providers()[0] != name:
+            return ""
+        kinds = Counter(
+            node.op_type
+            for part in session.get_provider_graph_assignment_info()
+            if part.ep_name == _CPU
+            for node in part.get_nodes()
+        )
+    except Exception:  # noqa: BLE001  # the first failure is what will be told
+        return ""
+    listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
+    return (
+        f"{name} leaves {kinds.total()} operators of {path.name} to the CPU ({listed}), which may "
+        "be slow: add --allow-cpu-nodes, or export the model without them"
+    )
+
+
+def _advice(name: str) -> str:
+    if name == _CUDA:
+        return f"check the driver and {_INSTALL_CUDA}, or use --device cpu"
+    return "check its installation and --provider-option, or use --device cpu"
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
 def _short(error: Exception) -> str:

@@ -2,25 +2,105 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import OptionError
+from iaside_onnx.errors import EvaluationError, OptionError, OutOfMemoryError
+from iaside_onnx.runtime.binding import Binding
 from iaside_onnx.runtime.classifier import Classifier
-from iaside_onnx.runtime.outputs import label_log_probabilities
+from iaside_onnx.runtime.outputs import label_log_probabilities, log_probabilities
+from iaside_onnx.runtime.profile import Profile
 from iaside_onnx.spectrum import limit_range, mix
-from iaside_onnx.types import Coalitions, Components, OutputKind, PixelRange, Pixels, Worth
+from iaside_onnx.types import Coalitions, OutputKind, PixelRange, Worth
 
-__all__ = ["WorthEvaluator"]
+__all__ = ["Answer", "Game", "WorthEvaluator"]
+
+
+_BLOCK = 1 << 21
+"""Bytes of images that are mixed together; they should fit into a core's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """What is evaluated for one image: itself as it is, and an offset plus sets of components.
+
+    Attributes:
+        offset: ``(C, H, W)`` float32 in pixel units, NumPy's or CuPy's as the evaluator's ``xp``.
+        components: ``(bands, C, H, W)``, likewise.
+        coalitions: ``(n,)`` bit masks; always NumPy's.
+        whole: ``(C, H, W)``, the image as it is, which is evaluated first; None if not wanted.
+        label: class index; None for the model's own answer on the whole image.
+    """
+
+    offset: Any
+    components: Any
+    coalitions: Coalitions
+    whole: Any = None
+    label: int | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a game gave, or why it gave nothing.
+
+    Attributes:
+        label: class index that the values are about.
+        predicted: class that the model gives the whole image; -1 without one.
+        values: log-probabilities in nats, float64: of the whole image, if there is one, and then of
+            each coalition.
+        raised: which of these were raised to the smallest probability of the output's type.
+        error: why the game has no values, if so.
+    """
+
+    label: int
+    predicted: int
+    values: NDArray[np.float64]
+    raised: NDArray[np.bool_]
+    error: EvaluationError | None = None
+
+
+@dataclass(slots=True)
+class _Table:
+    """A game on its way through the batches."""
+
+    offset: Any
+    components: Any
+    coalitions: Coalitions
+    whole: Any
+    answer: Answer
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Consecutive rows of one game; the whole image comes before the coalitions."""
+
+    table: _Table
+    start: int
+    count: int
+
+    @property
+    def whole(self) -> bool:
+        return self.table.whole is not None and self.start == 0
+
+    @property
+    def coalitions(self) -> Coalitions:
+        before = self.table.whole is not None
+        first = self.start - before + self.whole
+        return self.table.coalitions[first : self.start - before + self.count]
 
 
 class WorthEvaluator:
     """Evaluates one classifier on an offset plus any subset of components.
 
     It knows nothing of images and baselines: dividing an image over a baseline and dividing a
-    perturbation over the image that it damages are the same call.
+    perturbation over the image that it damages are the same call. Games share batches, so that
+    every batch but the last is full.
     """
 
     def __init__(
@@ -33,6 +113,8 @@ class WorthEvaluator:
         output_kind: OutputKind = "logits",
         pixel_range: PixelRange = "none",
         batch_size: int = 32,
+        profile: Profile | None = None,
+        on_smaller_batch: Callable[[int], None] | None = None,
     ) -> None:
         """Allocate the buffers.
 
@@ -45,40 +127,84 @@ class WorthEvaluator:
                 `raw_outputs` of a few images have told.
             pixel_range: what is done to a filtered image that leaves [0, 1].
             batch_size: images a call; a model with a static batch has its own way.
+            profile: where to write down the time spent.
+            on_smaller_batch: is told the new size when memory runs out and the batch is halved.
+
+        Raises:
+            OptionError: if not even one image fits into memory.
         """
         self._classifier = classifier
+        self._memory = classifier.memory
+        self.xp = classifier.memory.xp
         self.output_kind: OutputKind = output_kind
         self._range: PixelRange = pixel_range
         self._last = classifier.signature.layout == "NHWC"
         axes = (1, 1, -1) if self._last else (-1, 1, 1)
-        self._scale = np.asarray(scale, dtype=np.float32).reshape(axes)
-        self._shift = np.asarray(shift, dtype=np.float32).reshape(axes)
-        self.batch_size = classifier.signature.batch or batch_size
+        self._scale = self.xp.asarray(scale, dtype=np.float32).reshape(axes)
+        self._shift = self.xp.asarray(shift, dtype=np.float32).reshape(axes)
         channels, height, width = image_shape
-        shape = (height, width, channels) if self._last else (channels, height, width)
-        dtype = classifier.signature.dtype
+        self._shape = (height, width, channels) if self._last else (channels, height, width)
+        self.profile = profile or Profile()
+        self.on_smaller_batch = on_smaller_batch
+        self.resize(classifier.signature.batch or batch_size)
+
+    def resize(self, batch_size: int) -> None:
+        """Take another batch size; halved until the buffers fit into memory.
+
+        Raises:
+            OptionError: if not even one image fits.
+        """
+        self.batch_size = batch_size
+        image = 4 * int(np.prod(self._shape))
+        # Several batches of small images are mixed and gathered together; on a GPU, where CUDA
+        # graphs hold addresses, each batch is in the same place.
+        together = 1 if self._memory.device[0] == "cuda" else _BLOCK // (batch_size * image)
+        self._rows = batch_size * max(together, 1)
+        dtype = self._classifier.signature.dtype
         try:
-            self._mixed = np.zeros((self.batch_size, *shape), dtype=np.float32)
-            self._cast = None if dtype == np.float32 else np.zeros(self._mixed.shape, dtype=dtype)
+            self._binding: Binding | None = None  # lets go of the old buffers first
+            self._mixed: Any = None
+            shape = (self._rows, *self._shape)
+            self._binding = Binding(self._classifier, batch_size, shape)
+            self._mixed = (
+                self._binding.inputs
+                if dtype == np.float32
+                else self._memory.zeros(shape, np.float32)
+            )
         except MemoryError as error:
+            self._halve(error)
+
+    def _halve(self, error: Exception) -> None:
+        """Take half of the batch, or give up."""
+        self._memory.release()
+        if self.batch_size == 1 or self._classifier.signature.batch is not None:
             raise OptionError(
-                f"a batch of {self.batch_size} images of {' x '.join(map(str, image_shape))} does "
-                "not fit into memory; take a smaller --batch-size"
+                f"a batch of {self.batch_size} images of {' x '.join(map(str, self._shape))} does "
+                "not fit into memory, and no smaller one is possible"
             ) from error
+        smaller = self.batch_size // 2
+        if self.on_smaller_batch is not None:
+            self.on_smaller_batch(smaller)
+        self.resize(smaller)
 
     def raw_outputs(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """The model's own outputs, ``(n, classes)``, for whole images, ``(n, C, H, W)`` pixels."""
-        images = self._to_layout(images)
         outputs = []
-        for start in range(0, len(images), self.batch_size):
-            part = images[start : start + self.batch_size]
-            self._mixed[: len(part)] = part
-            self._normalise(self._mixed[: len(part)])
-            outputs.append(self._run(len(part)))
+        start = 0
+        while start < len(images):
+            part = images[start : start + self._rows]
+            try:
+                self._mixed[: len(part)] = self._to_layout(self.xp.asarray(part))
+                self._normalise(self._mixed[: len(part)])
+                outputs.append(np.array(self._memory.to_host(self._run(len(part)))))
+            except (MemoryError, OutOfMemoryError) as error:
+                self._halve(error)
+                continue
+            start += len(part)
         return np.concatenate(outputs)
 
     def worth(
-        self, offset: Pixels, components: Components, coalitions: Coalitions, label: int
+        self, offset: Any, components: Any, coalitions: Coalitions, label: int
     ) -> tuple[Worth, int]:
         """Log-probability of the label for the image of each coalition.
 
@@ -95,41 +221,158 @@ class WorthEvaluator:
         Raises:
             EvaluationError: if the model gives a NaN or an infinity for a coalition.
         """
-        offset, components = self._to_layout(offset), self._to_layout(components)
+        (answer,) = self.evaluate([Game(offset, components, coalitions, label=label)])
+        if answer.error is not None:
+            raise answer.error
+        return answer.values.astype(np.float32), int(answer.raised.sum())
+
+    def evaluate(self, games: Iterable[Game]) -> Iterator[Answer]:
+        """Evaluate games one after the other, as many in a batch as fit, and give them in order.
+
+        Games are taken as they are needed: no more of them are held than a batch touches.
+
+        Raises:
+            OptionError: if memory runs out for a batch of a single image.
+        """
+        waiting: deque[_Table] = deque()
+        parts: list[_Part] = []
+        rows = 0
+        for game in games:
+            table = self._open(game)
+            waiting.append(table)
+            parts.append(_Part(table, 0, table.missing))
+            rows += table.missing
+            while rows >= self._rows:
+                rows -= self._rows
+                block, parts = _cut(parts, self._rows)
+                self._evaluate(block)
+            while waiting and waiting[0].missing == 0:
+                yield waiting.popleft().answer
+        if parts:
+            self._evaluate(parts)
+        yield from (table.answer for table in waiting)
+
+    def _open(self, game: Game) -> _Table:
+        rows = game.coalitions.size + (game.whole is not None)
+        answer = Answer(
+            -1 if game.label is None else game.label, -1, np.full(rows, np.nan), np.zeros(rows, bool)
+        )
+        offset, components = self._to_layout(game.offset), self._to_layout(game.components)
+        whole = None if game.whole is None else self._to_layout(game.whole)
         if self._range == "none":
-            # Normalisation is affine and mixing linear: normalise M + 1 images, not 2**M.
+            # Normalisation is affine and mixing linear: normalise M + 2 images, not 2**M.
             offset = offset * self._scale + self._shift
             components = components * self._scale
-        worth = np.empty(coalitions.size, dtype=np.float32)
-        raised = 0
-        for start in range(0, coalitions.size, self.batch_size):
-            part = coalitions[start : start + self.batch_size]
-            mixed = self._mixed[: part.size]
-            mix(offset, components, part, mixed)
+            whole = None if whole is None else whole * self._scale + self._shift
+        return _Table(offset, components, game.coalitions, whole, answer, rows)
+
+    def _evaluate(self, batch: list[_Part]) -> None:
+        """Evaluate a batch, in smaller ones if it does not fit into memory."""
+        try:
+            self._fill(batch)
+            outputs = self._run(sum(part.count for part in batch))
+            self._gather(batch, outputs)
+        except (MemoryError, OutOfMemoryError) as error:
+            self._halve(error)
+            while batch:
+                head, batch = _cut(batch, self._rows)
+                self._evaluate(head)
+        except EvaluationError as error:  # the runtime failed
+            for part in batch:
+                part.table.missing -= part.count
+                part.table.answer.error = error
+
+    def _fill(self, batch: list[_Part]) -> None:
+        """Write the images of a batch into the buffer, normalised."""
+        row = 0
+        with self.profile.phase("mix"):
+            for part in batch:
+                table, images = part.table, self._mixed[row : row + part.count]
+                row += part.count
+                coalitions = part.coalitions
+                if part.whole and coalitions.size and coalitions[0] == 1:
+                    # A run from the empty coalition is one call a band; the whole image goes over
+                    # that row, which is not asked for.
+                    coalitions = np.insert(coalitions, 0, 0)
+                    mix(table.offset, table.components, coalitions, images, self.xp)
+                else:
+                    mix(
+                        table.offset, table.components, coalitions, images[part.whole :], self.xp
+                    )
+                limit_range(images[part.whole :], self._range, self.xp)
+                if part.whole:
+                    images[0] = table.whole
             if self._range != "none":
-                limit_range(mixed, self._range)
-                self._normalise(mixed)
-            outputs = self._run(part.size)
-            values, floored = label_log_probabilities(outputs, self.output_kind, label)
-            worth[start : start + part.size] = values
-            raised += int(floored.sum())
-        return worth, raised
+                self._normalise(self._mixed[:row])
 
-    def _to_layout(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.ascontiguousarray(np.moveaxis(images, -3, -1)) if self._last else images
+    def _gather(self, batch: list[_Part], outputs: Any) -> None:
+        """Reduce outputs to one number a row, and hand them to their games."""
+        with self.profile.phase("gather"):
+            starts = np.cumsum([0, *(part.count for part in batch)]).tolist()
+            self._predict(batch, starts, outputs)
+            labels = np.repeat(
+                [part.table.answer.label for part in batch], [part.count for part in batch]
+            )
+            on_device = label_log_probabilities(
+                outputs, self.output_kind, self.xp.asarray(labels), self.xp
+            )
+            values, raised = map(self._memory.to_host, on_device)
+            for part, row in zip(batch, starts, strict=False):
+                answer = part.table.answer
+                rows = slice(row, row + part.count)
+                here = slice(part.start, part.start + part.count)
+                answer.values[here] = values[rows]
+                answer.raised[here] = raised[rows]
+                part.table.missing -= part.count
+                if answer.error is None and np.isnan(values[rows]).any():
+                    answer.error = self._reason(outputs[rows])
 
-    def _normalise(self, images: NDArray[np.float32]) -> None:
+    def _predict(self, batch: list[_Part], starts: list[int], outputs: Any) -> None:
+        """The model's own answers on the whole images in a batch."""
+        wholes = [(p.table.answer, row) for p, row in zip(batch, starts, strict=False) if p.whole]
+        if not wholes:
+            return
+        answers = self._memory.to_host(outputs[[row for _, row in wholes]].argmax(axis=1))
+        for (answer, _), predicted in zip(wholes, answers.tolist(), strict=True):
+            answer.predicted = predicted
+            if answer.label == -1:
+                answer.label = predicted
+
+    def _reason(self, outputs: Any) -> EvaluationError | None:
+        """Why some of these outputs are no log-probabilities, in words."""
+        try:
+            log_probabilities(self._memory.to_host(outputs), self.output_kind)
+        except EvaluationError as error:
+            return error
+        return None
+
+    def _to_layout(self, images: Any) -> Any:
+        return self.xp.ascontiguousarray(self.xp.moveaxis(images, -3, -1)) if self._last else images
+
+    def _normalise(self, images: Any) -> None:
         images *= self._scale
         images += self._shift
 
-    def _run(self, count: int) -> NDArray[Any]:
-        """Run the model on the first ``count`` rows of the buffer, or all if it must."""
-        # The rows past the count are left over from earlier batches: valid images, not looked at.
-        size = self.batch_size if self._classifier.signature.batch else count
-        inputs: NDArray[Any] = self._mixed[:size]
-        if self._cast is not None:
-            if self._cast.dtype == np.uint8:
-                np.clip(np.rint(inputs, out=inputs), 0, 255, out=inputs)
-            self._cast[:size] = inputs
-            inputs = self._cast[:size]
-        return self._classifier.run(inputs)[:count]
+    def _run(self, count: int) -> Any:
+        """Run the model on the first ``count`` rows of the buffer."""
+        binding = self._binding
+        assert binding is not None  # noqa: S101  # for the checker: None only while resizing
+        if self._mixed is not binding.inputs:
+            with self.profile.phase("mix"):
+                images = self._mixed[:count]
+                if binding.inputs.dtype == np.uint8:
+                    self.xp.clip(self.xp.rint(images, out=images), 0, 255, out=images)
+                binding.inputs[:count] = images
+        with self.profile.phase("model"):
+            return binding.run(count)
+
+
+def _cut(parts: list[_Part], rows: int) -> tuple[list[_Part], list[_Part]]:
+    """The first so many rows, or all if there are fewer, and the rest."""
+    for i, part in enumerate(parts):
+        if part.count >= rows:
+            head = _Part(part.table, part.start, rows)
+            tail = _Part(part.table, part.start + rows, part.count - rows)
+            return [*parts[:i], head], [*([tail] if tail.count else []), *parts[i + 1 :]]
+        rows -= part.count
+    return parts, []

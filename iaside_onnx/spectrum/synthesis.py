@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from iaside_onnx.types import Coalitions, PixelRange
 
@@ -15,68 +15,62 @@ _FLAT = 1e-5
 """A lesser span, in pixel units, is rounding of the transforms and no picture."""
 
 
-def mix(
-    offset: NDArray[np.float32],
-    components: NDArray[np.float32],
-    coalitions: Coalitions,
-    out: NDArray[np.float32],
-) -> None:
+def mix(offset: Any, components: Any, coalitions: Coalitions, out: Any, xp: Any = np) -> None:
     """Write the image of each coalition: the offset plus the components that are present.
 
     A coalition's image is always the sum in the same order, highest band first, so it is the same
-    bit for bit whatever else is in the batch. In a run of consecutive coalitions nearly every
-    image is another row of the batch plus one component: one addition an image. This needs no
-    matrix product, whose threads would spin on the cores that the model wants.
+    bit for bit whatever else is in the batch, and with NumPy and CuPy alike. Nearly every image is
+    another row of the batch plus one component: one addition an image, and in a run of consecutive
+    coalitions one call for half of its rows. This needs no matrix product, whose threads would
+    spin on the cores that the model wants.
 
     Args:
-        offset: what stands there with no band present, ``(...)``.
-        components: what each band adds, ``(bands, ...)``.
-        coalitions: ``(n,)`` bit masks.
+        offset: what stands there with no band present, ``(...)`` float32.
+        components: what each band adds, ``(bands, ...)`` float32.
+        coalitions: ``(n,)`` bit masks; always NumPy's.
         out: ``(n, ...)`` float32, overwritten.
+        xp: the array module that the images belong to, NumPy or CuPy.
     """
-    n = coalitions.size
-    first = int(coalitions[0]) if n else 0
-    consecutive = np.arange(first, first + n, dtype=np.uint64)
-    if n and n & (n - 1) == 0 and first % n == 0 and np.array_equal(coalitions, consecutive):
-        _mix_run(offset, components, first, out)
-        return
-    rows: dict[int, int] = {}
-    for row, coalition in enumerate(coalitions.tolist()):
-        smaller = coalition & (coalition - 1)
-        known = rows.get(smaller)
-        if coalition and known is not None:
-            lowest = (coalition ^ smaller).bit_length() - 1
-            np.add(out[known], components[lowest], out=out[row])
+    for row, size, source, bands in _steps(np.ascontiguousarray(coalitions, np.uint64).tobytes()):
+        if source is None:
+            out[row] = offset
+            for band in bands:
+                out[row] += components[band]
         else:
-            _add_bands(offset, components, coalition, out[row])
-        rows[coalition] = row
+            xp.add(out[source], components[bands[0]], out=out[row])
+        step = 1 << (size - 1).bit_length() >> 1
+        while step:
+            # Rows with no lower band are there already; each gives the row with this band as well.
+            target = out[row + step : row + size : 2 * step]
+            known = out[row : row + size : 2 * step][: len(target)]
+            xp.add(known, components[step.bit_length() - 1], out=target)
+            step //= 2
 
 
-def _mix_run(
-    offset: NDArray[np.float32],
-    components: NDArray[np.float32],
-    first: int,
-    out: NDArray[np.float32],
-) -> None:
-    """Consecutive coalitions, a power of two of them, aligned: one addition a band for all rows."""
-    _add_bands(offset, components, first, out[0])
-    step = len(out) // 2
-    while step:
-        # Rows with no lower band are there already; each gives the row with this band as well.
-        np.add(out[:: 2 * step], components[step.bit_length() - 1], out=out[step :: 2 * step])
-        step //= 2
+@lru_cache(maxsize=1024)
+def _steps(masks: bytes) -> list[tuple[int, int, int | None, tuple[int, ...]]]:
+    """How to make a batch: first row, number of rows, row to begin from, bands to add to that.
 
-
-def _add_bands(
-    offset: NDArray[np.float32],
-    components: NDArray[np.float32],
-    coalition: int,
-    out: NDArray[np.float32],
-) -> None:
-    out[...] = offset
-    for band in range(coalition.bit_length() - 1, -1, -1):
-        if coalition >> band & 1:
-            out += components[band]
+    The rows of a step are consecutive coalitions, and all bands of the first are above those that
+    it lacks. Images come one after the other over the same coalitions, so that batches recur.
+    """
+    coalitions = np.frombuffer(masks, dtype=np.uint64).tolist()
+    rows: dict[int, int] = {}
+    steps: list[tuple[int, int, int | None, tuple[int, ...]]] = []
+    row = 0
+    while row < len(coalitions):
+        coalition = coalitions[row]
+        lowest = coalition & -coalition or len(coalitions)
+        size = 1
+        while size < lowest and coalitions[row + size : row + size + 1] == [coalition + size]:
+            size += 1
+        source = rows.get(coalition - lowest) if coalition else None
+        bits = coalition if source is None else lowest
+        bands = tuple(b for b in range(bits.bit_length() - 1, -1, -1) if bits >> b & 1)
+        steps.append((row, size, source, bands))
+        rows.update(zip(coalitions[row : row + size], range(row, row + size), strict=True))
+        row += size
+    return steps
 
 
 def limit_range(images: Any, kind: PixelRange, xp: Any = np) -> None:

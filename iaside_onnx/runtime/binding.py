@@ -1,0 +1,78 @@
+"""A session's input and output, bound to arrays that stay where they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from iaside_onnx.runtime.classifier import Classifier
+from iaside_onnx.runtime.session import runtime_errors
+
+__all__ = ["Binding"]
+
+
+class Binding:
+    """Runs a classifier from one buffer into another, batch by batch, without a copy.
+
+    Attributes:
+        inputs: ``(rows, ...)``, what the model reads, in its own type and layout.
+        outputs: ``(rows, classes)``, what it writes; None until the first run has told how many
+            classes there are, as not every graph says.
+    """
+
+    def __init__(self, classifier: Classifier, batch_size: int, shape: tuple[int, ...]) -> None:
+        """Allocate the input.
+
+        Args:
+            classifier: the model.
+            batch_size: images a call.
+            shape: rows, a multiple of the batch, and the shape of one image in the model's layout.
+
+        Raises:
+            MemoryError: if there is no room.
+        """
+        self._classifier = classifier
+        self._batch = batch_size
+        self._bound: dict[tuple[int, int], Any] = {}
+        self.inputs = classifier.memory.zeros(shape, classifier.signature.dtype)
+        self.outputs: Any = None
+
+    def run(self, count: int) -> Any:
+        """Raw outputs of the first ``count`` rows, ``(count, classes)``; overwritten by the next.
+
+        Raises:
+            EvaluationError: if the runtime fails.
+            OutOfMemoryError: if memory runs out.
+            ModelError: if the output is not one row of classes for each input.
+        """
+        memory = self._classifier.memory
+        fixed = self._classifier.fixed_batch
+        run = self._classifier.execution.session.run_with_iobinding
+        memory.synchronize()
+        for start in range(0, count, self._batch):
+            # Rows past the count are left over from before: valid images, not looked at.
+            rows = self._batch if fixed else min(self._batch, count - start)
+            if self.outputs is None:
+                first = self._classifier.run(memory.to_host(self.inputs[:rows]))
+                shape = (len(self.inputs), first.shape[1])
+                self.outputs = memory.zeros(shape, first.dtype)
+            if (start, rows) not in self._bound:
+                self._bound[start, rows] = self._bind(start, rows)
+            with runtime_errors(f"on a batch of {rows}"):
+                run(self._bound[start, rows])
+        return self.outputs[:count]
+
+    def _bind(self, start: int, rows: int) -> Any:
+        memory, signature = self._classifier.memory, self._classifier.signature
+        bound = self._classifier.execution.session.io_binding()
+        for bind, name, buffer in (
+            (bound.bind_input, signature.input_name, self.inputs),
+            (bound.bind_output, signature.output_name, self.outputs),
+        ):
+            array = buffer[start : start + rows]
+            bind(
+                name, *memory.device, np.dtype(array.dtype).type, array.shape,
+                memory.pointer(array),
+            )  # fmt: skip
+        return bound

@@ -1,0 +1,121 @@
+"""Where arrays live: in the host's memory by NumPy, or in a GPU's by CuPy."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.errors import RuntimeMissingError
+
+__all__ = ["CudaMemory", "HostMemory", "Memory"]
+
+
+class Memory(Protocol):
+    """Makes arrays that ONNX Runtime can read and write by pointer."""
+
+    xp: Any
+    """The array module, NumPy or CuPy."""
+    device: tuple[str, int]
+    """The device's type and number, as ONNX Runtime names them."""
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A contiguous array.
+
+        Raises:
+            MemoryError: if there is no room.
+        """
+
+    def pointer(self, array: Any) -> int:
+        """Address of the first element."""
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """The array as NumPy's; the same one if it is there already."""
+
+    def synchronize(self) -> None:
+        """Wait until all that was asked of the arrays is done."""
+
+    def release(self) -> None:
+        """Give back what is held for later use."""
+
+
+class HostMemory:
+    """The host's memory."""
+
+    xp: Any = np
+    device = ("cpu", 0)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Zeros by NumPy."""
+        return np.zeros(shape, dtype=dtype)
+
+    def pointer(self, array: Any) -> int:
+        """Address of the first element."""
+        return int(array.ctypes.data)
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """The array itself."""
+        return np.asarray(array)
+
+    def synchronize(self) -> None:
+        """NumPy is never late."""
+
+    def release(self) -> None:
+        """NumPy holds nothing back."""
+
+
+class CudaMemory:
+    """The memory of one NVIDIA GPU.
+
+    CuPy's work is ordered on its current stream. ONNX Runtime knows nothing of that stream and has
+    its own: `synchronize` before a run makes CuPy's writes visible to it, and a run returns when
+    its own stream is done.
+    """
+
+    def __init__(self, index: int) -> None:
+        """Make the GPU the current one of this thread.
+
+        Raises:
+            RuntimeMissingError: if CuPy is not installed, or finds no such GPU.
+        """
+        try:
+            self.xp = importlib.import_module("cupy")
+        except ImportError as error:
+            raise RuntimeMissingError(
+                f"--device cuda needs CuPy ({error}): pip install 'iaside-onnx[cuda]'"
+            ) from error
+        try:
+            found = self.xp.cuda.runtime.getDeviceCount()
+            if index < found:
+                self.xp.cuda.Device(index).use()
+        except self.xp.cuda.runtime.CUDARuntimeError as error:
+            raise RuntimeMissingError(
+                f"CuPy finds no NVIDIA GPU ({error}): check the driver, or use --device cpu"
+            ) from error
+        if index >= found:
+            raise RuntimeMissingError(
+                f"there is no GPU cuda:{index}: CuPy finds {found}, from cuda:0"
+            )
+        self.device = ("cuda", index)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Zeros by CuPy, whose error for a full memory is a `MemoryError`."""
+        return self.xp.zeros(shape, dtype=dtype)
+
+    def pointer(self, array: Any) -> int:
+        """Address of the first element, on the GPU."""
+        return int(array.data.ptr)
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """A copy."""
+        return np.asarray(self.xp.asnumpy(array))
+
+    def synchronize(self) -> None:
+        """Wait for CuPy's current stream."""
+        self.xp.cuda.get_current_stream().synchronize()
+
+    def release(self) -> None:
+        """Empty CuPy's pool."""
+        self.xp.get_default_memory_pool().free_all_blocks()
