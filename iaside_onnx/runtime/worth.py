@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,9 @@ from iaside_onnx.types import Coalitions, OutputKind, PixelRange, Worth
 __all__ = ["Answer", "Game", "WorthEvaluator"]
 
 
-_BLOCK = 1 << 21
-"""Bytes of images that are mixed together; they should fit into a core's cache."""
+_BLOCK_BYTES = 1 << 21
+_BLOCK_ROWS = 64
+_MOST_BYTES = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class _Table:
     whole: Any
     answer: Answer
     missing: int
+    known: dict[int, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +158,11 @@ class WorthEvaluator:
         """
         self.batch_size = batch_size
         image = 4 * int(np.prod(self._shape))
-        # Several batches of small images are mixed and gathered together; on a GPU, where CUDA
+        # Several batches are mixed and gathered together: all that a small image's calls cost is
+        # their number, and components are read from memory once a block. On a GPU, where CUDA
         # graphs hold addresses, each batch is in the same place.
-        together = 1 if self._memory.device[0] == "cuda" else _BLOCK // (batch_size * image)
+        wanted = min(max(_BLOCK_BYTES // image, _BLOCK_ROWS), max(_MOST_BYTES // image, 1))
+        together = 1 if self._memory.device[0] == "cuda" else wanted // batch_size
         self._rows = batch_size * max(together, 1)
         dtype = self._classifier.signature.dtype
         try:
@@ -290,15 +294,16 @@ class WorthEvaluator:
                 table, images = part.table, self._mixed[row : row + part.count]
                 row += part.count
                 coalitions = part.coalitions
+                last = part.start + part.count == table.answer.values.size
+                known = None if last else table.known
                 if part.whole and coalitions.size and coalitions[0] == 1:
                     # A run from the empty coalition is one call a band; the whole image goes over
                     # that row, which is not asked for.
                     coalitions = np.insert(coalitions, 0, 0)
-                    mix(table.offset, table.components, coalitions, images, self.xp)
+                    target = images
                 else:
-                    mix(
-                        table.offset, table.components, coalitions, images[part.whole :], self.xp
-                    )
+                    target = images[part.whole :]
+                mix(table.offset, table.components, coalitions, target, self.xp, known)
                 limit_range(images[part.whole :], self._range, self.xp)
                 if part.whole:
                     images[0] = table.whole

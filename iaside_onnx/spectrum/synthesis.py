@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,18 +13,28 @@ from iaside_onnx.types import Coalitions, PixelRange
 
 __all__ = ["limit_range", "mix"]
 
+_PIECE = 1 << 13
+"""Pixels: those of a few dozen images and of all components together fit into a core's cache."""
+
 _FLAT = 1e-5
 """A lesser span, in pixel units, is rounding of the transforms and no picture."""
 
 
-def mix(offset: Any, components: Any, coalitions: Coalitions, out: Any, xp: Any = np) -> None:
+def mix(
+    offset: Any,
+    components: Any,
+    coalitions: Coalitions,
+    out: Any,
+    xp: Any = np,
+    known: dict[int, Any] | None = None,
+) -> None:
     """Write the image of each coalition: the offset plus the components that are present.
 
     A coalition's image is always the sum in the same order, highest band first, so it is the same
     bit for bit whatever else is in the batch, and with NumPy and CuPy alike. Nearly every image is
-    another row of the batch plus one component: one addition an image, and in a run of consecutive
-    coalitions one call for half of its rows. This needs no matrix product, whose threads would
-    spin on the cores that the model wants.
+    another one plus one component: one addition an image, and in a run of consecutive coalitions
+    one call for half of its rows. This needs no matrix product, whose threads would spin on the
+    cores that the model wants.
 
     Args:
         offset: what stands there with no band present, ``(...)`` float32.
@@ -30,33 +42,72 @@ def mix(offset: Any, components: Any, coalitions: Coalitions, out: Any, xp: Any 
         coalitions: ``(n,)`` bit masks; always NumPy's.
         out: ``(n, ...)`` float32, overwritten.
         xp: the array module that the images belong to, NumPy or CuPy.
+        known: images of the same offset and components by coalition, from the call before; left
+            with those that the coalitions after these are made from.
     """
-    for row, size, source, bands in _steps(np.ascontiguousarray(coalitions, np.uint64).tobytes()):
-        if source is None:
-            out[row] = offset
-            for band in bands:
-                out[row] += components[band]
-        else:
-            xp.add(out[source], components[bands[0]], out=out[row])
+    if not coalitions.size:
+        return
+    masks = np.ascontiguousarray(coalitions, np.uint64).tobytes()
+    steps, wanted = _steps(masks, tuple(known or ()))
+    pixels = math.prod(offset.shape)
+    # A CPU goes through large images piece by piece, so that what is added stays in its cache.
+    piece = _PIECE if xp is np and out.flags.c_contiguous else pixels
+    flat_out, flat_components = out.reshape(len(out), -1), components.reshape(len(components), -1)
+    images = {0: offset, **(known or {})}
+    flat_images = {coalition: image.reshape(-1) for coalition, image in images.items()}
+    for start in range(0, pixels, piece):
+        here = slice(start, start + piece)
+        parents = {coalition: image[here] for coalition, image in flat_images.items()}
+        _follow(steps, parents, flat_components[:, here], flat_out[:, here], xp)
+    if known is not None:
+        for coalition in set(known) - {coalition for coalition, _ in wanted}:
+            del known[coalition]
+        for coalition, row in wanted:
+            if row is not None:
+                known[coalition] = out[row].copy()
+
+
+def _follow(
+    steps: list[_Step], parents: dict[int, Any], components: Any, out: Any, xp: Any
+) -> None:
+    for row, size, source, parent, bands in steps:
+        image = parents[parent] if source is None else out[source]
+        for band in bands[:1]:
+            xp.add(image, components[band], out=out[row])
+        if not bands:
+            out[row] = image
+        for band in bands[1:]:
+            out[row] += components[band]
         step = 1 << (size - 1).bit_length() >> 1
         while step:
             # Rows with no lower band are there already; each gives the row with this band as well.
             target = out[row + step : row + size : 2 * step]
-            known = out[row : row + size : 2 * step][: len(target)]
-            xp.add(known, components[step.bit_length() - 1], out=target)
+            above = out[row : row + size : 2 * step][: len(target)]
+            xp.add(above, components[step.bit_length() - 1], out=target)
             step //= 2
 
 
-@lru_cache(maxsize=1024)
-def _steps(masks: bytes) -> list[tuple[int, int, int | None, tuple[int, ...]]]:
-    """How to make a batch: first row, number of rows, row to begin from, bands to add to that.
+class _Step(NamedTuple):
+    """How to make a run of consecutive coalitions, of which the first lacks all lower bands."""
 
-    The rows of a step are consecutive coalitions, and all bands of the first are above those that
-    it lacks. Images come one after the other over the same coalitions, so that batches recur.
+    row: int
+    size: int
+    source: int | None  # row of the image to begin from; None: not in this batch
+    parent: int  # coalition of the image to begin from; 0 is the offset
+    bands: tuple[int, ...]  # to add to it, highest first
+
+
+@lru_cache(maxsize=1024)
+def _steps(
+    masks: bytes, known: tuple[int, ...]
+) -> tuple[list[_Step], list[tuple[int, int | None]]]:
+    """How to make a batch, and which images to keep for the next: coalition and row, if it is new.
+
+    Images come one after the other over the same coalitions, so that batches recur.
     """
     coalitions = np.frombuffer(masks, dtype=np.uint64).tolist()
     rows: dict[int, int] = {}
-    steps: list[tuple[int, int, int | None, tuple[int, ...]]] = []
+    steps = []
     row = 0
     while row < len(coalitions):
         coalition = coalitions[row]
@@ -64,13 +115,23 @@ def _steps(masks: bytes) -> list[tuple[int, int, int | None, tuple[int, ...]]]:
         size = 1
         while size < lowest and coalitions[row + size : row + size + 1] == [coalition + size]:
             size += 1
-        source = rows.get(coalition - lowest) if coalition else None
-        bits = coalition if source is None else lowest
+        parent = next(c for c in _parents(coalition) if c in rows or c in known or c == 0)
+        bits = coalition ^ parent
         bands = tuple(b for b in range(bits.bit_length() - 1, -1, -1) if bits >> b & 1)
-        steps.append((row, size, source, bands))
+        steps.append(_Step(row, size, rows.get(parent), parent, bands))
         rows.update(zip(coalitions[row : row + size], range(row, row + size), strict=True))
         row += size
-    return steps
+    after = _parents(coalitions[-1] + 1)
+    wanted = [c for c in after if c and (c in known or c in rows)]
+    return steps, [(c, None if c in known else rows[c]) for c in wanted]
+
+
+def _parents(coalition: int) -> Iterator[int]:
+    """The coalition without its lowest band, without its two lowest, and so on down to none."""
+    while coalition:
+        coalition &= coalition - 1
+        yield coalition
+    yield 0
 
 
 def limit_range(images: Any, kind: PixelRange, xp: Any = np) -> None:
