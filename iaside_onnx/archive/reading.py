@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive.schema import ATTRIBUTES, SCHEMA_VERSION, VARIABLES, as_text
+from iaside_onnx.archive.schema import (
+    ATTRIBUTES,
+    OPTIONAL_ATTRIBUTES,
+    SCHEMA_VERSION,
+    VARIABLES,
+    as_text,
+)
 from iaside_onnx.errors import ArchiveError
 
 __all__ = ["Archive", "Metadata", "open_archive"]
@@ -49,7 +55,8 @@ class Metadata:
     ``options`` holds what was ``given`` and what it was ``resolved`` to; ``accuracy`` is that on
     whole images, NaN where labels are the model's own; ``uniform`` is 1 where all contributions
     are equal, so that psi and SIS are a convention; ``smallest_bands`` are the bands that may have
-    the smallest contribution, and where they are several the bounds of psi and SIS allow for each.
+    the smallest contribution, and where they are several the bounds of psi and SIS allow for each;
+    ``profile`` is where the time went, if the run was asked to write it down.
     """
 
     schema_version: int
@@ -77,6 +84,7 @@ class Metadata:
     uniform: int
     smallest_bands: list[int]
     notes: list[str]
+    profile: Mapping[str, Any] | None = None
 
 
 class Archive:
@@ -167,13 +175,14 @@ def _metadata(path: Path, file: h5py.File) -> Metadata:
             f"{SCHEMA_VERSION}; upgrade iaside-onnx"
         )
     parsed: dict[str, Any] = {}
-    for field in fields(Metadata):
+    for name, kind in {**ATTRIBUTES, **OPTIONAL_ATTRIBUTES}.items():
+        if name in OPTIONAL_ATTRIBUTES and name not in file.attrs:
+            continue
         try:
-            value = file.attrs[field.name]
-            parsed[field.name] = _PARSERS[ATTRIBUTES[field.name]](value)
+            parsed[name] = _PARSERS[kind](file.attrs[name])
         except (KeyError, TypeError, ValueError) as error:
             raise ArchiveError(
-                f"{path}: the attribute {field.name!r} is missing or unreadable; the archive is "
+                f"{path}: the attribute {name!r} is missing or unreadable; the archive is "
                 "damaged or was edited"
             ) from error
     resolved = parsed["options"].get("resolved")

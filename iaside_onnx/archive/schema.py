@@ -184,3 +184,6 @@ ATTRIBUTES: dict[str, Kind] = {
     "notes": "list",
 }
 """The root's attributes and what each is; an object and a list are stored as JSON strings."""
+
+OPTIONAL_ATTRIBUTES: dict[str, Kind] = {"profile": "object"}
+"""Those that an archive has only where they were asked for."""

@@ -59,6 +59,7 @@ class Shard:
         log_probability_empty: of the label, in nats, ``(n,)``.
         floored: how many worths of each image were raised to the smallest probability, ``(n,)``.
         failures: the images that are missing from the arrays.
+        batch_size: images a call, at the end; less than was asked for if memory ran out.
     """
 
     image: NDArray[np.int64]
@@ -72,6 +73,7 @@ class Shard:
     log_probability_empty: NDArray[np.float32]
     floored: NDArray[np.int64]
     failures: tuple[Failure, ...] = ()
+    batch_size: int = 0
 
 
 _ARRAYS = (
@@ -171,6 +173,14 @@ class Workspace:
             if plan is None or plan["identity"] == identity:
                 self.clear()
 
+    def identity(self) -> dict[str, object] | None:
+        """What the unfinished run here depends on, if there is one that can be read."""
+        try:
+            plan = self._read_plan()
+        except ArchiveError:
+            return None
+        return None if plan is None else dict(plan["identity"])
+
     def _read_plan(self) -> dict[str, Any] | None:
         try:
             plan = json.loads(self._plan.read_text(encoding="utf-8"))
@@ -218,12 +228,13 @@ class Workspace:
                 values: dict[str, Any] = {name: file[name][...] for name in _ARRAYS}
                 values.update({name: as_text(file[name][...]) for name in _TEXTS})
                 failures = tuple(Failure(*f) for f in json.loads(file["failures"].asstr()[()]))
+                batch_size = int(file.attrs["batch_size"])
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ArchiveError(f"{path}: damaged shard") from error
         found = sorted([*values["image"].tolist(), *(f.position for f in failures)])
         if found != positions.tolist():
             raise ArchiveError(f"{path}: shard of other images than expected")
-        return Shard(**values, failures=failures)
+        return Shard(**values, failures=failures, batch_size=batch_size)
 
 
 def _to_bytes(shard: Shard) -> bytes:
@@ -235,4 +246,5 @@ def _to_bytes(shard: Shard) -> bytes:
             file.create_dataset(name, data=encode(getattr(shard, name)), track_times=False)
         failures = [(f.position, f.image_id, f.reason) for f in shard.failures]
         file.create_dataset("failures", data=json.dumps(failures), track_times=False)
+        file.attrs["batch_size"] = shard.batch_size
     return buffer.getvalue()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from iaside_onnx.archive.files import finished_file
 from iaside_onnx.archive.schema import (
     ATTRIBUTES,
+    OPTIONAL_ATTRIBUTES,
     VARIABLES,
     add_scale,
     add_variable,
@@ -60,6 +61,7 @@ def collect(workspace: Workspace, parts: Iterable[NDArray[np.int64]]) -> Shard:
         image_id=[name for shard in shards for name in shard.image_id],
         image_sha256=[name for shard in shards for name in shard.image_sha256],
         failures=tuple(failure for shard in shards for failure in shard.failures),
+        batch_size=min(shard.batch_size for shard in shards),
     )
 
 
@@ -144,7 +146,8 @@ def _write_small(file: h5py.File, summary: Shard, values: Mapping[str, NDArray[A
 
 
 def _write_attributes(file: h5py.File, attributes: Mapping[str, object]) -> None:
-    for name, kind in ATTRIBUTES.items():
+    asked = {name: kind for name, kind in OPTIONAL_ATTRIBUTES.items() if name in attributes}
+    for name, kind in {**ATTRIBUTES, **asked}.items():
         value = attributes[name]
         file.attrs[name] = json.dumps(value) if kind in ("object", "list") else value
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -14,7 +14,7 @@ from iaside_onnx.engine import Options
 from iaside_onnx.errors import OptionError
 from iaside_onnx.types import BASELINES, OUTPUT_KINDS, PARTITIONS, RANGES, SPACINGS
 
-__all__ = ["decompose", "input_size_option"]
+__all__ = ["decompose", "device_options", "input_size_option"]
 
 
 def _parse_size(
@@ -28,6 +28,64 @@ def _parse_size(
         raise click.BadParameter(f"{value!r} is not C,H,W, such as 3,224,224")
     channels, height, width = map(int, parts)
     return channels, height, width
+
+
+def _parse_batch(
+    _context: click.Context, _parameter: click.Parameter, value: str
+) -> int | Literal["auto"]:
+    """A number, or ``auto``."""
+    if value == "auto":
+        return "auto"
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a whole number nor `auto`") from None
+
+
+def _parse_provider_options(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str] | None:
+    """``KEY=VALUE`` pairs as a mapping."""
+    pairs = [value.partition("=") for value in values]
+    for value, (key, equals, _) in zip(values, pairs, strict=True):
+        if not key or not equals:
+            raise click.BadParameter(
+                f"{value!r} is not KEY=VALUE, such as gpu_mem_limit=2000000000"
+            )
+    return {key: text for key, _, text in pairs} or None
+
+
+def device_options(command: Any) -> Any:
+    """Where the model runs, and how; for every command that runs one."""
+    for option in reversed(_DEVICE_OPTIONS):
+        command = option(command)
+    return command
+
+
+_DEVICE_OPTIONS = (
+    click.option(
+        "--device", default=Options.device, show_default=True, metavar="auto|cpu|cuda[:i]",
+        help="auto: CUDA where the installed ONNX Runtime has it, else the CPU.",
+    ),
+    click.option(
+        "--provider", metavar="EP",
+        help="An ONNX Runtime execution provider by name, such as OpenVINOExecutionProvider.",
+    ),
+    click.option(
+        "--provider-option", "provider_options", multiple=True, metavar="KEY=VALUE",
+        callback=_parse_provider_options,
+        help="An option of the provider itself; may be given several times.",
+    ),
+    click.option("--tf32", is_flag=True, help="Let CUDA round float32 to 10 bits, for speed."),
+    click.option(
+        "--cuda-graph", is_flag=True,
+        help="Let CUDA record the model once and replay it; not every model allows it.",
+    ),
+    click.option(
+        "--allow-cpu-nodes", is_flag=True,
+        help="Let the CPU run operators that the device or provider does not have.",
+    ),
+)  # fmt: skip
 
 
 input_size_option = click.option(
@@ -90,14 +148,11 @@ input_size_option = click.option(
 )  # fmt: skip
 @click.option("--limit", type=int, metavar="N", help="Take N images, balanced over the classes.")
 @click.option(
-    "--batch-size", type=int, default=Options.batch_size, show_default=True, metavar="N",
-    help="Filtered images a call; a model with a static batch has its own.",
+    "--batch-size", callback=_parse_batch, default=str(Options.batch_size), show_default=True,
+    metavar="N|auto",
+    help="Filtered images a call; auto tries a few sizes for some seconds and takes the fastest.",
 )  # fmt: skip
-@click.option(
-    "--device", default=Options.device, show_default=True, metavar="auto|cpu|cuda[:i]",
-    help="auto: CUDA where the installed ONNX Runtime has it, else the CPU.",
-)  # fmt: skip
-@click.option("--provider", metavar="EP", help="An ONNX Runtime execution provider, by name.")
+@device_options
 @click.option("--threads", type=int, metavar="N", help="On the CPU; default: all usable cores.")
 @click.option(
     "--seed", type=int, default=Options.seed, show_default=True, metavar="N",
@@ -108,6 +163,10 @@ input_size_option = click.option(
     show_default=True, help="Fail at the end, or record it and go on.",
 )  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace another run's output.")
+@click.option(
+    "--profile", type=click.Path(path_type=Path), metavar="FILE.json",
+    help="Write down where the time went, there and in the archive.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result for machines.")
 def decompose(model: Path, source: Path, output_file: Path, as_json: bool, **options: Any) -> None:
     """Decompose the predictive power of MODEL, an ONNX file, over the frequency bands of images.

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from iaside_onnx.cli.console import printable, results, write_json
-from iaside_onnx.cli.decompose import input_size_option
+from iaside_onnx.cli.decompose import device_options, input_size_option
 from iaside_onnx.engine import Inspection, inspect_model
 
 __all__ = ["inspect"]
@@ -21,7 +21,7 @@ __all__ = ["inspect"]
 @click.option(
     "--output", "output_name", metavar="NAME", help="The model's output, if there are several."
 )
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]")
+@device_options
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def inspect(model: Path, as_json: bool, **options: Any) -> None:
     """Print what MODEL, an ONNX file, takes and gives, and how images would be prepared for it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def summary(archive: Archive) -> dict[str, Any]:
         "options": meta.options,
         "preprocess": meta.preprocess,
         "notes": meta.notes,
+        **({} if meta.profile is None else {"profile": meta.profile}),
     }
 
 
@@ -102,6 +104,8 @@ def print_archive(archive: Archive) -> None:
         f"runtime    {meta.runtime} {meta.runtime_version}, {meta.provider}; "
         f"iaside {meta.tool_version}, {meta.finished}",
     ]
+    if meta.profile is not None:
+        lines.append(f"time       {_time_text(meta.profile)}")
     if meta.uniform:
         lines.append(
             "note       all contributions are equal: psi is uniform and SIS 0 by convention"
@@ -113,6 +117,17 @@ def print_archive(archive: Archive) -> None:
         )
     for line in lines:
         console.print(printable(line), soft_wrap=True)
+
+
+def _time_text(profile: Mapping[str, Any]) -> str:
+    """Where the time of a run went, in a line; archives are edited, so anything may be missing."""
+    try:
+        wall, seconds = float(profile["wall"]), dict(profile["seconds"])
+        parts = [f"{name} {100 * float(s) / wall:.1f} %" for name, s in seconds.items() if wall]
+        rate = float(profile["evaluations_per_second"])
+        return f"{wall:.1f} s, {rate:,.0f} evaluations/s: {', '.join(parts)}"
+    except (KeyError, TypeError, ValueError):
+        return "the profile is unreadable"
 
 
 def _print_bands(console: Console, archive: Archive) -> None:

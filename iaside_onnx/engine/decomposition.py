@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Unpack
@@ -19,6 +20,7 @@ from iaside_onnx.archive import (
     collect,
     describe_differences,
     encode,
+    finished_file,
     open_archive,
     write_archive,
 )
@@ -68,8 +70,12 @@ def decompose(
     progress = progress or LogProgress()
     chosen = Options(**options)
     workspace = Workspace(Path(output))
-    _check_output(workspace, [model, images, *(getattr(chosen, name) for name in _INPUTS)])
-    plan = make_plan(model, images, chosen, progress)
+    inputs = [model, images, *(getattr(chosen, name) for name in _INPUTS)]
+    _check_output(workspace, inputs)
+    _check_profile(chosen, workspace, inputs)
+    plan = make_plan(model, images, chosen, progress, _earlier(workspace))
+    if chosen.profile is not None:
+        plan.evaluator.profile.synchronize = plan.classifier.memory.synchronize
     if _is_finished(plan, workspace):
         progress.say(f"{output} is already finished")
         workspace.clear_leftovers(plan.identity)
@@ -78,10 +84,44 @@ def decompose(
         # Asked again, as another process may have finished it since.
         if not _is_finished(plan, workspace):
             started = workspace.claim(plan.identity, _now(), overwrite=chosen.overwrite)
-            run_shards(plan, workspace, progress)
+            try:
+                run_shards(plan, workspace, progress)
+            finally:
+                _write_profile(plan)
             _assemble(plan, workspace, started, progress)
         workspace.clear()
     return open_archive(output)
+
+
+def _earlier(workspace: Workspace) -> list[Mapping[str, object] | None]:
+    """What an unfinished run and a finished archive at this output depended on."""
+    try:
+        finished = open_archive(workspace.output).metadata.options["resolved"]
+    except ArchiveError:
+        finished = None
+    return [workspace.identity(), finished]
+
+
+def _check_profile(options: Options, workspace: Workspace, inputs: Iterable[object]) -> None:
+    if options.profile is None:
+        return
+    path = Path(options.profile)
+    taken = [workspace.output, *(Path(i) for i in inputs if isinstance(i, str | Path))]
+    if any(path.resolve() == other.resolve() for other in taken):
+        raise OptionError(f"{path}: is an input or the output; write the profile elsewhere")
+    if path.is_dir() or not path.parent.is_dir():
+        raise OptionError(f"{path}: is a folder, or its folder does not exist; name a file")
+
+
+def _write_profile(plan: Plan) -> None:
+    """Write down where the time went, also of a run that is cut short.
+
+    Raises:
+        ArchiveError: if the file system refuses.
+    """
+    if plan.options.profile is not None:
+        with finished_file(Path(plan.options.profile)) as temporary:
+            temporary.write_text(json.dumps(plan.evaluator.profile.as_dict(), indent=1) + "\n")
 
 
 def _now() -> str:
@@ -139,6 +179,7 @@ def _assemble(plan: Plan, workspace: Workspace, started: str, progress: Progress
         raise ImageError(_failed(summary, workspace))
     result = estimate(summary.phi_image)
     notes = list(plan.notes)
+    extra: dict[str, object] = {}
     right = math.nan
     if plan.selection.labels is not None:
         right = accuracy(summary.predicted, summary.label)
@@ -152,8 +193,16 @@ def _assemble(plan: Plan, workspace: Workspace, started: str, progress: Progress
             "hold, and were raised to its smallest normal number"
         )
         progress.warn(notes[-1])
+    asked = plan.identity["batch_size"]
+    if isinstance(asked, int) and 0 < summary.batch_size < min(asked, plan.largest_batch):
+        notes.append(
+            f"memory ran out: batches were halved, from {asked} images down to {summary.batch_size}"
+        )
+    if plan.options.profile is not None:
+        extra["profile"] = plan.evaluator.profile.as_dict()
     attributes = {
         **_provenance(plan),
+        **extra,
         "started": started,
         "finished": _now(),
         "images_asked": int(plan.selection.positions.size),

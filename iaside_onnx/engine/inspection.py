@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from iaside_onnx.images import Preprocess
 from iaside_onnx.runtime import (
     Classifier,
     GraphFacts,
+    SessionWords,
     Signature,
     available_providers,
     load_classifier,
@@ -65,6 +67,8 @@ def inspect_model(
     input_size: tuple[int, int, int] | None = None,
     output_name: str | None = None,
     device: str = "auto",
+    provider: str | None = None,
+    **session_options: Unpack[SessionWords],
 ) -> Inspection:
     """Look at a model as `iaside_onnx.decompose` would, and try it on images of noise.
 
@@ -74,6 +78,9 @@ def inspect_model(
         input_size: as in `iaside_onnx.Options`.
         output_name: as in `iaside_onnx.Options`.
         device: as in `iaside_onnx.Options`.
+        provider: as in `iaside_onnx.Options`.
+        **session_options: ``provider_options``, ``tf32``, ``cuda_graph`` and ``allow_cpu_nodes``,
+            as in `iaside_onnx.Options`.
 
     Raises:
         IasideError: if the model cannot be audited, and why.
@@ -84,7 +91,10 @@ def inspect_model(
     facts = read_graph(Path(model))
     found, note = choose_preprocess(facts, options)
     size = input_size or (found.input_size if found else None)
-    classifier = load_classifier(facts, output=output_name, input_size=size, device=device)
+    classifier = load_classifier(
+        facts, output=output_name, input_size=size, device=device, provider=provider,
+        **session_options,
+    )  # fmt: skip
     signature = classifier.signature
     spec: Preprocess | None = None
     kind: str | None = None

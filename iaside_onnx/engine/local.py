@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -79,14 +81,19 @@ def run_shards(plan: Plan, workspace: Workspace, progress: Progress) -> None:
     todo = [n for n, rows in enumerate(shards) if not _finished(plan, workspace, progress, n, rows)]
     total = plan.selection.positions.size
     progress.begin(total, total - sum(shards[n].size for n in todo), plan.coalitions.size)
+    profile = plan.evaluator.profile
+    begun = time.perf_counter()
     try:
         if todo:
             work = _Work(plan, _load(plan, np.concatenate([shards[n] for n in todo])), progress)
             for number in todo:
                 shard = work.evaluate(shards[number].size)
-                with plan.evaluator.profile.phase("write"):
+                with profile.phase("write"):
                     workspace.write(number, shard)
+                profile.images += shard.image.size
+                profile.evaluations += shard.image.size * plan.coalitions.size
     finally:
+        profile.wall += time.perf_counter() - begun
         progress.end()
 
 
@@ -119,7 +126,8 @@ def _load(plan: Plan, rows: NDArray[np.int64]) -> Iterator[_Image]:
     positions = plan.selection.positions[rows].tolist()
     reads = [plan.baselines.reads(position) for position in positions]
     flat = [position for group in reads for position in group]
-    items = load_ahead(source, flat, plan.spec, usable_cores())
+    timer = partial(plan.evaluator.profile.phase, "decode")
+    items = load_ahead(source, flat, plan.spec, usable_cores(), timer=timer)
     for row, position, group in zip(rows.tolist(), positions, reads, strict=True):
         yield _Image(row, position, source.ids[position], [next(items) for _ in group])
 
@@ -157,9 +165,7 @@ class _Work:
         failures.sort(key=lambda failure: failure.position)
         return _shard(self._plan, results, failures)
 
-    def _games(
-        self, count: int, playing: deque[_Image], failures: list[Failure]
-    ) -> Iterator[Game]:
+    def _games(self, count: int, playing: deque[_Image], failures: list[Failure]) -> Iterator[Game]:
         """The games of the images that can be read, and their images in the same order.
 
         Small images are read and divided several at a time, while the code is in the cache.
@@ -167,7 +173,7 @@ class _Work:
         bytes_each = 4 * self._plan.baselines.bands * math.prod(self._plan.spec.size())
         together = max(_GAMES_BYTES // bytes_each, 1)
         for start in range(0, count, together):
-            with self._profile.phase("decode (waiting)"):
+            with self._profile.phase("wait for decode"):
                 images = list(islice(self._images, min(together, count - start)))
             good = [image for image in images if image.error is None]
             failures.extend(
@@ -244,4 +250,5 @@ def _shard(plan: Plan, results: list[_Result], failures: list[Failure]) -> Shard
         log_probability_empty=worth[:, 0].copy(),
         floored=np.array([r.floored for r in results], dtype=np.int64),
         failures=tuple(failures),
+        batch_size=plan.evaluator.batch_size,
     )

@@ -43,6 +43,7 @@ _WHOLE_NUMBERS = (
     ("seed", 0, 2**63 - 1),
 )
 _OPTIONAL = ("limit", "threads")
+_WORDS = [("batch_size", "auto")]
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,21 @@ class Options:
         output_name: name of the model's output, if there are several.
         output_kind: what that output is; ``auto`` looks at the graph and at a few images.
         limit: take this many images, balanced over the classes where they are known.
-        batch_size: images a call.
+        batch_size: images a call; ``auto`` tries a few sizes and takes the fastest, and a resumed
+            run the same one.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.
-        provider: an ONNX Runtime execution provider by name, instead of a device.
+        provider: an ONNX Runtime execution provider by name, instead of a device; images go
+            through the host's memory.
+        provider_options: the provider's own options, by name, as text.
+        tf32: let CUDA round float32 to 10 bits in matrix products and convolutions.
+        cuda_graph: let CUDA record the model once and replay it; not every model allows it.
+        allow_cpu_nodes: let the CPU run operators that the device or provider does not have.
         threads: threads on the CPU; by default all cores that the process may use.
         seed: of every random choice.
         on_bad_image: what an image that cannot be evaluated does: ``error`` evaluates all others,
             keeps them, and fails; ``skip`` records it and goes on.
         overwrite: replace an archive, or throw away an unfinished run, made with other options.
+        profile: a JSON file to write the time spent in each phase to; the archive holds it too.
     """
 
     labels: Labels | None = None
@@ -90,13 +98,18 @@ class Options:
     output_name: str | None = None
     output_kind: AutoOutputKind = "auto"
     limit: int | None = None
-    batch_size: int = 32
+    batch_size: int | Literal["auto"] = 32
     device: str = "auto"
     provider: str | None = None
+    provider_options: Mapping[str, str] | None = None
+    tf32: bool = False
+    cuda_graph: bool = False
+    allow_cpu_nodes: bool = False
     threads: int | None = None
     seed: int = 0
     on_bad_image: OnBadImage = "error"
     overwrite: bool = False
+    profile: Path | str | None = None
 
     def __post_init__(self) -> None:
         for name, words in (
@@ -114,7 +127,7 @@ class Options:
                 )
         for name, least, most in _WHOLE_NUMBERS:
             value = getattr(self, name)
-            if value is None and name in _OPTIONAL:
+            if (name, value) in _WORDS or (value is None and name in _OPTIONAL):
                 continue
             if (
                 isinstance(value, bool)
@@ -127,6 +140,9 @@ class Options:
                 )
             # NumPy's integers are no JSON.
             object.__setattr__(self, name, int(value))
+        for key, value in (self.provider_options or {}).items():
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise OptionError(f"provider options are text, not {key!r}: {value!r}")
         if isinstance(self.labels, list | tuple):
             object.__setattr__(self, "labels", np.asarray(self.labels))
         if isinstance(self.preprocess, Mapping):
@@ -165,10 +181,15 @@ class OptionWords(TypedDict, total=False):
     output_name: str | None
     output_kind: AutoOutputKind
     limit: int | None
-    batch_size: int
+    batch_size: int | Literal["auto"]
     device: str
     provider: str | None
+    provider_options: Mapping[str, str] | None
+    tf32: bool
+    cuda_graph: bool
+    allow_cpu_nodes: bool
     threads: int | None
     seed: int
     on_bad_image: OnBadImage
     overwrite: bool
+    profile: Path | str | None

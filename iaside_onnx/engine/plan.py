@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,13 @@ from iaside_onnx.engine.progress import Progress
 from iaside_onnx.engine.selection import Selection, select_images
 from iaside_onnx.game import all_coalitions
 from iaside_onnx.images import Preprocess
-from iaside_onnx.runtime import Classifier, WorthEvaluator, load_classifier, read_graph
+from iaside_onnx.runtime import (
+    Classifier,
+    WorthEvaluator,
+    fastest_batch,
+    load_classifier,
+    read_graph,
+)
 from iaside_onnx.spectrum import band_index
 from iaside_onnx.types import Coalitions
 from iaside_onnx.version import __version__
@@ -32,6 +38,8 @@ __all__ = ["Plan", "make_plan"]
 
 _SHARD_EVALUATIONS = 4096
 _SHARD_IMAGES = 64
+_FIRST_BATCH = 16
+_LARGEST_BATCH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +71,25 @@ class Plan:
     notes: tuple[str, ...]
 
     @property
+    def largest_batch(self) -> int:
+        """No batch holds more images than a shard asks for."""
+        return _largest_batch(self.coalitions.size)
+
+    @property
     def shards(self) -> list[NDArray[np.int64]]:
         """Rows of the selection that make each shard: about 4,096 evaluations."""
-        size = int(np.clip(_SHARD_EVALUATIONS // self.coalitions.size, 1, _SHARD_IMAGES))
+        size = _shard_images(self.coalitions.size)
         rows = np.arange(self.selection.positions.size)
         return [rows[i : i + size] for i in range(0, rows.size, size)]
 
 
-def make_plan(model: str | Path, images: Any, options: Options, progress: Progress) -> Plan:
+def make_plan(
+    model: str | Path,
+    images: Any,
+    options: Options,
+    progress: Progress,
+    earlier: Sequence[Mapping[str, object] | None] = (),
+) -> Plan:
     """Load, look, choose, and check all that can be checked before the work starts.
 
     Args:
@@ -78,6 +97,8 @@ def make_plan(model: str | Path, images: Any, options: Options, progress: Progre
         images: a path, or an array as `iaside_onnx.images.open_images` takes it.
         options: what to do.
         progress: is told what was decided.
+        earlier: identities of runs to the same output; one that differs in its batch size alone is
+            gone on with at that size where the size is to be found.
 
     Raises:
         IasideError: if something cannot work; nothing has been written.
@@ -93,6 +114,10 @@ def make_plan(model: str | Path, images: Any, options: Options, progress: Progre
         device=options.device,
         provider=options.provider,
         threads=options.threads,
+        provider_options=options.provider_options,
+        tf32=options.tf32,
+        cuda_graph=options.cuda_graph,
+        allow_cpu_nodes=options.allow_cpu_nodes,
     )
     signature = classifier.signature
     spec = complete_preprocess(found, signature, options.input_size, selection.source.size)
@@ -100,7 +125,13 @@ def make_plan(model: str | Path, images: Any, options: Options, progress: Progre
         classifier,
         spec,
         pixel_range=options.pixel_range,
-        batch_size=options.batch_size,
+        # A batch never holds more than a shard.
+        batch_size=_FIRST_BATCH
+        if options.batch_size == "auto"
+        else min(options.batch_size, _largest_batch(coalitions.size)),
+    )
+    evaluator.on_smaller_batch = lambda size: progress.warn(
+        f"memory ran out: batches are halved to {size} images"
     )
     baselines = _baselines(selection, spec, options)
     classes, kind = probe(classifier, evaluator, selection, spec, options, progress)
@@ -117,6 +148,10 @@ def make_plan(model: str | Path, images: Any, options: Options, progress: Progre
     for note in notes:
         progress.say(note)
     identity = _identity(classifier, evaluator, selection, spec, options, baselines)
+    if options.batch_size == "auto" and signature.batch is None:
+        identity["batch_size"], how = _find_batch(evaluator, identity, earlier, coalitions.size)
+        notes.append(how)
+        progress.say(how)
     return Plan(
         options=options,
         classifier=classifier,
@@ -129,6 +164,31 @@ def make_plan(model: str | Path, images: Any, options: Options, progress: Progre
         identity=identity,
         notes=tuple(notes),
     )
+
+
+def _find_batch(
+    evaluator: WorthEvaluator,
+    identity: Mapping[str, object],
+    earlier: Sequence[Mapping[str, object] | None],
+    coalitions: int,
+) -> tuple[int, str]:
+    """The batch size of an earlier run like this one, or the fastest."""
+    for other in earlier:
+        size = (other or {}).get("batch_size")
+        if other is not None and isinstance(size, int) and identity == {
+            **other, "batch_size": identity["batch_size"],
+        }:  # fmt: skip
+            evaluator.resize(size)
+            return size, f"batch size: {size}, as before"
+    return fastest_batch(evaluator, min(_largest_batch(coalitions), _LARGEST_BATCH))
+
+
+def _largest_batch(coalitions: int) -> int:
+    return _shard_images(coalitions) * coalitions
+
+
+def _shard_images(coalitions: int) -> int:
+    return int(np.clip(_SHARD_EVALUATIONS // coalitions, 1, _SHARD_IMAGES))
 
 
 def _baselines(selection: Selection, spec: Preprocess, options: Options) -> Baselines:
@@ -176,10 +236,12 @@ def _identity(
         "pixel_range": options.pixel_range,
         "limit": options.limit,
         "seed": options.seed,
-        "batch_size": evaluator.batch_size,
+        # As asked for, and not what is left of it if memory has run out already.
+        "batch_size": classifier.signature.batch or options.batch_size,
         "threads": options.threads or "all usable cores",
         "provider": execution.provider,
         "device": execution.device,
+        "provider_options": dict(execution.provider_options),
         "runtime": execution.runtime,
         "runtime_version": execution.runtime_version,
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 
 from iaside_onnx.errors import ImageError, OptionError
 from iaside_onnx.images.preprocess import Preprocess
@@ -23,12 +24,14 @@ def load_ahead(
     spec: Preprocess,
     threads: int = 2,
     ahead: int = 8,
+    timer: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[Sample | ImageError]:
     """Each image of ``indices``, in that order; one that cannot be read comes as its error.
 
     Images that take no longer to read than a thread takes to hand them over, as small arrays, are
     read when they are asked for; from the second in a row that takes longer, on threads. At most ``ahead`` images are held or being read at a time. Closing the iterator waits for the
-    reads that have begun, drops the others, and leaves no thread.
+    reads that have begun, drops the others, and leaves no thread. Each read happens inside of a
+    context that ``timer`` makes.
 
     Raises:
         OptionError: ``threads`` or ``ahead`` is below 1.
@@ -37,18 +40,20 @@ def load_ahead(
         raise OptionError(
             f"Reading ahead needs at least 1 thread and 1 image, found {threads} and {ahead}."
         )
-    return _load(source, indices, spec, threads, ahead)
 
-
-def _load(
-    source: ImageSource, indices: Sequence[int], spec: Preprocess, threads: int, ahead: int
-) -> Iterator[Sample | ImageError]:
     def read(index: int) -> Sample | ImageError:
         try:
-            return source.read(index, spec)
+            with timer():
+                return source.read(index, spec)
         except ImageError as error:
             return error
 
+    return _load(read, indices, threads, ahead)
+
+
+def _load(
+    read: Callable[[int], Sample | ImageError], indices: Sequence[int], threads: int, ahead: int
+) -> Iterator[Sample | ImageError]:
     left = iter(indices)
     slow = 0
     while slow < _SLOW_READS:

@@ -1,5 +1,6 @@
 """ONNX models, sessions, and the worth of coalitions."""
 
+from iaside_onnx.runtime.batches import fastest_batch
 from iaside_onnx.runtime.classifier import Classifier, Signature, load_classifier
 from iaside_onnx.runtime.graph import GraphFacts, read_graph
 from iaside_onnx.runtime.outputs import (
@@ -12,6 +13,7 @@ from iaside_onnx.runtime.outputs import (
 from iaside_onnx.runtime.profile import Profile
 from iaside_onnx.runtime.session import (
     Execution,
+    SessionWords,
     available_providers,
     import_runtime,
     open_session,
@@ -26,9 +28,11 @@ __all__ = [
     "Game",
     "GraphFacts",
     "Profile",
+    "SessionWords",
     "Signature",
     "WorthEvaluator",
     "available_providers",
+    "fastest_batch",
     "floor_of",
     "import_runtime",
     "label_log_probabilities",

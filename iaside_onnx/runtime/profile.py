@@ -8,26 +8,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-__all__ = ["Profile"]
+__all__ = ["PHASES", "Profile"]
+
+PHASES = ("wait for decode", "fft", "mix", "model", "gather", "write")
+"""What follows one after the other in a run."""
 
 
 class Profile:
-    """Seconds spent in each phase.
+    """Seconds spent in each phase of a run.
 
     Attributes:
-        seconds: by the name of the phase; phases that run side by side may sum to more than the
-            whole.
+        seconds: by the name of the phase.
+        wall: seconds from the first image to the last, in this process.
+        images: how many were evaluated in it.
+        evaluations: of coalitions, likewise.
+        synchronize: waits for the device at the end of each phase, so that what a GPU was asked in
+            one is not counted in a later one; this slows the run, so by default nothing waits.
     """
 
-    def __init__(self, synchronize: Callable[[], None] | None = None) -> None:
-        """Nothing spent so far.
-
-        Args:
-            synchronize: waits for the device at the end of each phase; without it what a GPU was
-                asked in one phase may be counted in a later one.
-        """
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self._synchronize = synchronize
+        self.wall = 0.0
+        self.images = 0
+        self.evaluations = 0
+        self.synchronize: Callable[[], None] | None = None
         self._lock = Lock()
 
     @contextmanager
@@ -36,9 +40,26 @@ class Profile:
         start = time.perf_counter()
         try:
             yield
-            if self._synchronize is not None:
-                self._synchronize()
+            # Decoding happens beside the rest, on threads that have no device.
+            if self.synchronize is not None and name != "decode":
+                self.synchronize()
         finally:
             spent = time.perf_counter() - start
             with self._lock:
                 self.seconds[name] += spent
+
+    def as_dict(self) -> dict[str, object]:
+        """As JSON values; ``decode`` runs on other threads, beside the phases that sum to ``wall``.
+
+        What is left of the wall time is in ``other``.
+        """
+        seconds = {name: self.seconds.get(name, 0.0) for name in PHASES}
+        seconds["other"] = self.wall - sum(seconds.values())
+        return {
+            "wall": self.wall,
+            "images": self.images,
+            "evaluations": self.evaluations,
+            "evaluations_per_second": self.evaluations / self.wall if self.wall else 0.0,
+            "seconds": seconds,
+            "decode_on_other_threads": self.seconds.get("decode", 0.0),
+        }

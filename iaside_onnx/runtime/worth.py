@@ -191,6 +191,19 @@ class WorthEvaluator:
             self.on_smaller_batch(smaller)
         self.resize(smaller)
 
+    @property
+    def image_bytes(self) -> int:
+        """Size of one image as the model takes it."""
+        return int(np.prod(self._shape)) * self._classifier.signature.dtype.itemsize
+
+    def run_buffer(self) -> None:
+        """Run the model once on a batch of whatever the buffer holds, to see how long it takes."""
+        try:
+            self._run(self.batch_size)
+            self._memory.synchronize()
+        except (MemoryError, OutOfMemoryError) as error:
+            self._halve(error)
+
     def raw_outputs(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """The model's own outputs, ``(n, classes)``, for whole images, ``(n, C, H, W)`` pixels."""
         outputs = []
@@ -259,7 +272,10 @@ class WorthEvaluator:
     def _open(self, game: Game) -> _Table:
         rows = game.coalitions.size + (game.whole is not None)
         answer = Answer(
-            -1 if game.label is None else game.label, -1, np.full(rows, np.nan), np.zeros(rows, bool)
+            -1 if game.label is None else game.label,
+            -1,
+            np.full(rows, np.nan),
+            np.zeros(rows, bool),
         )
         offset, components = self._to_layout(game.offset), self._to_layout(game.components)
         whole = None if game.whole is None else self._to_layout(game.whole)
