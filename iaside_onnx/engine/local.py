@@ -82,6 +82,7 @@ def run_shards(plan: Plan, workspace: Workspace, progress: Progress) -> None:
     total = plan.selection.positions.size
     progress.begin(total, total - sum(shards[n].size for n in todo), plan.coalitions.size)
     profile = plan.evaluator.profile
+    profile.clear()
     begun = time.perf_counter()
     try:
         if todo:

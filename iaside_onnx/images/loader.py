@@ -29,7 +29,9 @@ def load_ahead(
     """Each image of ``indices``, in that order; one that cannot be read comes as its error.
 
     Images that take no longer to read than a thread takes to hand them over, as small arrays, are
-    read when they are asked for; from the second in a row that takes longer, on threads. At most ``ahead`` images are held or being read at a time. Closing the iterator waits for the
+    read when they are asked for; from the second in a row that takes longer, on threads.
+
+    At most ``ahead`` images are held or being read at a time. Closing the iterator waits for the
     reads that have begun, drops the others, and leaves no thread. Each read happens inside of a
     context that ``timer`` makes.
 

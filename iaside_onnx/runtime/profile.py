@@ -27,12 +27,16 @@ class Profile:
     """
 
     def __init__(self) -> None:
+        self.synchronize: Callable[[], None] | None = None
+        self._lock = Lock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was spent so far, as on a look at a few images."""
         self.seconds: dict[str, float] = defaultdict(float)
         self.wall = 0.0
         self.images = 0
         self.evaluations = 0
-        self.synchronize: Callable[[], None] | None = None
-        self._lock = Lock()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
