@@ -158,7 +158,8 @@ def label_log_probabilities(
         else:
             if kind == "logits":
                 total = xp.exp(scores - peak[:, None]).sum(axis=1, dtype=xp.float64)
-                values -= peak.astype(xp.float64) + xp.log(total)
+                # In this order: beside a large peak the logarithm would be lost.
+                values = values - peak - xp.log(total)
             else:
                 impossible |= peak > _SUM_TOLERANCE
             raised = values == -xp.inf

@@ -1,0 +1,240 @@
+"""Games share batches and blocks: nothing of one may reach another, in value, order or fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+from iaside_onnx import all_coalitions, decompose
+from iaside_onnx.errors import EvaluationError, OptionError, OutOfMemoryError
+from iaside_onnx.runtime import (
+    Answer,
+    Game,
+    WorthEvaluator,
+    load_classifier,
+    log_probabilities,
+    read_graph,
+    worth,
+)
+from iaside_onnx.runtime.binding import Binding
+from tests.onnx_models import Net
+
+RNG = np.random.default_rng(11)
+SETS = [
+    np.array(sets, dtype=np.uint64)
+    for sets in ([0, 1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6], [7], [], [5, 0, 6, 5])
+]
+
+
+def make(folder: Path, size: int, **options: Any) -> WorthEvaluator:
+    made = Net(
+        (3, 6, 7), **{k: options.pop(k) for k in ("layout", "dtype", "batch") & options.keys()}
+    )
+    classifier = load_classifier(read_graph(made.save(folder / "net.onnx")), device="cpu")
+    return WorthEvaluator(
+        classifier,
+        image_shape=(3, 6, 7),
+        scale=np.array([2.0, 3.0, 1.0], dtype=np.float32),
+        shift=np.array([-0.5, 0.25, 0.0], dtype=np.float32),
+        batch_size=size,
+        **options,
+    )
+
+
+OFFSETS = RNG.random((5, 3, 6, 7), dtype=np.float32)
+COMPONENTS = RNG.normal(scale=0.3, size=(5, 3, 3, 6, 7)).astype(np.float32)
+WHOLES = RNG.random((5, 3, 6, 7), dtype=np.float32)
+LABELS = [2, None, 0, 4, None]
+
+
+def games() -> Iterator[Game]:
+    for i in range(5):
+        # The last has no whole image, and so must have a label.
+        whole, label = (None, 1) if i == 4 else (WHOLES[i], LABELS[i])
+        yield Game(OFFSETS[i], COMPONENTS[i], SETS[i], whole, label)
+
+
+def expected() -> list[tuple[int, int, NDArray[np.float64]]]:
+    """Label, prediction and values of each game, each image by itself, in float64."""
+    session = onnxruntime.InferenceSession(Net((3, 6, 7)).model().SerializeToString())
+    scale, shift = np.array([2.0, 3.0, 1.0]), np.array([-0.5, 0.25, 0.0])
+
+    def log_p(image: NDArray[Any]) -> NDArray[np.float64]:
+        pixels = image.astype(np.float64) * scale[:, None, None] + shift[:, None, None]
+        (logits,) = session.run(None, {"image": pixels[None].astype(np.float32)})
+        z = logits[0].astype(np.float64)
+        return np.asarray(z - np.log(np.exp(z).sum()))
+
+    answers = []
+    for i, game in enumerate(games()):
+        rows = [] if game.whole is None else [log_p(WHOLES[i])]
+        predicted = int(rows[0].argmax()) if rows else -1
+        label = predicted if game.label is None else game.label
+        for coalition in SETS[i].tolist():
+            parts = [COMPONENTS[i, b].astype(np.float64) for b in range(3) if coalition >> b & 1]
+            rows.append(log_p(OFFSETS[i] + sum(parts)))
+        answers.append((label, predicted, np.array([row[label] for row in rows])))
+    return answers
+
+
+def check(answers: list[Answer]) -> None:
+    for answer, (label, predicted, values) in zip(answers, expected(), strict=True):
+        assert answer.error is None
+        assert (answer.label, answer.predicted) == (label, predicted)
+        np.testing.assert_allclose(answer.values, values, rtol=0, atol=2e-5)
+        assert not answer.raised.any()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 8, 19, 64])
+@pytest.mark.parametrize("block", [1, 64])
+def test_games_of_any_length_share_batches(
+    batch: int, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row would go to the wrong image, or the answer of a whole image to its neighbour."""
+    monkeypatch.setattr(worth, "_BLOCK_ROWS", block)
+    monkeypatch.setattr(worth, "_BLOCK_BYTES", 1)
+    check(list(make(tmp_path, batch).evaluate(games())))
+
+
+@pytest.mark.parametrize("batch", [1, 4, 5])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_a_static_batch_is_padded(batch: int, layout: str, tmp_path: Path) -> None:
+    """What stands in the rest of the last batch would be taken for a result."""
+    made = make(tmp_path, 32, batch=batch, layout=layout)
+    assert made.batch_size == batch
+    for _ in range(2):  # the second time with what the first has left in the buffer
+        check(list(made.evaluate(games())))
+
+
+def test_games_are_taken_as_they_are_needed(tmp_path: Path) -> None:
+    """Components of all images of a shard at once would be gigabytes."""
+    taken = 0
+
+    def counted() -> Iterator[Game]:
+        nonlocal taken
+        for _ in range(200):
+            taken += 1
+            yield Game(OFFSETS[0], COMPONENTS[0], all_coalitions(3), WHOLES[0], 0)
+
+    for given, _ in enumerate(make(tmp_path, 64).evaluate(counted())):
+        # A block of 64 rows and more holds 668 of these small images.
+        assert (taken - given) * 9 <= 2 * (worth._BLOCK_BYTES // (4 * 3 * 6 * 7) + 64)
+
+
+@pytest.mark.parametrize("batch", [2, 5, 64])
+def test_a_game_of_nan_fails_alone(batch: int, tmp_path: Path) -> None:
+    """One broken image would take its neighbours in the batch along, or pass unseen."""
+    some = list(games())
+    some[1] = Game(OFFSETS[1] * np.nan, COMPONENTS[1], SETS[1], WHOLES[1], 3)
+    answers = list(make(tmp_path, batch).evaluate(some))
+    assert isinstance(answers[1].error, EvaluationError)
+    assert "NaN" in str(answers[1].error)
+    for i in (0, 2, 3, 4):
+        assert answers[i].error is None
+        np.testing.assert_allclose(answers[i].values, expected()[i][2], atol=2e-5)
+
+
+def test_a_runtime_that_fails_once_costs_the_games_of_that_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole run would end, or the games be given out unevaluated."""
+    run, calls = Binding.run, 0
+
+    def second_fails(self: Binding, count: int) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise EvaluationError("ONNX Runtime failed")
+        return run(self, count)
+
+    monkeypatch.setattr(Binding, "run", second_fails)
+    monkeypatch.setattr(worth, "_BLOCK_ROWS", 1)
+    monkeypatch.setattr(worth, "_BLOCK_BYTES", 1)
+    answers = list(make(tmp_path, 4).evaluate(games()))
+    # Nine rows of the first, then seven: the second batch is of the first game alone.
+    assert [a.error is None for a in answers] == [False, True, True, True, True]
+    np.testing.assert_allclose(answers[1].values, expected()[1][2], atol=2e-5)
+
+
+@pytest.mark.parametrize("fits", [1, 3, 6])
+@pytest.mark.parametrize("error", [MemoryError(), OutOfMemoryError("no room")])
+def test_memory_that_runs_out_halves_the_batch(
+    fits: int, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of the batch that did not fit would be lost, or evaluated twice."""
+    run, told = Binding.run, list[int]()
+
+    def too_large(self: Binding, count: int) -> Any:
+        if self._batch > fits:
+            raise error
+        return run(self, count)
+
+    monkeypatch.setattr(Binding, "run", too_large)
+    made = make(tmp_path, 16, on_smaller_batch=told.append)
+    check(list(made.evaluate(games())))
+    halves = [8, 4, 2, 1]
+    assert told == halves[: halves.index(made.batch_size) + 1]
+    assert fits / 2 < made.batch_size <= fits
+
+
+def test_no_room_for_one_image_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any) -> Any:
+        raise OutOfMemoryError("no room")
+
+    monkeypatch.setattr(Binding, "run", never)
+    with pytest.raises(OptionError, match=r"a batch of 1 images .* does not fit into memory"):
+        list(make(tmp_path, 16).evaluate(games()))
+    with pytest.raises(OptionError, match=r"a batch of 5 images .* no smaller one is possible"):
+        list(make(tmp_path, 16, batch=5).evaluate(games()))
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [
+        # The image as it is stands for all bands, and the empty coalition is shared: 1 for all.
+        ({}, 4 * 7 + 1),
+        ({"baseline": "mean", "pixel_range": "clip"}, 4 * 7 + 1),
+        # Stretched, the image with all bands is another one than the image as it is.
+        ({"pixel_range": "minmax"}, 4 * 8 + 1),
+        ({"baseline": "noise"}, 4 * 8),
+        ({"baseline": "complement", "pixel_range": "minmax"}, 4 * 9),
+    ],
+)
+def test_nothing_is_evaluated_twice(
+    options: dict[str, Any], rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The forward passes are the cost of a run."""
+    run, counts = Binding.run, list[int]()
+
+    def counted(self: Binding, count: int) -> Any:
+        counts.append(count)
+        return run(self, count)
+
+    monkeypatch.setattr(Binding, "run", counted)
+    images = RNG.integers(0, 256, (4, 8, 8), dtype=np.uint8)
+    path = Net((1, 8, 8)).save(tmp_path / "net.onnx")
+    archive = decompose(path, images, tmp_path / "out.h5", labels=[0, 1, 2, 3], bands=3, **options)
+    assert sum(counts) == rows + 4  # the four are looked at before the run
+    assert np.isfinite(archive["worth"]).all()
+
+
+def test_outputs_are_read_where_they_were_written(tmp_path: Path) -> None:
+    """A binding to an address that was freed or moved reads another's memory."""
+    classifier = load_classifier(
+        read_graph(Net((3, 6, 7)).save(tmp_path / "net.onnx")), device="cpu"
+    )
+    binding = Binding(classifier, 4, (12, 3, 6, 7))
+    for count in (12, 5, 1, 9, 12):
+        binding.inputs[...] = RNG.random(binding.inputs.shape, dtype=np.float32)
+        wanted = classifier.run(binding.inputs[:count].copy())
+        np.testing.assert_allclose(binding.run(count), wanted, rtol=0, atol=1e-5)
+    values, _ = log_probabilities(wanted, "logits")
+    np.testing.assert_allclose(np.exp(values).sum(axis=1), 1.0)
