@@ -184,7 +184,7 @@ class _Work:
             )
             self._progress.advance(len(images) - len(good))
             with self._profile.phase("fft"):
-                games = [self._game(image) for image in good]
+                games = [self._evaluator.spared(partial(self._game, image)) for image in good]
             for image, game in zip(good, games, strict=True):
                 playing.append(image)
                 yield game

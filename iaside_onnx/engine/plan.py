@@ -180,7 +180,11 @@ def _find_batch(
         }:  # fmt: skip
             evaluator.resize(size)
             return size, f"batch size: {size}, as before"
-    return fastest_batch(evaluator, min(_largest_batch(coalitions), _LARGEST_BATCH))
+    most = min(_largest_batch(coalitions), _LARGEST_BATCH)
+    if evaluator.xp is not np:
+        # GPUs want more at a time, and cuDNN looks for its algorithms at each new size.
+        return fastest_batch(evaluator, most, seconds=20.0, first=64, most_bytes=1 << 30)
+    return fastest_batch(evaluator, most)
 
 
 def _largest_batch(coalitions: int) -> int:

@@ -18,20 +18,28 @@ _ENOUGH = 2
 _MOST_BYTES = 1 << 28
 
 
-def fastest_batch(evaluator: WorthEvaluator, most: int, seconds: float = 5.0) -> tuple[int, str]:
-    """Try powers of two from 8 up while they gain, then down, on whatever is in the buffer.
+def fastest_batch(
+    evaluator: WorthEvaluator,
+    most: int,
+    seconds: float = 5.0,
+    first: int = 8,
+    most_bytes: int = _MOST_BYTES,
+) -> tuple[int, str]:
+    """Try powers of two from the first up while they gain, then down, on what is in the buffer.
 
     Args:
         evaluator: is left with the batch size that is returned.
         most: the largest size that makes sense.
         seconds: no size is begun after so long; one that is slow is run once.
+        first: where to begin.
+        most_bytes: of images in a batch.
 
     Returns:
         The size, and a line that says what was tried.
     """
     told, evaluator.on_smaller_batch = evaluator.on_smaller_batch, None
-    most = max(min(most, _MOST_BYTES // evaluator.image_bytes), 1)
-    first = min(8, 1 << (most.bit_length() - 1))
+    most = max(min(most, most_bytes // evaluator.image_bytes), 1)
+    first = min(first, 1 << (most.bit_length() - 1))
     upwards = [first << i for i in range(most.bit_length()) if first << i <= most]
     downwards = [first >> i for i in range(1, first.bit_length())]
     end = time.perf_counter() + seconds
@@ -45,7 +53,9 @@ def fastest_batch(evaluator: WorthEvaluator, most: int, seconds: float = 5.0) ->
             evaluator.resize(size)
             rate = _rate(evaluator)
             if evaluator.batch_size != size:  # memory ran out
-                break
+                if sizes is upwards:
+                    break
+                continue
             behind = behind + 1 if rates and rate < _GAIN * max(rates.values()) else 0
             rates[size] = rate
     top = max(rates.values(), default=0.0)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 
 from iaside_onnx.runtime.classifier import Classifier
-from iaside_onnx.runtime.session import runtime_errors
+from iaside_onnx.runtime.session import import_runtime, runtime_errors
 
 __all__ = ["Binding"]
+
+_GRAPH_IDS = itertools.count(1)
 
 
 class Binding:
@@ -35,6 +38,9 @@ class Binding:
         self._classifier = classifier
         self._batch = batch_size
         self._bound: dict[tuple[int, int], Any] = {}
+        # CUDA graphs hold addresses: a graph of earlier buffers must not be replayed on these.
+        self._options = import_runtime().RunOptions()
+        self._options.add_run_config_entry("gpu_graph_id", str(next(_GRAPH_IDS)))
         self.inputs = classifier.memory.zeros(shape, classifier.signature.dtype)
         self.outputs: Any = None
 
@@ -49,7 +55,6 @@ class Binding:
         memory = self._classifier.memory
         fixed = self._classifier.fixed_batch
         run = self._classifier.execution.session.run_with_iobinding
-        memory.synchronize()
         for start in range(0, count, self._batch):
             # Rows past the count are left over from before: valid images, not looked at.
             rows = self._batch if fixed else min(self._batch, count - start)
@@ -59,8 +64,9 @@ class Binding:
                 self.outputs = memory.zeros(shape, first.dtype)
             if (start, rows) not in self._bound:
                 self._bound[start, rows] = self._bind(start, rows)
+            memory.synchronize()
             with runtime_errors(f"on a batch of {rows}"):
-                run(self._bound[start, rows])
+                run(self._bound[start, rows], self._options)
         return self.outputs[:count]
 
     def _bind(self, start: int, rows: int) -> Any:

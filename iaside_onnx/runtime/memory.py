@@ -82,6 +82,8 @@ class CudaMemory:
         """
         try:
             self.xp = importlib.import_module("cupy")
+            importlib.import_module("cupyx.scipy.fft")
+            importlib.import_module("cupy.cuda.cufft")
         except ImportError as error:
             raise RuntimeMissingError(
                 f"--device cuda needs CuPy ({error}): pip install 'iaside-onnx[cuda]'"

@@ -39,7 +39,9 @@ _CUDA = "CUDAExecutionProvider"
 _BUILDS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 # What the runtime, its allocator, cuDNN and cuBLAS say.
 _NO_MEMORY = re.compile(
-    r"out of memory|failed to allocate memory|bad_?alloc|bad allocation|ALLOC_FAILED", re.IGNORECASE
+    r"out of memory|failed to allocate memory|bad_?alloc|bad allocation|ALLOC(ATION)?_FAILED"
+    r"|is smaller than requested bytes|failed to find a free memory block",
+    re.IGNORECASE,
 )
 _INSTALL_CPU = "pip install 'iaside-onnx[cpu]'"
 _INSTALL_CUDA = "pip install 'iaside-onnx[cuda]'"
@@ -77,26 +79,34 @@ class SessionWords(TypedDict, total=False):
     allow_cpu_nodes: bool
 
 
-def _installed() -> list[str]:
-    found = []
+def _installed() -> dict[str, Path]:
+    """The folder that each installed build is in."""
+    found = {}
     for name in _BUILDS:
         try:
-            metadata.distribution(name)
+            found[name] = Path(str(metadata.distribution(name).locate_file("")))
         except metadata.PackageNotFoundError:
             continue
-        found.append(name)
     return found
+
+
+def _distribution(runtime: ModuleType) -> str:
+    """The build that was imported; there may be others, further down the path."""
+    installed = _installed()
+    folder = Path(getattr(runtime, "__file__", None) or "onnxruntime/__init__.py").parent.parent
+    return next((n for n, f in installed.items() if f == folder), next(iter(installed), _BUILDS[0]))
 
 
 def import_runtime() -> ModuleType:
     """Import ``onnxruntime``.
 
     Raises:
-        RuntimeMissingError: if no build is installed, or two are: they share one module, and the
-            one that was installed last has overwritten the other.
+        RuntimeMissingError: if no build is installed, or two in one folder: they share one module,
+            and the one that was installed last has overwritten the other.
     """
-    installed = _installed()
-    if len(installed) > 1:
+    found = _installed()
+    installed = [n for n, folder in found.items() if list(found.values()).count(folder) > 1]
+    if installed:
         raise RuntimeMissingError(
             f"both {' and '.join(installed)} are installed, and each overwrites the other: "
             f"run `pip uninstall -y {' '.join(installed)}`, then "
@@ -105,7 +115,7 @@ def import_runtime() -> ModuleType:
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
-        detail = f" ({error})" if installed else ""
+        detail = f" ({error})" if found else ""
         raise RuntimeMissingError(
             f"ONNX Runtime is not installed{detail}: {_INSTALL_CPU} for the CPU, or "
             f"{_INSTALL_CUDA} for an NVIDIA GPU"
@@ -179,6 +189,13 @@ def open_session(
         raise OptionError(
             f"TF32 and CUDA graphs are of NVIDIA GPUs, and {label} is none: use --device cuda"
         )
+    if cuda_graph and provider is not None:
+        raise OptionError("a CUDA graph needs images on the GPU: use --device cuda, not --provider")
+    for key, instead in (("device_id", "--device cuda:i"), ("enable_cuda_graph", "--cuda-graph")):
+        if name == _CUDA and key in (provider_options or {}) and provider is None:
+            raise OptionError(f"the provider option {key} is made by {instead}: use that")
+    if "enable_cuda_graph" in (provider_options or {}):
+        raise OptionError("a CUDA graph is asked for by --device cuda --cuda-graph")
     if tf32:
         options["use_tf32"] = "1"
     if cuda_graph:
@@ -193,9 +210,7 @@ def open_session(
         # Without this a provider that cannot start, or cannot run a node, hands it to the CPU.
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        session = runtime.InferenceSession(
-            str(path), sess_options=settings, providers=[(name, options)]
-        )
+        session = _create(runtime, path, settings, name, options)
     except Exception as error:  # the runtime's exceptions have no base of their own
         if name == _CPU:
             raise ModelError(f"{path}: ONNX Runtime refuses the model: {_short(error)}") from error
@@ -208,11 +223,23 @@ def open_session(
             f"{name} was asked for, but the session runs on {session.get_providers()[0]}: its "
             f"libraries did not load{_in_brackets(missing)}; {_advice(name)}"
         )
-    distribution = (_installed() or ["onnxruntime"])[0]
     return Execution(
-        session, distribution, runtime.__version__, name, label,
+        session, _distribution(runtime), runtime.__version__, name, label,
         settings.intra_op_num_threads, options,
     )  # fmt: skip
+
+
+def _create(
+    runtime: ModuleType, path: Path, settings: Any, name: str, options: Mapping[str, str]
+) -> Any:
+    """A session that stays where it is: by itself it prints an error and goes on on the CPU."""
+    with redirect_stdout(io.StringIO()):
+        session = runtime.InferenceSession(
+            str(path), sess_options=settings, providers=[(name, dict(options))]
+        )
+    if hasattr(session, "disable_fallback"):
+        session.disable_fallback()
+    return session
 
 
 def _resolve(
@@ -268,9 +295,7 @@ def _left_to_cpu(runtime: ModuleType, path: Path, name: str, options: dict[str, 
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     settings.log_severity_level = 4
     try:
-        session = runtime.InferenceSession(
-            str(path), sess_options=settings, providers=[(name, options)]
-        )
+        session = _create(runtime, path, settings, name, options)
         if session.get_providers()[0] != name:
             return ""
         kinds = Counter(
@@ -281,10 +306,12 @@ def _left_to_cpu(runtime: ModuleType, path: Path, name: str, options: dict[str, 
         )
     except Exception:  # noqa: BLE001  # the first failure is what will be told
         return ""
+    if not kinds:
+        return ""
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
     return (
-        f"{name} leaves {kinds.total()} operators of {path.name} to the CPU ({listed}), which may "
-        "be slow: add --allow-cpu-nodes, or export the model without them"
+        f"{name} leaves {kinds.total()} operators of {path.name} to the CPU ({listed}): add "
+        "--allow-cpu-nodes, or export the model without them"
     )
 
 

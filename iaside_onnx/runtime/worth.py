@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,8 @@ from iaside_onnx.types import Coalitions, OutputKind, PixelRange, Worth
 
 __all__ = ["Answer", "Game", "WorthEvaluator"]
 
+
+_T = TypeVar("_T")
 
 _BLOCK_BYTES = 1 << 21
 _BLOCK_ROWS = 64
@@ -164,32 +168,54 @@ class WorthEvaluator:
         wanted = min(max(_BLOCK_BYTES // image, _BLOCK_ROWS), max(_MOST_BYTES // image, 1))
         together = 1 if self._memory.device[0] == "cuda" else wanted // batch_size
         self._rows = batch_size * max(together, 1)
-        dtype = self._classifier.signature.dtype
-        try:
-            self._binding: Binding | None = None  # lets go of the old buffers first
-            self._mixed: Any = None
-            shape = (self._rows, *self._shape)
-            self._binding = Binding(self._classifier, batch_size, shape)
-            self._mixed = (
-                self._binding.inputs
-                if dtype == np.float32
-                else self._memory.zeros(shape, np.float32)
-            )
-        except MemoryError as error:
-            self._halve(error)
-
-    def _halve(self, error: Exception) -> None:
-        """Take half of the batch, or give up."""
+        self._binding: Binding | None = None  # lets go of the old buffers first
+        self._mixed: Any = None
         self._memory.release()
+        try:
+            self._allocate()
+        except MemoryError:
+            self._binding = self._mixed = None
+        if self._mixed is None:
+            self._halve()
+
+    def _allocate(self) -> None:
+        shape = (self._rows, *self._shape)
+        self._binding = Binding(self._classifier, self.batch_size, shape)
+        if self._classifier.signature.dtype == np.float32:
+            self._mixed = self._binding.inputs
+        else:
+            self._mixed = self._memory.zeros(shape, np.float32)
+
+    def _halve(self) -> None:
+        """Take half of the batch, or give up.
+
+        Not to be called while an exception is handled: its frames hold on to the buffers.
+        """
         if self.batch_size == 1 or self._classifier.signature.batch is not None:
             raise OptionError(
                 f"a batch of {self.batch_size} images of {' x '.join(map(str, self._shape))} does "
                 "not fit into memory, and no smaller one is possible"
-            ) from error
+            )
         smaller = self.batch_size // 2
         if self.on_smaller_batch is not None:
             self.on_smaller_batch(smaller)
         self.resize(smaller)
+
+    def spared(self, make: Callable[[], _T]) -> _T:
+        """What ``make`` gives, tried once more with all memory given back if it runs out.
+
+        Raises:
+            OutOfMemoryError: if it runs out again.
+        """
+        with suppress(MemoryError):
+            return make()
+        self._memory.release()
+        try:
+            return make()
+        except MemoryError as error:
+            raise OutOfMemoryError(
+                "memory ran out while an image was filtered; take a smaller --batch-size"
+            ) from error
 
     @property
     def image_bytes(self) -> int:
@@ -198,11 +224,11 @@ class WorthEvaluator:
 
     def run_buffer(self) -> None:
         """Run the model once on a batch of whatever the buffer holds, to see how long it takes."""
-        try:
+        with suppress(MemoryError, OutOfMemoryError):
             self._run(self.batch_size)
             self._memory.synchronize()
-        except (MemoryError, OutOfMemoryError) as error:
-            self._halve(error)
+            return
+        self._halve()
 
     def raw_outputs(self, images: NDArray[np.float32]) -> NDArray[Any]:
         """The model's own outputs, ``(n, classes)``, for whole images, ``(n, C, H, W)`` pixels."""
@@ -210,14 +236,13 @@ class WorthEvaluator:
         start = 0
         while start < len(images):
             part = images[start : start + self._rows]
-            try:
+            with suppress(MemoryError, OutOfMemoryError):
                 self._mixed[: len(part)] = self._to_layout(self.xp.asarray(part))
                 self._normalise(self._mixed[: len(part)])
                 outputs.append(np.array(self._memory.to_host(self._run(len(part)))))
-            except (MemoryError, OutOfMemoryError) as error:
-                self._halve(error)
+                start += len(part)
                 continue
-            start += len(part)
+            self._halve()
         return np.concatenate(outputs)
 
     def worth(
@@ -255,7 +280,7 @@ class WorthEvaluator:
         parts: list[_Part] = []
         rows = 0
         for game in games:
-            table = self._open(game)
+            table = self.spared(partial(self._open, game))
             waiting.append(table)
             parts.append(_Part(table, 0, table.missing))
             rows += table.missing
@@ -289,18 +314,19 @@ class WorthEvaluator:
     def _evaluate(self, batch: list[_Part]) -> None:
         """Evaluate a batch, in smaller ones if it does not fit into memory."""
         try:
-            self._fill(batch)
-            outputs = self._run(sum(part.count for part in batch))
-            self._gather(batch, outputs)
-        except (MemoryError, OutOfMemoryError) as error:
-            self._halve(error)
-            while batch:
-                head, batch = _cut(batch, self._rows)
-                self._evaluate(head)
+            with suppress(MemoryError, OutOfMemoryError):
+                self._fill(batch)
+                self._gather(batch, self._run(sum(part.count for part in batch)))
+                return
         except EvaluationError as error:  # the runtime failed
             for part in batch:
                 part.table.missing -= part.count
                 part.table.answer.error = error
+            return
+        self._halve()
+        while batch:
+            head, batch = _cut(batch, self._rows)
+            self._evaluate(head)
 
     def _fill(self, batch: list[_Part]) -> None:
         """Write the images of a batch into the buffer, normalised."""

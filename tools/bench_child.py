@@ -1,0 +1,289 @@
+"""What `bench.py` runs in processes of their own: `bench_child.py ACTION JOB`, JSON on both sides.
+
+A fresh process for each measurement keeps one case's memory and threads out of the next.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PAUSE = 0.3
+"""Seconds in which PyTorch's idle threads stop spinning."""
+_WARM_SECONDS = 0.5
+_LEAST_IMAGES = 4
+_LEAST_PLAIN = 16
+_RAW_MEMORY_PASSES = 256
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a child is told; see `bench.py`."""
+
+    name: str
+    model: str
+    images: str
+    classes: str | None
+    bands: int
+    threads: int
+    batch_size: int | None
+    limit: int | None
+    pairs: int
+    seconds: float
+    way: str
+
+    def plan(self, batch_size: int | str, limit: int | None = None) -> Any:
+        """Everything that iaside decides before it starts."""
+        from iaside_onnx.engine.options import Options
+        from iaside_onnx.engine.plan import make_plan
+        from iaside_onnx.engine.progress import LogProgress
+
+        options = Options(
+            bands=self.bands,
+            limit=limit,
+            batch_size=batch_size,
+            device="cpu",
+            threads=self.threads,
+            classes=Path(self.classes) if self.classes else None,
+        )
+        return make_plan(self.model, self.images, options, LogProgress())
+
+
+def _batch_size(job: Job) -> int:
+    """What iaside makes of the size given, or the one that it finds fastest; for raw as well."""
+    from iaside_onnx.errors import OptionError
+
+    try:
+        return int(job.plan(job.batch_size or "auto", limit=1).evaluator.batch_size)
+    except OptionError:
+        if job.batch_size is not None:
+            raise
+        return 32  # a version that does not choose by itself
+
+
+class Raw:
+    """ONNX Runtime and nothing else: the same input again and again, bound where it lies."""
+
+    def __init__(self, job: Job) -> None:
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = job.threads
+        settings.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(
+            job.model, settings, providers=["CPUExecutionProvider"]
+        )
+        (self._input,) = self._session.get_inputs()
+        self._output = self._session.get_outputs()[0]
+        self._batch = int(job.batch_size or 1)
+        shape = [self._batch, *self._input.shape[1:]]
+        self._images = np.random.default_rng(0).random(shape, dtype=np.float32)
+        (first,) = self._session.run([self._output.name], {self._input.name: self._images})
+        self._answers = np.empty_like(first)
+        self._full = self._bind(self._batch)
+
+    def _bind(self, rows: int) -> Any:
+        bound = self._session.io_binding()
+        bound.bind_input(
+            self._input.name, "cpu", 0, np.float32, self._images[:rows].shape,
+            self._images.ctypes.data,
+        )  # fmt: skip
+        bound.bind_output(
+            self._output.name, "cpu", 0, np.float32, self._answers[:rows].shape,
+            self._answers.ctypes.data,
+        )  # fmt: skip
+        return bound
+
+    def time(self, passes: int) -> float:
+        """Seconds for so many images through the model."""
+        batches, rest = divmod(passes, self._batch)
+        last = self._bind(rest) if rest else None
+        begun = time.perf_counter()
+        for _ in range(batches):
+            self._session.run_with_iobinding(self._full)
+        if last is not None:
+            self._session.run_with_iobinding(last)
+        return time.perf_counter() - begun
+
+    def rate(self) -> float:
+        """Images a second, roughly, once warm."""
+        self.time(self._batch)
+        batches, seconds = 1, 0.0
+        while seconds < _WARM_SECONDS:
+            seconds = self.time(batches * self._batch)
+            batches *= 2
+        return batches / 2 * self._batch / seconds
+
+
+def _iaside(plan: Any) -> tuple[float, Any]:
+    """Seconds from images on disk to shards on disk, and the first shard."""
+    from iaside_onnx.archive import Workspace
+    from iaside_onnx.engine.local import run_shards
+    from iaside_onnx.engine.progress import LogProgress
+
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(Path(folder) / "out.h5")
+        with workspace.lock():
+            workspace.claim(plan.identity, "2000-01-01T00:00:00+00:00", overwrite=True)
+            begun = time.perf_counter()
+            run_shards(plan, workspace, LogProgress())
+            seconds = time.perf_counter() - begun
+            return seconds, workspace.read(0, plan.selection.positions[plan.shards[0]])
+
+
+class _PlainTask:
+    """The plain way on the first image, on as many coalitions as there is time for."""
+
+    def __init__(self, job: Job, plan: Any) -> None:
+        from bench_torch import Plain, load_net
+
+        net = load_net(job.name, Path(job.model))
+        if net is None:
+            raise ImportError(job.name)
+        self._plain = Plain(net, *plan.spec.affine(), job.bands, job.threads)
+        position = int(plan.selection.positions[0])
+        self._pixels = plan.selection.source.read(position, plan.spec).pixels
+        self._label = int(plan.selection.label_of(0))
+        self._all = 2**job.bands
+        first = self._spread(_LEAST_PLAIN)
+        self.time(first)
+        count = int(job.seconds * len(first) / self.time(first))
+        some = self._spread(count)
+        self.coalitions = some * max(round(count / len(some)), 1)  # as of several images
+
+    def _spread(self, count: int) -> list[int]:
+        """So many coalitions, evenly spread over all of them."""
+        count = min(max(count, _LEAST_PLAIN), self._all)
+        return [int(i) for i in np.linspace(0, self._all - 1, count).round()]
+
+    def time(self, coalitions: list[int] | None = None) -> float:
+        """Seconds for the coalitions."""
+        return self._plain.time(self._pixels, self._label, coalitions or self.coalitions)
+
+    def difference(self, worth: np.ndarray) -> float:
+        """The largest difference from iaside's worths of the same image, in nats."""
+        some = self._spread(_LEAST_PLAIN)
+        plain = self._plain.worth(self._pixels, self._label, some)
+        return float(np.abs(worth[some] - plain).max())
+
+
+def _plain(job: Job, plan: Any) -> _PlainTask | None:
+    try:
+        return _PlainTask(job, plan)
+    except ImportError:
+        return None
+
+
+def batch(job: Job) -> dict[str, Any]:
+    """The batch size of a model, for all of its measurements."""
+    return {"batch_size": _batch_size(job)}
+
+
+def speed(job: Job) -> dict[str, Any]:
+    """The three ways in turns: raw, iaside, plain, raw, iaside, plain..."""
+    raw = Raw(job)
+    # The first image is read while the model waits, so that a few are needed for a steady rate.
+    least = _LEAST_IMAGES if job.bands <= 8 else 2
+    images = job.limit or max(round(job.seconds * raw.rate() / 2**job.bands), least)
+    plan = job.plan(job.batch_size or 1, limit=images)
+    images = int(plan.selection.positions.size)
+    passes = images * 2**job.bands
+    plain = _plain(job, plan)
+    raw.time(passes)
+    _, shard = _iaside(plan)  # neither counts
+    times: dict[str, list[float]] = {"raw": [], "iaside": [], "plain": []}
+    for _ in range(job.pairs):
+        times["raw"].append(raw.time(passes))
+        times["iaside"].append(_iaside(plan)[0])
+        if plain is not None:
+            times["plain"].append(plain.time())
+            time.sleep(PAUSE)
+    return {
+        "images": images,
+        "batch_size": int(plan.evaluator.batch_size),
+        "coalitions": passes,
+        "plain_coalitions": len(plain.coalitions) if plain else None,
+        "plain_difference_nats": plain.difference(shard.worth[0]) if plain else None,
+        "seconds": times,
+    }
+
+
+def memory(job: Job) -> dict[str, Any]:
+    """The peak of this process, which does the job one way."""
+    if job.way == "raw":
+        # The same batch over and over: more passes change nothing.
+        Raw(job).time(_RAW_MEMORY_PASSES)
+    elif job.way == "iaside":
+        _iaside(job.plan(job.batch_size or 1, limit=job.limit))
+    else:
+        task = _plain(job, job.plan(1, limit=1))
+        if task is None:
+            return {"peak_bytes": None}
+        task.time()
+    return {"peak_bytes": _peak()}
+
+
+def _peak() -> int:
+    """Most memory that this process has held, in bytes.
+
+    On Linux `ru_maxrss` also counts the parent that started the process; VmHWM does not.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def first(job: Job) -> dict[str, Any]:
+    """Seconds from the start of `iaside decompose` until an image is finished; then it ends."""
+    from iaside_onnx import cli
+
+    module = sys.modules[f"{cli.__name__}.decompose"]
+    console = module.ConsoleProgress
+
+    class Listener(console):
+        def advance(self, images: int) -> None:
+            if images:
+                seconds = time.time() - float(os.environ["BENCH_STARTED"])
+                _print({"seconds": seconds})
+                os._exit(0)
+
+    module.ConsoleProgress = Listener
+    words = ["decompose", job.model, "--images", job.images, "--bands", str(job.bands)]
+    words += ["--device", "cpu", "--threads", str(job.threads)]
+    words += ["--classes", job.classes] if job.classes else []
+    words += ["--batch-size", str(job.batch_size)] if job.batch_size else []
+    with tempfile.TemporaryDirectory() as folder:
+        sys.argv = ["iaside", *words, "-o", str(Path(folder) / "out.h5")]
+        cli.main()
+    raise SystemExit("no image was finished")
+
+
+def _print(answer: dict[str, Any]) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+def main() -> None:
+    """Does one action and prints what came of it as the last line."""
+    action, job = sys.argv[1:]
+    # That random labels are at chance level is no news here.
+    logging.getLogger("iaside_onnx").setLevel(logging.ERROR)
+    actions = {"batch": batch, "speed": speed, "memory": memory, "first": first}
+    _print(actions[action](Job(**json.loads(job))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""What the sections of `gpu_check.py` share: where things are, the record, the clock."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from files import write_json
+from gpu_networks import FULL, REDUCED, Resnet
+
+from iaside_onnx.errors import IasideError
+from iaside_onnx.runtime.memory import CudaMemory, HostMemory, Memory
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = ROOT / "models"
+TOLERANCE = 1e-3
+"""Nats that two devices may differ by."""
+
+
+class Lines:
+    """A listener that keeps what a run says, and may interrupt it.
+
+    Attributes:
+        said: decisions and warnings, in order.
+    """
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        """Nothing said so far; ``stop_after`` so many images the run is interrupted."""
+        self.said: list[str] = []
+        self._left = stop_after
+
+    def say(self, line: str) -> None:
+        """Keep it."""
+        self.said.append(line)
+
+    def warn(self, line: str) -> None:
+        """Keep it."""
+        self.said.append(line)
+
+    def begin(self, images: int, finished: int, evaluations: int) -> None:
+        """Nothing to open."""
+
+    def advance(self, images: int) -> None:
+        """Interrupt the run, as by Ctrl-C, once enough images are done."""
+        if self._left is not None:
+            self._left -= images
+            if self._left <= 0:
+                raise KeyboardInterrupt
+
+    def end(self) -> None:
+        """Nothing to close."""
+
+
+class Context:
+    """One run of the checks.
+
+    Attributes:
+        gpu: whether there is one, or everything runs on the CPU to try the script itself.
+        device: as `iaside_onnx.Options` names it.
+        quick: smaller sizes.
+        folder: for everything that is thrown away in the end.
+        shape: of the ResNet.
+    """
+
+    def __init__(
+        self, device: str, folder: Path, output: Path, *, quick: bool, seconds: float
+    ) -> None:
+        self.gpu = device != "cpu"
+        self.device = device
+        self.quick = quick
+        self.folder = folder
+        self.shape: Resnet = FULL if self.gpu and not quick else REDUCED
+        self._output = output
+        self._end = time.monotonic() + seconds
+        self._count = 0
+        self.record: dict[str, Any] = {}
+
+    def model(self, name: str) -> Path:
+        """A model that was made for this run."""
+        return self.folder / f"{name}.onnx"
+
+    def images(self, name: str = "large") -> Path:
+        """Images that were made for this run."""
+        return self.folder / f"{name}.npz"
+
+    def archive(self) -> Path:
+        """A new name for an archive."""
+        self._count += 1
+        return self.folder / f"archive-{self._count}.h5"
+
+    @property
+    def late(self) -> bool:
+        """Whether there is no time left to begin something."""
+        return time.monotonic() > self._end
+
+    def memory(self) -> Memory:
+        """The memory of the device, with its array module."""
+        _, _, index = self.device.partition(":")
+        return CudaMemory(int(index or 0)) if self.gpu else HostMemory()
+
+    def tell(self, line: str) -> None:
+        """One line to the terminal, at once."""
+        print(line, flush=True)
+
+    def keep(self) -> None:
+        """Write down what there is so far."""
+        write_json(self._output, self.record)
+
+    def plain(self, error: BaseException) -> str:
+        """An error in words, without the folders of this machine."""
+        kind = "" if isinstance(error, IasideError) else f"{type(error).__name__}: "
+        text = " ".join(f"{kind}{error}".split())
+        return text.replace(str(self.folder), "TMP").replace(str(ROOT), ".")
+
+    def attempt(self, found: dict[str, Any], name: str, check: Callable[[], Any]) -> None:
+        """Put what a check says under its name, or why it failed, and go on either way."""
+        begun = time.monotonic()
+        try:
+            found[name] = check()
+        except Exception as error:  # noqa: BLE001  # each check stands alone
+            found[name] = {"error": self.plain(error)}
+        gc.collect()  # sessions and their device memory, held by what a failed check left
+        result = found[name] if isinstance(found[name], dict) else {}
+        wrong = result.get("error") or "; ".join(result.get("failed", []))
+        if wrong:
+            found.setdefault("failed", []).append(f"{name}: {wrong}")
+        self.keep()
+        verdict = f"FAILED, {wrong}" if wrong else "ok"
+        self.tell(f"  {name}: {verdict}, {time.monotonic() - begun:.1f} s {brief(found[name])}")
+
+
+def brief(value: Any) -> str:
+    """The plain figures and words of a result, on one line."""
+    if not isinstance(value, dict):
+        return str(value)
+    kept = [
+        f"{key} {entry:.4g}" if isinstance(entry, float) else f"{key} {entry}"
+        for key, entry in value.items()
+        if isinstance(entry, str | int | float | bool) and key != "error"
+    ]
+    text = ", ".join(kept)
+    return f"({text[:200]})" if text else ""
+
+
+def expect(found: dict[str, Any], holds: bool, wanted: str) -> None:
+    """Note under ``failed`` what was wanted and is not so."""
+    if not holds:
+        found.setdefault("failed", []).append(wanted)

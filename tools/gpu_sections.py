@@ -1,0 +1,277 @@
+"""The sections of `gpu_check.py` that are about being right: parity, memory, errors, resuming."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import subprocess
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from files import sha256
+from gpu_context import MODELS, ROOT, TOLERANCE, Context, Lines, expect
+from gpu_networks import SMALL_CLASSES, SMALL_SIZE, draw_images, write_resnet, write_small
+
+import iaside_onnx
+from iaside_onnx.errors import IasideError, RuntimeMissingError
+from iaside_onnx.runtime import open_session
+from iaside_onnx.types import BASELINES, RANGES
+
+FASHION = MODELS / "fashion-mnist-1000.npz"
+_PREFIXES = (
+    "nvidia-",
+    "cuda-",
+    "cupy",
+    "onnx",
+    "numpy",
+    "scipy",
+    "h5py",
+    "pillow",
+    "click",
+    "rich",
+)
+_BIG_BATCH = 512
+
+
+def environment(context: Context, found: dict[str, Any]) -> None:
+    """The GPU, its driver, and versions of what takes part."""
+    found["platform"] = platform.platform()
+    found["python"] = platform.python_version()
+    found["packages"] = {
+        name: d.version
+        for d in sorted(metadata.distributions(), key=lambda d: d.metadata["Name"] or "")
+        if (name := (d.metadata["Name"] or "").lower()).startswith(_PREFIXES)
+    }
+    context.attempt(found, "commit", partial(_output, "git", "-C", str(ROOT), "rev-parse", "HEAD"))
+    if context.gpu:
+        # First of all, as this is where ONNX Runtime loads the CUDA libraries.
+        context.attempt(found, "session", partial(_session, context))
+        context.attempt(found, "gpu", partial(_gpu, context))
+        query = "name,driver_version,memory.total,power.limit,clocks.max.sm"
+        smi = ("nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader")
+        context.attempt(found, "nvidia_smi", partial(_output, *smi))
+
+
+def _output(*command: str) -> str | None:
+    if shutil.which(command[0]) is None:
+        return None
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def _session(context: Context) -> dict[str, Any]:
+    write_small(context.model("first"))
+    execution = open_session(context.model("first"), context.device)
+    return {
+        "runtime": f"{execution.runtime} {execution.runtime_version}",
+        "provider": execution.provider,
+        "options": execution.session.get_provider_options()[execution.provider],
+    }
+
+
+def _gpu(context: Context) -> dict[str, Any]:
+    xp = context.memory().xp
+    runtime = xp.cuda.runtime
+    index = runtime.getDevice()
+    properties = runtime.getDeviceProperties(index)
+    free, total = runtime.memGetInfo()
+    return {
+        "name": properties["name"].decode(),
+        "compute_capability": f"{properties['major']}.{properties['minor']}",
+        "multiprocessors": properties["multiProcessorCount"],
+        "memory_bytes": total,
+        "free_bytes": free,
+        "driver_cuda": runtime.driverGetVersion(),
+        "runtime_cuda": runtime.runtimeGetVersion(),
+        "cufft": xp.cuda.cufft.getVersion(),
+    }
+
+
+def models(context: Context, found: dict[str, Any]) -> None:
+    """Makes the networks and images, and sees that they give finite logits on the CPU."""
+    write_resnet(context.model("resnet"), context.shape)
+    write_resnet(context.model("resnet-half"), context.shape, half=True)
+    write_small(context.model("small"))
+    write_small(context.model("normalised"), normalised=True)
+    draw_images(context.images(), 128, context.shape.size, context.shape.classes)
+    draw_images(context.images("small"), 16, SMALL_SIZE, SMALL_CLASSES)
+    for name in ("resnet", "resnet-half", "small", "normalised"):
+        size = SMALL_SIZE if name in ("small", "normalised") else context.shape.size
+        context.attempt(found, name, partial(_first_look, context.model(name), size))
+
+
+def _first_look(path: Path, size: int) -> dict[str, Any]:
+    session = open_session(path, "cpu").session
+    images = np.random.default_rng(1).standard_normal((2, 3, size, size), np.float32)
+    (logits,) = session.run(None, {"image": images})
+    found = {"bytes": path.stat().st_size, "sha256": sha256(path), "spread": float(logits.std())}
+    expect(found, bool(np.isfinite(logits).all()), "logits are finite")
+    return found
+
+
+def parity(context: Context, found: dict[str, Any]) -> None:
+    """The same decomposition on the CPU and on the GPU."""
+    fashion, resnet = MODELS / "fashion-cnn.onnx", context.model("resnet")
+    found["compared"] = "cpu with cuda" if context.gpu else "cpu with cpu in batches of 7"
+    found["tolerance_phi"] = TOLERANCE
+    few: dict[str, Any] = {"bands": 4, "limit": 16}
+
+    def case(name: str, model: Path, images: Path, **options: Any) -> None:
+        context.attempt(found, name, partial(_compare, context, model, images, **options))
+
+    case("fashion-cnn", fashion, FASHION, bands=8, limit=16 if context.quick else 64)
+    for baseline in BASELINES:
+        for kind in RANGES:
+            both = {"baseline": baseline, "pixel_range": kind}
+            case(f"fashion-cnn, {baseline}, {kind}", fashion, FASHION, **few, **both)
+    case("fashion-cnn-keras", MODELS / "fashion-cnn-keras.onnx", FASHION, **few)
+    case("fashion-vit", MODELS / "fashion-vit.onnx", FASHION, **few)
+    large: dict[str, Any] = {"bands": 4, "limit": 4, "batch_size": 16}
+    case("resnet", resnet, context.images(), **large)
+    if context.gpu:
+        auto = large | {"batch_size": "auto"}
+        case("resnet, CUDA graph", resnet, context.images(), **large, theirs={"cuda_graph": True})
+        case("resnet, graph, auto", resnet, context.images(), **auto, theirs={"cuda_graph": True})
+        case("resnet, TF32", resnet, context.images(), **large, theirs={"tf32": True}, gate=False)
+        half = context.model("resnet-half")
+        case("resnet, FP16", resnet, context.images(), **large, theirs={"model": half}, gate=False)
+
+
+def _compare(
+    context: Context,
+    model: Path,
+    images: Path,
+    *,
+    theirs: dict[str, Any] | None = None,
+    gate: bool = True,
+    **options: Any,
+) -> dict[str, Any]:
+    """One decomposition on the CPU, and one with ``theirs`` on the device."""
+    other = {"device": context.device} if context.gpu else {"batch_size": 7}
+    other |= theirs or {}
+    other_model = other.pop("model", model)
+    ours = options | ({"batch_size": 32} if options.get("batch_size") == "auto" else {})
+    one = iaside_onnx.decompose(
+        model, images, context.archive(), progress=Lines(), **ours, device="cpu"
+    )
+    two = iaside_onnx.decompose(
+        other_model, images, context.archive(), progress=Lines(), **options | other
+    )  # fmt: skip
+    found = differences(one, two)
+    limit = f"phi of each image within {TOLERANCE} nats"
+    expect(found, not gate or found["phi_image"] <= TOLERANCE, limit)
+    return found
+
+
+def differences(one: iaside_onnx.Archive, two: iaside_onnx.Archive) -> dict[str, Any]:
+    """The largest differences of two archives, and whether they are the same bit for bit."""
+    names = ("phi", "phi_image", "worth")
+    found: dict[str, Any] = {n: float(np.abs(one[n] - two[n]).max()) for n in names}
+    found["same_bits"] = bool(np.array_equal(one["worth"], two["worth"]))
+    found["largest_worth"] = float(np.abs(one["worth"]).max())
+    return found
+
+
+def memory(context: Context, found: dict[str, Any]) -> None:
+    """A session that may take too little memory for the batch goes on in smaller ones."""
+    if not context.gpu:
+        found["skipped"] = "needs a GPU"
+        return
+    context.attempt(found, "halved", partial(_halved, context))
+
+
+def _halved(context: Context) -> dict[str, Any]:
+    model, images = context.model("resnet"), context.images()
+    # Room for the weights and for what the first convolution makes of half of a batch.
+    limit = model.stat().st_size + _BIG_BATCH // 2 * context.shape.first_bytes
+    heard = Lines()
+    options: dict[str, Any] = {"bands": 4, "limit": 64, "device": context.device}
+    few = iaside_onnx.decompose(
+        model, images, context.archive(), progress=heard, batch_size=_BIG_BATCH,
+        provider_options={"gpu_mem_limit": str(limit)}, **options,
+    )  # fmt: skip
+    plain = iaside_onnx.decompose(model, images, context.archive(), progress=Lines(), **options)
+    lines = [line for line in [*heard.said, *few.metadata.notes] if "memory" in line]
+    sizes = [int(number) for line in lines for number in re.findall(r"\d+", line)]
+    found = {"asked": _BIG_BATCH, "limit_bytes": limit, "said": lines, **differences(few, plain)}
+    expect(found, any(0 < s < _BIG_BATCH for s in sizes), "a line names the smaller batch")
+    expect(found, found["worth"] <= TOLERANCE, f"worth within {TOLERANCE} nats of a plain run")
+    return found
+
+
+def errors(context: Context, found: dict[str, Any]) -> None:
+    """What cannot work is refused in words that help."""
+    context.attempt(found, "no such GPU", partial(_refused, context, "small", "cuda:99"))
+    if context.gpu:
+        context.attempt(found, "operator of the CPU", partial(_left, context))
+        options: dict[str, Any] = {"bands": 4, "theirs": {"allow_cpu_nodes": True}}
+        both = partial(_compare, context, context.model("normalised"), context.images("small"))
+        context.attempt(found, "operator of the CPU, allowed", partial(both, **options))
+
+
+def _refused(context: Context, model: str, device: str) -> dict[str, Any]:
+    """The project's own error, in words."""
+    out = context.archive()
+    try:
+        iaside_onnx.decompose(
+            context.model(model), context.images("small"), out, bands=4, device=device,
+            progress=Lines(),
+        )  # fmt: skip
+    except IasideError as error:
+        return {"kind": type(error).__name__, "said": context.plain(error)}
+    return {"failed": ["an error"]}
+
+
+def _left(context: Context) -> dict[str, Any]:
+    found = _refused(context, "normalised", context.device)
+    kind = RuntimeMissingError.__name__
+    expect(found, found.get("kind") == kind, f"a {kind}")
+    expect(found, "--allow-cpu-nodes" in found.get("said", ""), "it names --allow-cpu-nodes")
+    return found
+
+
+def resume(context: Context, found: dict[str, Any]) -> None:
+    """Batch sizes that are found by trial are told, and kept when a run goes on."""
+    context.attempt(found, "resnet, auto", partial(_told, context))
+    context.attempt(found, "interrupted", partial(_interrupted, context))
+
+
+def _told(context: Context) -> dict[str, Any]:
+    heard = Lines()
+    archive = iaside_onnx.decompose(
+        context.model("resnet"), context.images(), context.archive(), progress=heard,
+        bands=8, limit=2, batch_size="auto", device=context.device,
+    )  # fmt: skip
+    lines = [line for line in heard.said if "batch size" in line]
+    chosen = archive.metadata.options["resolved"]["batch_size"]
+    found = {"chosen": chosen, "said": lines}
+    expect(found, any(str(chosen) in line for line in lines), "a line names the batch size")
+    return found
+
+
+def _interrupted(context: Context) -> dict[str, Any]:
+    """An interrupted run goes on, and is as good as one in one go."""
+    out = context.archive()
+    options: dict[str, Any] = {"bands": 8, "limit": 48, "device": context.device}
+    run = partial(iaside_onnx.decompose, MODELS / "fashion-cnn.onnx", FASHION, **options)
+    found: dict[str, Any] = {}
+    try:
+        run(out, progress=Lines(stop_after=20), batch_size="auto")
+        expect(found, False, "the run is interrupted")
+    except KeyboardInterrupt:
+        pass
+    heard, again = Lines(), Lines()
+    resumed = run(out, progress=heard, batch_size="auto")
+    run(out, progress=again, batch_size="auto")
+    chosen = resumed.metadata.options["resolved"]["batch_size"]
+    whole = run(context.archive(), progress=Lines(), batch_size=chosen)
+    found |= {"chosen": chosen, **differences(resumed, whole)}
+    found["said"] = [line for line in heard.said if "batch size" in line]
+    expect(found, any("as before" in s for s in found["said"]), "the size of the run before")
+    expect(found, any("already finished" in s for s in again.said), "the third run does nothing")
+    expect(found, found["worth"] <= TOLERANCE, f"worth within {TOLERANCE} nats of one run")
+    return found
