@@ -29,9 +29,18 @@ _MAX_EXPANSION = 1100
 _RESOLVED = frozenset(["bands", "baseline", "partition", "pixel_range", "spacing"])
 
 
+def _refuse(constant: str) -> None:
+    """JSON has no NaN and no infinity, though Python reads and writes them."""
+    raise ValueError(constant)
+
+
 def _parser(kind: type, *, is_json: bool = False) -> Callable[[Any], Any]:
     def parse(value: Any) -> Any:
-        value = json.loads(value) if is_json else getattr(value, "item", lambda: value)()
+        value = (
+            json.loads(value, parse_constant=_refuse)
+            if is_json
+            else getattr(value, "item", lambda: value)()
+        )
         if not isinstance(value, kind):
             raise TypeError
         return value

@@ -126,7 +126,7 @@ def _time_text(profile: Mapping[str, Any]) -> str:
         parts = [f"{name} {100 * float(s) / wall:.1f} %" for name, s in seconds.items() if wall]
         rate = float(profile["evaluations_per_second"])
         return f"{wall:.1f} s, {rate:,.0f} evaluations/s: {', '.join(parts)}"
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return "the profile is unreadable"
 
 

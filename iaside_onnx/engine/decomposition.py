@@ -79,7 +79,12 @@ def decompose(
     if _is_finished(plan, workspace):
         progress.say(f"{output} is already finished")
         workspace.clear_leftovers(plan.identity)
-        return open_archive(output)
+        archive = open_archive(output)
+        if chosen.profile is not None and archive.metadata.profile is None:
+            progress.warn("it was made without --profile, so no profile is written")
+        elif chosen.profile is not None:
+            _write_profile(chosen.profile, archive.metadata.profile)
+        return archive
     with workspace.lock():
         # Asked again, as another process may have finished it since.
         if not _is_finished(plan, workspace):
@@ -87,7 +92,8 @@ def decompose(
             try:
                 run_shards(plan, workspace, progress)
             finally:
-                _write_profile(plan)
+                if chosen.profile is not None:
+                    _write_profile(chosen.profile, plan.evaluator.profile.as_dict())
             _assemble(plan, workspace, started, progress)
         workspace.clear()
     return open_archive(output)
@@ -111,17 +117,27 @@ def _check_profile(options: Options, workspace: Workspace, inputs: Iterable[obje
         raise OptionError(f"{path}: is an input or the output; write the profile elsewhere")
     if path.is_dir() or not path.parent.is_dir():
         raise OptionError(f"{path}: is a folder, or its folder does not exist; name a file")
+    if path.exists() and not _is_profile(path):
+        raise OptionError(f"{path}: is there and is no profile; write the profile elsewhere")
 
 
-def _write_profile(plan: Plan) -> None:
+def _is_profile(path: Path) -> bool:
+    """Whether a file is one that may be replaced: an earlier run's profile, or empty."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return not text or "evaluations_per_second" in json.loads(text)
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _write_profile(path: str | Path, profile: Mapping[str, Any] | None) -> None:
     """Write down where the time went, also of a run that is cut short.
 
     Raises:
         ArchiveError: if the file system refuses.
     """
-    if plan.options.profile is not None:
-        with finished_file(Path(plan.options.profile)) as temporary:
-            temporary.write_text(json.dumps(plan.evaluator.profile.as_dict(), indent=1) + "\n")
+    with finished_file(Path(path)) as temporary:
+        temporary.write_text(json.dumps(profile, indent=1) + "\n")
 
 
 def _now() -> str:

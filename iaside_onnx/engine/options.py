@@ -127,7 +127,9 @@ class Options:
                 )
         for name, least, most in _WHOLE_NUMBERS:
             value = getattr(self, name)
-            if (name, value) in _WORDS or (value is None and name in _OPTIONAL):
+            if (value is None and name in _OPTIONAL) or (
+                isinstance(value, str) and (name, value) in _WORDS
+            ):
                 continue
             if (
                 isinstance(value, bool)

@@ -178,7 +178,7 @@ def _find_batch(
         if other is not None and isinstance(size, int) and identity == {
             **other, "batch_size": identity["batch_size"],
         }:  # fmt: skip
-            evaluator.resize(size)
+            evaluator.resize(min(size, _largest_batch(coalitions)))
             return size, f"batch size: {size}, as before"
     most = min(_largest_batch(coalitions), _LARGEST_BATCH)
     if evaluator.xp is not np:

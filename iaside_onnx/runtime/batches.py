@@ -30,7 +30,7 @@ def fastest_batch(
     Args:
         evaluator: is left with the batch size that is returned.
         most: the largest size that makes sense.
-        seconds: no size is begun after so long; one that is slow is run once.
+        seconds: no size is begun after so long; one that is slow is run twice.
         first: where to begin.
         most_bytes: of images in a batch.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -91,6 +92,24 @@ class Classifier:
         cuDNN chooses its algorithms for each new shape, and a CUDA graph holds one.
         """
         return self.signature.batch is not None or self.memory.device[0] == "cuda"
+
+    def shrink(self, shape: tuple[int, ...]) -> None:
+        """Give back the memory that ONNX Runtime holds for larger batches than this.
+
+        Args:
+            shape: of a batch, in the model's layout; it is run once.
+        """
+        kind, index = self.memory.device
+        options = import_runtime().RunOptions()
+        arenas = "cpu:0" if kind == "cpu" else f"cpu:0;gpu:{index}"
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", arenas)
+        options.add_run_config_entry("gpu_graph_id", "-1")
+        zeros = np.zeros(shape, dtype=self.signature.dtype)
+        # It is a kindness to what comes next, which says for itself what is wrong.
+        with suppress(Exception):
+            self.execution.session.run(
+                [self.signature.output_name], {self.signature.input_name: zeros}, options
+            )
 
     def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """Raw outputs, ``(n, classes)``, of a batch of inputs in the model's type and layout.

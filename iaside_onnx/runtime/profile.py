@@ -53,9 +53,9 @@ class Profile:
                 self.seconds[name] += spent
 
     def as_dict(self) -> dict[str, object]:
-        """As JSON values; ``decode`` runs on other threads, beside the phases that sum to ``wall``.
+        """As JSON values; the phases and what is left, ``other``, sum to ``wall``.
 
-        What is left of the wall time is in ``other``.
+        ``decode`` is what all reads took, most of them on threads beside the phases.
         """
         seconds = {name: self.seconds.get(name, 0.0) for name in PHASES}
         seconds["other"] = self.wall - sum(seconds.values())
@@ -65,5 +65,5 @@ class Profile:
             "evaluations": self.evaluations,
             "evaluations_per_second": self.evaluations / self.wall if self.wall else 0.0,
             "seconds": seconds,
-            "decode_on_other_threads": self.seconds.get("decode", 0.0),
+            "decode": self.seconds.get("decode", 0.0),
         }

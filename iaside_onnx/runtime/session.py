@@ -256,7 +256,7 @@ def _resolve(
             )
         # TF32 is the default from Ampere on; what is called float32 here is float32.
         exact = {"use_tf32": "0"} if provider == _CUDA else {}
-        return provider, exact, {_CPU: "cpu", _CUDA: "cuda:0"}.get(provider, provider)
+        return provider, exact, {_CPU: "cpu", _CUDA: "cuda"}.get(provider, provider)
     if device == "auto":
         device = "cuda" if _CUDA in built else "cpu"
     if device == "cpu":

@@ -168,9 +168,12 @@ class WorthEvaluator:
         wanted = min(max(_BLOCK_BYTES // image, _BLOCK_ROWS), max(_MOST_BYTES // image, 1))
         together = 1 if self._memory.device[0] == "cuda" else wanted // batch_size
         self._rows = batch_size * max(together, 1)
+        again = hasattr(self, "_binding")
         self._binding: Binding | None = None  # lets go of the old buffers first
         self._mixed: Any = None
         self._memory.release()
+        if again:
+            self._classifier.shrink((self._classifier.signature.batch or 1, *self._shape))
         try:
             self._allocate()
         except MemoryError:
