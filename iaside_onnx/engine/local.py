@@ -26,7 +26,7 @@ from iaside_onnx.types import Worth
 
 __all__ = ["run_shards"]
 
-_GAMES_BYTES = 1 << 19
+_GAMES_BYTES = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from iaside_onnx.images.sample import ImageSource, Sample
 
 __all__ = ["load_ahead"]
 
-_HAND_OVER_SECONDS = 2e-4
+_HAND_OVER_SECONDS = 1e-3
 _SLOW_READS = 2
 
 

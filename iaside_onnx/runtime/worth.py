@@ -25,7 +25,7 @@ __all__ = ["Answer", "Game", "WorthEvaluator"]
 
 _T = TypeVar("_T")
 
-_BLOCK_BYTES = 1 << 21
+_BLOCK_BYTES = 1 << 22
 _BLOCK_ROWS = 64
 _MOST_BYTES = 1 << 26
 
