@@ -28,6 +28,8 @@ from bench_cases import CASES, Case, bundled, draw_images, write_tiny_cnn
 from bench_table import markdown
 from files import fail, sha256, write_json
 
+from iaside_onnx.runtime import usable_cores
+
 HERE = Path(__file__).resolve().parent
 RECORD = HERE / "records" / "bench.json"
 MEMORY_BANDS = (8, 12)
@@ -179,13 +181,6 @@ def machine() -> dict[str, Any]:
         "os": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def versions() -> dict[str, str | None]:

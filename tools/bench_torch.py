@@ -17,7 +17,7 @@ from bench_cases import SEED, TINY_CLASSES, TINY_WIDTHS, tiny_weights
 from files import write_preprocess
 from onnx import numpy_helper
 from torch import Tensor, nn
-from torch_nets import Attention, SmallCNN, SmallViT
+from torch_nets import Block, SmallCNN, SmallViT
 
 
 class TinyCNN(nn.Module):
@@ -40,23 +40,6 @@ class TinyCNN(nn.Module):
         return self.head(images.mean(dim=(2, 3)))
 
 
-class _Block(nn.Module):
-    """A pre-norm transformer block with four times the width inside."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.attention(self.norm1(tokens))
-        return tokens + self.mlp(self.norm2(tokens))
-
-
 class TinyViT(nn.Module):
     """ViT-Ti/16 at 224 pixels: 12 blocks, width 192, 3 heads, a class token, 5.7 M weights."""
 
@@ -65,7 +48,7 @@ class TinyViT(nn.Module):
         self.patches = nn.Conv2d(3, width, 16, stride=16)
         self.token = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.positions = nn.Parameter(0.02 * torch.randn(1, 14 * 14 + 1, width))
-        self.blocks = nn.Sequential(*(_Block(width, heads) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(Block(width, heads, widening=4) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 1000)
 

@@ -73,7 +73,8 @@ def decompose(
     inputs = [model, images, *(getattr(chosen, name) for name in _INPUTS)]
     _check_output(workspace, inputs)
     _check_profile(chosen, workspace, inputs)
-    plan = make_plan(model, images, chosen, progress, _earlier(workspace))
+    earlier = _earlier(workspace) if chosen.batch_size == "auto" else []
+    plan = make_plan(model, images, chosen, progress, earlier)
     if chosen.profile is not None:
         plan.evaluator.profile.synchronize = plan.classifier.memory.synchronize
     if _is_finished(plan, workspace):

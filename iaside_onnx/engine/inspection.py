@@ -12,6 +12,7 @@ from iaside_onnx.engine.options import Options
 from iaside_onnx.engine.preprocessing import (
     choose_preprocess,
     complete_preprocess,
+    load_model,
     make_evaluator,
 )
 from iaside_onnx.errors import ModelError, PreprocessError
@@ -22,7 +23,6 @@ from iaside_onnx.runtime import (
     SessionWords,
     Signature,
     available_providers,
-    load_classifier,
     read_graph,
     resolve_output_kind,
     usable_outputs,
@@ -86,15 +86,12 @@ def inspect_model(
         IasideError: if the model cannot be audited, and why.
     """
     options = Options(
-        preprocess=preprocess, input_size=input_size, output_name=output_name, device=device
-    )
+        preprocess=preprocess, input_size=input_size, output_name=output_name, device=device,
+        provider=provider, **session_options,
+    )  # fmt: skip
     facts = read_graph(Path(model))
     found, note = choose_preprocess(facts, options)
-    size = input_size or (found.input_size if found else None)
-    classifier = load_classifier(
-        facts, output=output_name, input_size=size, device=device, provider=provider,
-        **session_options,
-    )  # fmt: skip
+    classifier = load_model(facts, found, options)
     signature = classifier.signature
     spec: Preprocess | None = None
     kind: str | None = None

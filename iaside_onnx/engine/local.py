@@ -27,6 +27,7 @@ from iaside_onnx.types import Worth
 __all__ = ["run_shards"]
 
 _GAMES_BYTES = 1 << 21
+"""Components that are made together, of as many images as fit."""
 
 
 @dataclass(frozen=True, slots=True)

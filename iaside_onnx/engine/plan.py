@@ -16,6 +16,7 @@ from iaside_onnx.engine.options import Options
 from iaside_onnx.engine.preprocessing import (
     choose_preprocess,
     complete_preprocess,
+    load_model,
     make_evaluator,
 )
 from iaside_onnx.engine.probing import probe
@@ -27,7 +28,6 @@ from iaside_onnx.runtime import (
     Classifier,
     WorthEvaluator,
     fastest_batch,
-    load_classifier,
     read_graph,
 )
 from iaside_onnx.spectrum import band_index
@@ -107,18 +107,7 @@ def make_plan(
     facts = read_graph(Path(model))
     found, chosen = choose_preprocess(facts, options)
     selection = select_images(images, options)
-    classifier = load_classifier(
-        facts,
-        output=options.output_name,
-        input_size=options.input_size or (found.input_size if found else None),
-        device=options.device,
-        provider=options.provider,
-        threads=options.threads,
-        provider_options=options.provider_options,
-        tf32=options.tf32,
-        cuda_graph=options.cuda_graph,
-        allow_cpu_nodes=options.allow_cpu_nodes,
-    )
+    classifier = load_model(facts, found, options)
     signature = classifier.signature
     spec = complete_preprocess(found, signature, options.input_size, selection.source.size)
     evaluator = make_evaluator(

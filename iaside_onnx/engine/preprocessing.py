@@ -10,10 +10,22 @@ import numpy as np
 from iaside_onnx.engine.options import Options
 from iaside_onnx.errors import PreprocessError
 from iaside_onnx.images import Preprocess, find_preprocess, parse_preprocess, read_preprocess
-from iaside_onnx.runtime import Classifier, GraphFacts, Signature, WorthEvaluator
+from iaside_onnx.runtime import (
+    Classifier,
+    GraphFacts,
+    Signature,
+    WorthEvaluator,
+    load_classifier,
+)
 from iaside_onnx.types import PixelRange
 
-__all__ = ["METADATA_KEY", "choose_preprocess", "complete_preprocess", "make_evaluator"]
+__all__ = [
+    "METADATA_KEY",
+    "choose_preprocess",
+    "complete_preprocess",
+    "load_model",
+    "make_evaluator",
+]
 
 METADATA_KEY = "iaside.preprocess"
 """Key of the ONNX metadata under which a model carries its own preprocessing, as JSON."""
@@ -89,6 +101,26 @@ def complete_preprocess(
     if signature.dtype == np.uint8:
         _check_bytes(spec)
     return spec
+
+
+def load_model(facts: GraphFacts, found: Preprocess | None, options: Options) -> Classifier:
+    """Load the model as the options say, with the size of the spec that was found, if any.
+
+    Raises:
+        IasideError: as `iaside_onnx.runtime.load_classifier`.
+    """
+    return load_classifier(
+        facts,
+        output=options.output_name,
+        input_size=options.input_size or (found.input_size if found else None),
+        device=options.device,
+        provider=options.provider,
+        threads=options.threads,
+        provider_options=options.provider_options,
+        tf32=options.tf32,
+        cuda_graph=options.cuda_graph,
+        allow_cpu_nodes=options.allow_cpu_nodes,
+    )
 
 
 def make_evaluator(

@@ -2,6 +2,7 @@
 
 from iaside_onnx.runtime.batches import fastest_batch
 from iaside_onnx.runtime.classifier import Classifier, Signature, load_classifier
+from iaside_onnx.runtime.games import Answer, Game
 from iaside_onnx.runtime.graph import GraphFacts, read_graph
 from iaside_onnx.runtime.outputs import (
     floor_of,
@@ -19,7 +20,7 @@ from iaside_onnx.runtime.session import (
     open_session,
     usable_cores,
 )
-from iaside_onnx.runtime.worth import Answer, Game, WorthEvaluator
+from iaside_onnx.runtime.worth import WorthEvaluator
 
 __all__ = [
     "Answer",

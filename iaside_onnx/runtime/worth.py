@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,12 +14,13 @@ from numpy.typing import NDArray
 from iaside_onnx.errors import EvaluationError, OptionError, OutOfMemoryError
 from iaside_onnx.runtime.binding import Binding
 from iaside_onnx.runtime.classifier import Classifier
+from iaside_onnx.runtime.games import Answer, Game, Part, Table, cut
 from iaside_onnx.runtime.outputs import label_log_probabilities, log_probabilities
 from iaside_onnx.runtime.profile import Profile
 from iaside_onnx.spectrum import limit_range, mix
 from iaside_onnx.types import Coalitions, OutputKind, PixelRange, Worth
 
-__all__ = ["Answer", "Game", "WorthEvaluator"]
+__all__ = ["WorthEvaluator"]
 
 
 _T = TypeVar("_T")
@@ -28,77 +28,6 @@ _T = TypeVar("_T")
 _BLOCK_BYTES = 1 << 22
 _BLOCK_ROWS = 64
 _MOST_BYTES = 1 << 26
-
-
-@dataclass(frozen=True, slots=True)
-class Game:
-    """What is evaluated for one image: itself as it is, and an offset plus sets of components.
-
-    Attributes:
-        offset: ``(C, H, W)`` float32 in pixel units, NumPy's or CuPy's as the evaluator's ``xp``.
-        components: ``(bands, C, H, W)``, likewise.
-        coalitions: ``(n,)`` bit masks; always NumPy's.
-        whole: ``(C, H, W)``, the image as it is, which is evaluated first; None if not wanted.
-        label: class index; None for the model's own answer on the whole image.
-    """
-
-    offset: Any
-    components: Any
-    coalitions: Coalitions
-    whole: Any = None
-    label: int | None = None
-
-
-@dataclass(slots=True)
-class Answer:
-    """What a game gave, or why it gave nothing.
-
-    Attributes:
-        label: class index that the values are about.
-        predicted: class that the model gives the whole image; -1 without one.
-        values: log-probabilities in nats, float64: of the whole image, if there is one, and then of
-            each coalition.
-        raised: which of these were raised to the smallest probability of the output's type.
-        error: why the game has no values, if so.
-    """
-
-    label: int
-    predicted: int
-    values: NDArray[np.float64]
-    raised: NDArray[np.bool_]
-    error: EvaluationError | None = None
-
-
-@dataclass(slots=True)
-class _Table:
-    """A game on its way through the batches."""
-
-    offset: Any
-    components: Any
-    coalitions: Coalitions
-    whole: Any
-    answer: Answer
-    missing: int
-    known: dict[int, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Consecutive rows of one game; the whole image comes before the coalitions."""
-
-    table: _Table
-    start: int
-    count: int
-
-    @property
-    def whole(self) -> bool:
-        return self.table.whole is not None and self.start == 0
-
-    @property
-    def coalitions(self) -> Coalitions:
-        before = self.table.whole is not None
-        first = self.start - before + self.whole
-        return self.table.coalitions[first : self.start - before + self.count]
 
 
 class WorthEvaluator:
@@ -119,7 +48,6 @@ class WorthEvaluator:
         output_kind: OutputKind = "logits",
         pixel_range: PixelRange = "none",
         batch_size: int = 32,
-        profile: Profile | None = None,
         on_smaller_batch: Callable[[int], None] | None = None,
     ) -> None:
         """Allocate the buffers.
@@ -133,7 +61,6 @@ class WorthEvaluator:
                 `raw_outputs` of a few images have told.
             pixel_range: what is done to a filtered image that leaves [0, 1].
             batch_size: images a call; a model with a static batch has its own way.
-            profile: where to write down the time spent.
             on_smaller_batch: is told the new size when memory runs out and the batch is halved.
 
         Raises:
@@ -150,8 +77,10 @@ class WorthEvaluator:
         self._shift = self.xp.asarray(shift, dtype=np.float32).reshape(axes)
         channels, height, width = image_shape
         self._shape = (height, width, channels) if self._last else (channels, height, width)
-        self.profile = profile or Profile()
+        self.profile = Profile()
         self.on_smaller_batch = on_smaller_batch
+        self._binding: Binding | None = None
+        self._mixed: Any = None
         self.resize(classifier.signature.batch or batch_size)
 
     def resize(self, batch_size: int) -> None:
@@ -168,9 +97,8 @@ class WorthEvaluator:
         wanted = min(max(_BLOCK_BYTES // image, _BLOCK_ROWS), max(_MOST_BYTES // image, 1))
         together = 1 if self._memory.device[0] == "cuda" else wanted // batch_size
         self._rows = batch_size * max(together, 1)
-        again = hasattr(self, "_binding")
-        self._binding: Binding | None = None  # lets go of the old buffers first
-        self._mixed: Any = None
+        again = self._binding is not None
+        self._binding = self._mixed = None  # lets go of the old buffers first
         self._memory.release()
         if again:
             self._classifier.shrink((self._classifier.signature.batch or 1, *self._shape))
@@ -279,17 +207,17 @@ class WorthEvaluator:
         Raises:
             OptionError: if memory runs out for a batch of a single image.
         """
-        waiting: deque[_Table] = deque()
-        parts: list[_Part] = []
+        waiting: deque[Table] = deque()
+        parts: list[Part] = []
         rows = 0
         for game in games:
             table = self.spared(partial(self._open, game))
             waiting.append(table)
-            parts.append(_Part(table, 0, table.missing))
+            parts.append(Part(table, 0, table.missing))
             rows += table.missing
             while rows >= self._rows:
                 rows -= self._rows
-                block, parts = _cut(parts, self._rows)
+                block, parts = cut(parts, self._rows)
                 self._evaluate(block)
             while waiting and waiting[0].missing == 0:
                 yield waiting.popleft().answer
@@ -297,14 +225,10 @@ class WorthEvaluator:
             self._evaluate(parts)
         yield from (table.answer for table in waiting)
 
-    def _open(self, game: Game) -> _Table:
+    def _open(self, game: Game) -> Table:
         rows = game.coalitions.size + (game.whole is not None)
-        answer = Answer(
-            -1 if game.label is None else game.label,
-            -1,
-            np.full(rows, np.nan),
-            np.zeros(rows, bool),
-        )
+        label = -1 if game.label is None else game.label
+        answer = Answer(label, -1, np.full(rows, np.nan), np.zeros(rows, dtype=bool))
         offset, components = self._to_layout(game.offset), self._to_layout(game.components)
         whole = None if game.whole is None else self._to_layout(game.whole)
         if self._range == "none":
@@ -312,9 +236,9 @@ class WorthEvaluator:
             offset = offset * self._scale + self._shift
             components = components * self._scale
             whole = None if whole is None else whole * self._scale + self._shift
-        return _Table(offset, components, game.coalitions, whole, answer, rows)
+        return Table(offset, components, game.coalitions, whole, answer, rows)
 
-    def _evaluate(self, batch: list[_Part]) -> None:
+    def _evaluate(self, batch: list[Part]) -> None:
         """Evaluate a batch, in smaller ones if it does not fit into memory."""
         try:
             with suppress(MemoryError, OutOfMemoryError):
@@ -328,10 +252,10 @@ class WorthEvaluator:
             return
         self._halve()
         while batch:
-            head, batch = _cut(batch, self._rows)
+            head, batch = cut(batch, self._rows)
             self._evaluate(head)
 
-    def _fill(self, batch: list[_Part]) -> None:
+    def _fill(self, batch: list[Part]) -> None:
         """Write the images of a batch into the buffer, normalised."""
         row = 0
         with self.profile.phase("mix"):
@@ -355,7 +279,7 @@ class WorthEvaluator:
             if self._range != "none":
                 self._normalise(self._mixed[:row])
 
-    def _gather(self, batch: list[_Part], outputs: Any) -> None:
+    def _gather(self, batch: list[Part], outputs: Any) -> None:
         """Reduce outputs to one number a row, and hand them to their games."""
         with self.profile.phase("gather"):
             starts = np.cumsum([0, *(part.count for part in batch)]).tolist()
@@ -377,7 +301,7 @@ class WorthEvaluator:
                 if answer.error is None and np.isnan(values[rows]).any():
                     answer.error = self._reason(outputs[rows])
 
-    def _predict(self, batch: list[_Part], starts: list[int], outputs: Any) -> None:
+    def _predict(self, batch: list[Part], starts: list[int], outputs: Any) -> None:
         """The model's own answers on the whole images in a batch."""
         wholes = [(p.table.answer, row) for p, row in zip(batch, starts, strict=False) if p.whole]
         if not wholes:
@@ -415,14 +339,3 @@ class WorthEvaluator:
                 binding.inputs[:count] = images
         with self.profile.phase("model"):
             return binding.run(count)
-
-
-def _cut(parts: list[_Part], rows: int) -> tuple[list[_Part], list[_Part]]:
-    """The first so many rows, or all if there are fewer, and the rest."""
-    for i, part in enumerate(parts):
-        if part.count >= rows:
-            head = _Part(part.table, part.start, rows)
-            tail = _Part(part.table, part.start + rows, part.count - rows)
-            return [*parts[:i], head], [*([tail] if tail.count else []), *parts[i + 1 :]]
-        rows -= part.count
-    return parts, []

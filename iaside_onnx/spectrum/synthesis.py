@@ -72,9 +72,9 @@ def _follow(
 ) -> None:
     for row, size, source, parent, bands in steps:
         image = parents[parent] if source is None else out[source]
-        for band in bands[:1]:
-            xp.add(image, components[band], out=out[row])
-        if not bands:
+        if bands:
+            xp.add(image, components[bands[0]], out=out[row])
+        else:
             out[row] = image
         for band in bands[1:]:
             out[row] += components[band]
