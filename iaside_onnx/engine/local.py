@@ -195,7 +195,9 @@ class _Work:
         xp, baselines = self._evaluator.xp, self._plan.baselines
         pixels, *others = (xp.asarray(sample.pixels) for sample in image.samples)
         offset = baselines.make(pixels, image.position, others[0] if others else None, xp)
-        components = band_components(pixels - offset, self._index, baselines.bands, xp)
+        components = band_components(
+            pixels - offset, self._index, baselines.bands, xp, self._evaluator.each
+        )
         label = self._plan.selection.label_of(image.row)
         return Game(offset, components, self._plan.coalitions[self._asked], pixels, label)
 

@@ -17,7 +17,8 @@ from iaside_onnx.runtime.classifier import Classifier
 from iaside_onnx.runtime.games import Answer, Game, Part, Table, cut
 from iaside_onnx.runtime.outputs import label_log_probabilities, log_probabilities
 from iaside_onnx.runtime.profile import Profile
-from iaside_onnx.spectrum import limit_range, mix
+from iaside_onnx.runtime.team import Team
+from iaside_onnx.spectrum import Each, in_turn, limit_range, mix
 from iaside_onnx.types import Coalitions, OutputKind, PixelRange, Worth
 
 __all__ = ["WorthEvaluator"]
@@ -77,6 +78,9 @@ class WorthEvaluator:
         self._shift = self.xp.asarray(shift, dtype=np.float32).reshape(axes)
         channels, height, width = image_shape
         self._shape = (height, width, channels) if self._last else (channels, height, width)
+        # A GPU has threads of its own.
+        on_host = self.xp is np
+        self.each: Each = Team(classifier.execution.threads) if on_host else in_turn
         self.profile = Profile()
         self.on_smaller_batch = on_smaller_batch
         self._binding: Binding | None = None
@@ -272,7 +276,7 @@ class WorthEvaluator:
                     target = images
                 else:
                     target = images[part.whole :]
-                mix(table.offset, table.components, coalitions, target, self.xp, known)
+                mix(table.offset, table.components, coalitions, target, self.xp, known, self.each)
                 limit_range(images[part.whole :], self._range, self.xp)
                 if part.whole:
                     images[0] = table.whole

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from iaside_onnx.spectrum.turns import Each, in_turn
 from iaside_onnx.types import BandIndex, Components, Pixels
 
 __all__ = ["band_components", "band_energy", "noise_like"]
@@ -20,7 +21,13 @@ def _fft(xp: ModuleType) -> ModuleType:
     return importlib.import_module("scipy.fft" if xp is np else "cupyx.scipy.fft")
 
 
-def band_components(image: Pixels, index: BandIndex, bands: int, xp: Any = np) -> Components:
+def band_components(
+    image: Pixels,
+    index: BandIndex,
+    bands: int,
+    xp: Any = np,
+    each: Each = in_turn,
+) -> Components:
     """The part of an image that lies in each band, ``(bands, channels, height, width)``, float32.
 
     The components sum to the image, but for rounding. One forward transform and one inverse
@@ -32,18 +39,26 @@ def band_components(image: Pixels, index: BandIndex, bands: int, xp: Any = np) -
         index: the band of each frequency, from `band_index` of that height and width.
         bands: the number of bands.
         xp: the array module that the arrays belong to, NumPy or CuPy.
+        each: calls a function with each of some numbers, in any order, on threads if it has any.
     """
     fft = _fft(xp)
     spectrum = fft.rfft2(image)
     components = xp.empty((bands, *image.shape), dtype=xp.float32)
     # Past the cache of a CPU, one band at a time is faster; below it, calls are what costs.
     together = max(_CACHED // spectrum.size, 1) if xp is np else bands
-    for first in range(0, bands, together):
+
+    def fill(first: int) -> None:
         some = xp.arange(first, min(first + together, bands)).reshape(-1, 1, 1, 1)
-        masked = xp.where(index == some, spectrum, xp.complex64(0))
-        components[first : first + together] = fft.irfft2(
-            masked, s=image.shape[-2:], overwrite_x=True
+        inside = index == some
+        # Low bands lie in few columns; the transform along the rows fills up with zeros by itself.
+        columns = int(np.flatnonzero(inside.any(axis=(0, 1, 2)))[-1]) + 1 if xp is np else None
+        masked = xp.where(inside[..., :columns], spectrum[..., :columns], xp.complex64(0))
+        rows = fft.ifft(masked, axis=-2, overwrite_x=True)
+        components[first : first + together] = fft.irfft(
+            rows, n=image.shape[-1], axis=-1, overwrite_x=True
         )
+
+    each(fill, range(0, bands, together))
     return components  # type: ignore[no-any-return]  # xp is not known to the checker
 
 

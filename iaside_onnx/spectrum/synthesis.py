@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from iaside_onnx.spectrum.turns import Each, in_turn
 from iaside_onnx.types import Coalitions, PixelRange
 
 __all__ = ["limit_range", "mix"]
@@ -27,6 +28,7 @@ def mix(
     out: Any,
     xp: Any = np,
     known: dict[int, Any] | None = None,
+    each: Each = in_turn,
 ) -> None:
     """Write the image of each coalition: the offset plus the components that are present.
 
@@ -44,6 +46,7 @@ def mix(
         xp: the array module that the images belong to, NumPy or CuPy.
         known: images of the same offset and components by coalition, from the call before; left
             with those that the coalitions after these are made from.
+        each: calls a function with each of some numbers, on threads if it has any.
     """
     if not coalitions.size:
         return
@@ -55,10 +58,13 @@ def mix(
     flat_out, flat_components = out.reshape(len(out), -1), components.reshape(len(components), -1)
     images = {0: offset, **(known or {})}
     flat_images = {coalition: image.reshape(-1) for coalition, image in images.items()}
-    for start in range(0, pixels, piece):
+
+    def work(start: int) -> None:
         here = slice(start, start + piece)
         parents = {coalition: image[here] for coalition, image in flat_images.items()}
         _follow(steps, parents, flat_components[:, here], flat_out[:, here], xp)
+
+    each(work, range(0, pixels, piece))
     if known is not None:
         for coalition in set(known) - {coalition for coalition, _ in wanted}:
             del known[coalition]
