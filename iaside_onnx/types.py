@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 __all__ = [
     "BASELINES",
     "LAYOUTS",
+    "METHODS",
     "OUTPUT_KINDS",
     "PARTITIONS",
     "RANGES",
@@ -19,6 +20,7 @@ __all__ = [
     "Coalitions",
     "Components",
     "Layout",
+    "Method",
     "OutputKind",
     "Partition",
     "Phi",
@@ -51,6 +53,7 @@ Spacing: TypeAlias = Literal["linear", "octave"]
 Baseline: TypeAlias = Literal["zero", "mean", "noise", "complement"]
 PixelRange: TypeAlias = Literal["none", "clip", "minmax"]
 OutputKind: TypeAlias = Literal["logits", "probabilities", "log-probabilities"]
+Method: TypeAlias = Literal["exact", "sampled"]
 Layout: TypeAlias = Literal["NCHW", "NHWC"]
 
 PARTITIONS: tuple[Partition, ...] = ("linf", "l2", "l1")
@@ -58,4 +61,5 @@ SPACINGS: tuple[Spacing, ...] = ("linear", "octave")
 BASELINES: tuple[Baseline, ...] = ("zero", "mean", "noise", "complement")
 RANGES: tuple[PixelRange, ...] = ("none", "clip", "minmax")
 OUTPUT_KINDS: tuple[OutputKind, ...] = ("logits", "probabilities", "log-probabilities")
+METHODS: tuple[Method, ...] = ("exact", "sampled")
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")

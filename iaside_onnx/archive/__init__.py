@@ -4,7 +4,7 @@ from iaside_onnx.archive.files import finished_file
 from iaside_onnx.archive.reading import Archive, Metadata, open_archive
 from iaside_onnx.archive.schema import SCHEMA_VERSION, encode
 from iaside_onnx.archive.shards import Failure, Shard, Workspace, describe_differences
-from iaside_onnx.archive.writing import collect, write_archive
+from iaside_onnx.archive.writing import collect, shard_tables, write_archive
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -18,5 +18,6 @@ __all__ = [
     "encode",
     "finished_file",
     "open_archive",
+    "shard_tables",
     "write_archive",
 ]

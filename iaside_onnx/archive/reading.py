@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from iaside_onnx.archive.schema import (
     ATTRIBUTES,
     OPTIONAL_ATTRIBUTES,
     SCHEMA_VERSION,
-    VARIABLES,
+    Variable,
     as_text,
+    variables_of,
 )
 from iaside_onnx.errors import ArchiveError
 
@@ -65,7 +66,8 @@ class Metadata:
     whole images, NaN where labels are the model's own; ``uniform`` is 1 where all contributions
     are equal, so that psi and SIS are a convention; ``smallest_bands`` are the bands that may have
     the smallest contribution, and where they are several the bounds of psi and SIS allow for each;
-    ``profile`` is where the time went, if the run was asked to write it down.
+    ``profile`` is where the time went, if the run was asked to write it down; ``sample`` is how
+    far a sampled run went, None where every coalition was evaluated.
     """
 
     schema_version: int
@@ -94,12 +96,14 @@ class Metadata:
     smallest_bands: list[int]
     notes: list[str]
     profile: Mapping[str, Any] | None = None
+    sample: Mapping[str, Any] | None = None
 
 
 class Archive:
     """One decomposition, read from its HDF5 file.
 
-    Small variables are read when the archive is opened; ``worth`` is read from the file on demand.
+    Small variables are read when the archive is opened; ``worth``, and of a sample ``coalition``,
+    are read from the file on demand.
 
     Attributes:
         path: the file.
@@ -124,7 +128,7 @@ class Archive:
     @property
     def names(self) -> list[str]:
         """Names of the variables."""
-        return sorted([*self._variables, "worth"])
+        return sorted([*self._variables, *self._large])
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """A variable by its name in the schema, read-only; text as an array of str.
@@ -132,20 +136,43 @@ class Archive:
         Raises:
             KeyError: if the archive has no such variable.
         """
-        return self.worth() if name == "worth" else self._variables[name]
+        return self._slice(name) if name in self._large else self._variables[name]
+
+    @property
+    def _large(self) -> list[str]:
+        return ["worth", "coalition"] if self.sampled else ["worth"]
+
+    @property
+    def sampled(self) -> bool:
+        """Whether coalitions were sampled, an own few of each image."""
+        return "slot" in self._variables
 
     def worth(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
-        """Worths of a run of images, ``(images, coalitions)``, in nats.
+        """Worths of a run of images, ``(images, coalitions)``, in nats; of a sample by slot.
 
         Raises:
             ArchiveError: if the file is gone or damaged.
         """
+        return self._slice("worth", start, stop)
+
+    def coalitions(self, start: int = 0, stop: int | None = None) -> NDArray[np.uint64]:
+        """The coalition of each worth of a run of images, ``(images, coalitions)``.
+
+        Raises:
+            ArchiveError: if the file is gone or damaged.
+        """
+        if self.sampled:
+            return self._slice("coalition", start, stop)
+        coalitions = self["coalition"]
+        return np.broadcast_to(coalitions, (*self["image"][start:stop].shape, coalitions.size))
+
+    def _slice(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         try:
             with h5py.File(self.path, "r") as file:
-                return np.asarray(file["worth"][start:stop])
+                return np.asarray(file[name][start:stop])
         except (OSError, KeyError, RuntimeError) as error:
             raise ArchiveError(
-                f"{self.path}: the worths cannot be read; restore the file"
+                f"{self.path}: the {name}s cannot be read; restore the file"
             ) from error
 
 
@@ -163,9 +190,11 @@ def open_archive(path: str | Path) -> Archive:
     try:
         with h5py.File(path, "r") as file:
             metadata = _metadata(path, file)
-            names = [name for name in VARIABLES if _present(path, file, name)]
-            _check_shapes(path, file, names)
-            variables = {name: _values(file[name]) for name in names if name != "worth"}
+            declared = variables_of(sampled="slot" in file)
+            present = {n: v for n, v in declared.items() if _present(path, file, n, v)}
+            _check_shapes(path, file, present)
+            large = ("worth", "coalition") if "slot" in file else ("worth",)
+            variables = {name: _values(file[name]) for name in present if name not in large}
     # RuntimeError, KeyError: from h5py, on damage inside; ValueError: text that is not UTF-8.
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise ArchiveError(
@@ -203,16 +232,16 @@ def _metadata(path: Path, file: h5py.File) -> Metadata:
     return Metadata(**parsed)
 
 
-def _present(path: Path, file: h5py.File, name: str) -> bool:
-    if VARIABLES[name].required and name not in file:
+def _present(path: Path, file: h5py.File, name: str, variable: Variable) -> bool:
+    if variable.required and name not in file:
         raise ArchiveError(f"{path}: the variable {name!r} is missing; the archive is damaged")
     return name in file
 
 
-def _check_shapes(path: Path, file: h5py.File, names: Sequence[str]) -> None:
+def _check_shapes(path: Path, file: h5py.File, variables: Mapping[str, Variable]) -> None:
     """Make sure that every variable is in this file, is of its type, and fits the others."""
-    for name in names:
-        variable, dataset = VARIABLES[name], file[name]
+    for name, variable in variables.items():
+        dataset = file[name]
         # A link, external storage or a virtual dataset would read files that nobody named.
         if (
             not isinstance(file.get(name, getlink=True), h5py.HardLink)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "SAMPLED",
     "SCHEMA_VERSION",
     "VARIABLES",
     "Variable",
@@ -18,6 +19,7 @@ __all__ = [
     "add_variable",
     "as_text",
     "encode",
+    "variables_of",
 ]
 
 SCHEMA_VERSION = 1
@@ -91,6 +93,33 @@ VARIABLES: dict[str, Variable] = {
 }
 
 
+SAMPLED: dict[str, Variable] = {
+    "slot": Variable(("slot",), "int64", "1", "number of the slot"),
+    "coalition": Variable(
+        ("image", "slot"), "uint64", "1",
+        "bit mask of the bands that are present, bit i is band i; slot 0 none, slot 1 all, then "
+        "prefixes of the image's permutation and of its reverse, and of cyclic shifts of it",
+    ),
+    "worth": Variable(
+        ("image", "slot"), "float32", "nat", "log-probability of the label; NaN: not evaluated"
+    ),
+    "draw": Variable(("image",), "int64", "1", "place of the image in the order of the draw"),
+    "block": Variable(("image",), "int64", "1", "block of images whose permutations balance"),
+    "pairs": Variable(("image",), "int64", "1", "permutations of the image, each with its reverse"),
+    "stratum": Variable(("image",), "int64", "1", "class that the draw was balanced over", False),
+    "phi_image": Variable(
+        ("image", "band"), "float64", "nat", "unbiased estimate of the contribution of the band"
+    ),
+    "phi_se": Variable(("band",), "float64", "nat", "standard error of phi"),
+}  # fmt: skip
+"""What a sampled archive has besides, or instead."""
+
+
+def variables_of(*, sampled: bool) -> dict[str, Variable]:
+    """The variables of an archive of all coalitions, or of a sample."""
+    return {**VARIABLES, **SAMPLED} if sampled else VARIABLES
+
+
 def encode(texts: list[str]) -> NDArray[np.bytes_]:
     """Text as fixed-length UTF-8, which is checksummed and compressed like any other data."""
     data = [text.encode() for text in texts]
@@ -124,7 +153,7 @@ def add_variable(
         values: what to write, text from `encode`; None leaves numbers to be filled in later.
         shape: its shape, if no values are given.
     """
-    variable = VARIABLES[name]
+    variable = variables_of(sampled="slot" in (name, *file))[name]
     is_text = variable.dtype == _STRING
     if values is not None:
         shape = values.shape
@@ -185,5 +214,5 @@ ATTRIBUTES: dict[str, Kind] = {
 }
 """The root's attributes and what each is; an object and a list are stored as JSON strings."""
 
-OPTIONAL_ATTRIBUTES: dict[str, Kind] = {"profile": "object"}
-"""Those that an archive has only where they were asked for."""
+OPTIONAL_ATTRIBUTES: dict[str, Kind] = {"profile": "object", "sample": "object"}
+"""Those of a run that was asked for a profile, and of a sampled one."""

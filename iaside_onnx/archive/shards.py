@@ -196,6 +196,10 @@ class Workspace:
         """Where the shard of this number is."""
         return self.folder / f"shard-{number:06d}.h5"
 
+    def size(self) -> int:
+        """Bytes of all shards."""
+        return sum(path.stat().st_size for path in self.folder.glob("shard-*.h5"))
+
     def write(self, number: int, shard: Shard) -> None:
         """Write a shard whole.
 
@@ -232,7 +236,7 @@ class Workspace:
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ArchiveError(f"{path}: damaged shard") from error
         found = sorted([*values["image"].tolist(), *(f.position for f in failures)])
-        if found != positions.tolist():
+        if found != sorted(positions.tolist()):
             raise ArchiveError(f"{path}: shard of other images than expected")
         return Shard(**values, failures=failures, batch_size=batch_size)
 

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,19 @@ from iaside_onnx.archive.files import finished_file
 from iaside_onnx.archive.schema import (
     ATTRIBUTES,
     OPTIONAL_ATTRIBUTES,
-    VARIABLES,
     add_scale,
     add_variable,
     encode,
+    variables_of,
 )
 from iaside_onnx.archive.shards import Shard, Workspace
 from iaside_onnx.errors import ArchiveError
+from iaside_onnx.types import Coalitions, Worth
 
-__all__ = ["collect", "write_archive"]
+__all__ = ["collect", "shard_tables", "write_archive"]
 
 _HEADROOM = 1 << 18
+_SLOT_BYTES = 12
 
 _PER_IMAGE = (
     "label", "predicted", "phi_image",
@@ -77,26 +79,31 @@ def _read(workspace: Workspace, number: int, positions: NDArray[np.int64]) -> Sh
 
 def write_archive(
     workspace: Workspace,
-    parts: Iterable[NDArray[np.int64]],
     summary: Shard,
     values: Mapping[str, NDArray[Any]],
     attributes: Mapping[str, object],
+    tables: Iterable[tuple[Coalitions | None, Worth]],
 ) -> None:
-    """Write the archive whole, from the shards, one at a time.
+    """Write the archive whole.
 
     Args:
         workspace: the run's folder, locked; its output is written.
-        parts: positions of the images of each shard, in order.
-        summary: from `collect`; at least one image.
-        values: the variables that are not per image, by their name in the schema.
+        summary: all but the worths; at least one image.
+        values: the variables that are not in the summary, by their name in the schema; ``slot``
+            makes it the archive of a sample.
         attributes: the root's attributes, by their name in the schema, as Python values.
+        tables: worths of the images in order, some at a time, ``(n, coalitions)``; for a sample
+            with the coalitions, ``(n, slots)`` each.
 
     Raises:
         ArchiveError: if the file system refuses; the shards are kept.
     """
-    parts = list(parts)
     output = workspace.output
-    needed = sum(workspace.path(n).stat().st_size for n in range(len(parts))) + _HEADROOM
+    columns = values["slot" if "slot" in values else "coalition"].size
+    needed = workspace.size() + _HEADROOM
+    if "slot" in values:
+        # Shards hold no coalitions, and no slots that were not evaluated.
+        needed += summary.image.size * columns * _SLOT_BYTES
     free = shutil.disk_usage(output.parent).free
     if free < needed:
         raise ArchiveError(
@@ -109,7 +116,7 @@ def write_archive(
         with h5py.File(temporary, "r+") as file:
             _write_small(file, summary, values)
             _write_attributes(file, attributes)
-            _write_worth(file, workspace, parts, summary)
+            _write_tables(file, tables, (summary.image.size, columns))
 
 
 def _reserve(path: Path, size: int) -> None:
@@ -129,7 +136,8 @@ def _reserve(path: Path, size: int) -> None:
 def _write_small(file: h5py.File, summary: Shard, values: Mapping[str, NDArray[Any]]) -> None:
     add_scale(file, "image", summary.image)
     add_scale(file, "band", np.arange(summary.phi_image.shape[1]))
-    add_scale(file, "coalition", values["coalition"])
+    scale = "slot" if "slot" in values else "coalition"
+    add_scale(file, scale, values[scale])
     for name in _PER_IMAGE:
         add_variable(file, name, getattr(summary, name))
     add_variable(file, "image_id", encode(summary.image_id))
@@ -142,7 +150,8 @@ def _write_small(file: h5py.File, summary: Shard, values: Mapping[str, NDArray[A
         add_variable(file, "failed_reason", encode([f.reason for f in summary.failures]))
     for name, value in values.items():
         if name not in file:
-            add_variable(file, name, np.asarray(value, dtype=VARIABLES[name].dtype))
+            dtype = variables_of(sampled=scale == "slot")[name].dtype
+            add_variable(file, name, np.asarray(value, dtype=dtype))
 
 
 def _write_attributes(file: h5py.File, attributes: Mapping[str, object]) -> None:
@@ -152,13 +161,27 @@ def _write_attributes(file: h5py.File, attributes: Mapping[str, object]) -> None
         file.attrs[name] = json.dumps(value) if kind in ("object", "list") else value
 
 
-def _write_worth(
-    file: h5py.File, workspace: Workspace, parts: list[NDArray[np.int64]], summary: Shard
+def _write_tables(
+    file: h5py.File, tables: Iterable[tuple[Coalitions | None, Worth]], shape: tuple[int, int]
 ) -> None:
-    shape = (summary.image.size, file["coalition"].size)
     worth = add_variable(file, "worth", shape=shape)
+    masks = add_variable(file, "coalition", shape=shape) if "slot" in file else None
     start = 0
-    for number, positions in enumerate(parts):
-        block = _read(workspace, number, positions).worth
-        worth[start : start + len(block)] = block
+    for coalitions, block in tables:
+        rows = slice(start, start + len(block))
+        worth[rows] = block
+        if masks is not None:
+            masks[rows] = coalitions
         start += len(block)
+
+
+def shard_tables(
+    workspace: Workspace, parts: Iterable[NDArray[np.int64]]
+) -> Iterator[tuple[None, Worth]]:
+    """The worths of all shards, one after the other.
+
+    Raises:
+        ArchiveError: if a shard is missing or damaged.
+    """
+    for number, positions in enumerate(parts):
+        yield None, _read(workspace, number, positions).worth

@@ -15,7 +15,10 @@ from iaside_onnx.runtime import usable_cores
 from iaside_onnx.spectrum import noise_like
 from iaside_onnx.types import BandIndex, Baseline
 
-__all__ = ["Baselines", "mean_color", "partners"]
+__all__ = ["CONSTANT_BASELINES", "Baselines", "mean_color", "partners"]
+
+CONSTANT_BASELINES: tuple[Baseline, ...] = ("zero", "mean")
+"""Those that are the same for all images."""
 
 # Each use of randomness has its own stream, so that none shifts another.
 _NOISE, _PARTNER = 1, 2
@@ -48,7 +51,7 @@ class Baselines:
     @property
     def constant(self) -> bool:
         """Whether it is the same for all images."""
-        return self.kind in ("zero", "mean")
+        return self.kind in CONSTANT_BASELINES
 
     def make(self, image: Any, position: int, other: Any, xp: Any = np) -> Any:
         """The baseline of one image, ``(channels, height, width)`` in pixel units.

@@ -22,13 +22,16 @@ from iaside_onnx.archive import (
     encode,
     finished_file,
     open_archive,
+    shard_tables,
     write_archive,
 )
 from iaside_onnx.engine.accuracy import accuracy, chance_warning
+from iaside_onnx.engine.findings import Findings
 from iaside_onnx.engine.local import run_shards
 from iaside_onnx.engine.options import Options, OptionWords
 from iaside_onnx.engine.plan import Plan, make_plan
 from iaside_onnx.engine.progress import LogProgress, Progress
+from iaside_onnx.engine.sampled import run_rounds
 from iaside_onnx.errors import ArchiveError, ImageError, OptionError, RunConflictError
 from iaside_onnx.game import Estimate, estimate
 from iaside_onnx.spectrum import band_edges
@@ -90,14 +93,37 @@ def decompose(
         # Asked again, as another process may have finished it since.
         if not _is_finished(plan, workspace):
             started = workspace.claim(plan.identity, _now(), overwrite=chosen.overwrite)
-            try:
-                run_shards(plan, workspace, progress)
-            finally:
-                if chosen.profile is not None:
-                    _write_profile(chosen.profile, plan.evaluator.profile.as_dict())
-            _assemble(plan, workspace, started, progress)
+            run_and_assemble(plan, workspace, started, progress)
         workspace.clear()
     return open_archive(output)
+
+
+def run_and_assemble(plan: Plan, workspace: Workspace, started: str, progress: Progress) -> None:
+    """Evaluate what is not there yet, and write the archive; the workspace must be claimed.
+
+    Raises:
+        IasideError: as `decompose` does.
+    """
+    profile = plan.options.profile
+    sample = None
+    try:
+        if plan.sample is None:
+            run_shards(plan, workspace, progress)
+        else:
+            sample = run_rounds(plan, workspace, progress)
+    finally:
+        if profile is not None:
+            _write_profile(profile, plan.evaluator.profile.as_dict())
+    found = _all_coalitions(plan, workspace) if sample is None else sample.findings()
+    _assemble(plan, workspace, started, progress, found)
+
+
+def _all_coalitions(plan: Plan, workspace: Workspace) -> Findings:
+    parts = [plan.selection.positions[rows] for rows in plan.shards]
+    summary = collect(workspace, parts)
+    result = estimate(summary.phi_image, plan.population) if summary.image.size else None
+    values = {"coalition": plan.coalitions}
+    return Findings(summary, result, shard_tables(workspace, parts), values)
 
 
 def _earlier(workspace: Workspace) -> list[Mapping[str, object] | None]:
@@ -189,14 +215,21 @@ def _is_finished(plan: Plan, workspace: Workspace) -> bool:
     return True
 
 
-def _assemble(plan: Plan, workspace: Workspace, started: str, progress: Progress) -> None:
-    parts = [plan.selection.positions[rows] for rows in plan.shards]
-    summary = collect(workspace, parts)
-    if summary.failures and (plan.options.on_bad_image == "error" or not summary.image.size):
+def _assemble(
+    plan: Plan,
+    workspace: Workspace,
+    started: str,
+    progress: Progress,
+    found: Findings,
+) -> None:
+    summary, result = found.summary, found.estimate
+    if result is None or (summary.failures and plan.options.on_bad_image == "error"):
         raise ImageError(_failed(summary, workspace))
-    result = estimate(summary.phi_image)
     notes = list(plan.notes)
-    extra: dict[str, object] = {}
+    extra: dict[str, object] = {} if found.sample is None else {"sample": found.sample}
+    notes += found.notes
+    for note in found.notes:
+        progress.warn(note)
     right = math.nan
     if plan.selection.labels is not None:
         right = accuracy(summary.predicted, summary.label)
@@ -230,7 +263,8 @@ def _assemble(plan: Plan, workspace: Workspace, started: str, progress: Progress
         "smallest_bands": list(result.smallest),
         "notes": notes,
     }
-    write_archive(workspace, parts, summary, _values(plan, result), attributes)
+    values = {**_values(plan, result), **found.values}
+    write_archive(workspace, summary, values, attributes, found.tables)
 
 
 def _failed(summary: Shard, workspace: Workspace) -> str:
@@ -265,7 +299,10 @@ def _provenance(plan: Plan) -> dict[str, object]:
         "device": execution.device,
         "precision": facts.precision,
         "seed": plan.options.seed,
-        "options": {"given": plan.options.as_given(), "resolved": dict(plan.identity)},
+        "options": {
+            "given": {**plan.options.as_given(), **plan.inputs},
+            "resolved": dict(plan.identity),
+        },
         "preprocess": plan.spec.to_dict(),
     }
 
@@ -273,7 +310,6 @@ def _provenance(plan: Plan) -> dict[str, object]:
 def _values(plan: Plan, result: Estimate) -> dict[str, NDArray[Any]]:
     edges = band_edges(plan.options.bands, plan.options.spacing)
     values: dict[str, Any] = {
-        "coalition": plan.coalitions,
         "band_low": edges[:-1],
         "band_high": edges[1:],
         "phi": result.phi,

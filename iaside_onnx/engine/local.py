@@ -1,258 +1,61 @@
-"""One process, one machine: evaluates the shards of a plan, one after the other."""
+"""One process, one machine: evaluates every coalition of every image, shard by shard."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
-from itertools import islice
-from typing import Any
+from contextlib import contextmanager
 
 import numpy as np
-from numpy.typing import NDArray
 
-from iaside_onnx.archive import Failure, Shard, Workspace
+from iaside_onnx.archive import Workspace
+from iaside_onnx.engine.evaluation import Task, Worker, is_finished, make_shard
 from iaside_onnx.engine.plan import Plan
 from iaside_onnx.engine.progress import Progress
-from iaside_onnx.errors import ArchiveError, EvaluationError, ImageError, RunConflictError
 from iaside_onnx.game import shapley_values
-from iaside_onnx.images import Sample, load_ahead
-from iaside_onnx.runtime import Answer, Game, log_probabilities, usable_cores
-from iaside_onnx.spectrum import band_components, limit_range
-from iaside_onnx.types import Worth
 
-__all__ = ["run_shards"]
-
-_GAMES_BYTES = 1 << 21
-"""Components that are made together, of as many images as fit."""
+__all__ = ["run_shards", "timed"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Image:
-    """An image of the run, and its partner if the baseline needs one, read or not."""
-
-    row: int
-    position: int
-    name: str
-    items: list[Sample | ImageError]
-
-    @property
-    def error(self) -> ImageError | None:
-        """Why it cannot be evaluated, if so."""
-        own, *others = self.items
-        if isinstance(own, ImageError):
-            return own
-        for other in others:
-            if isinstance(other, ImageError):
-                return ImageError(f"the image that is its baseline failed: {other}")
-        return None
-
-    @property
-    def samples(self) -> list[Sample]:
-        return [item for item in self.items if isinstance(item, Sample)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """What one image gave."""
-
-    position: int
-    image_id: str
-    sha256: str
-    label: int
-    predicted: int
-    whole: float
-    worth: Worth
-    floored: int
+@contextmanager
+def timed(plan: Plan, progress: Progress) -> Iterator[None]:
+    """Count the time of a run in its profile, and end its progress, however it ends."""
+    begun = time.perf_counter()
+    try:
+        yield
+    finally:
+        plan.evaluator.profile.wall += time.perf_counter() - begun
+        progress.end()
 
 
 def run_shards(plan: Plan, workspace: Workspace, progress: Progress) -> None:
     """Evaluate every shard that is not there yet; the workspace must be locked and claimed.
 
-    A shard that an earlier run left with failed images is done again, unless these are to be
-    skipped: the images may have been mended.
-
     Raises:
         ArchiveError: if a shard cannot be written; those before it are kept.
+        RunConflictError: if an image of an earlier shard has changed since.
     """
-    shards = plan.shards
-    todo = [n for n, rows in enumerate(shards) if not _finished(plan, workspace, progress, n, rows)]
+    shards, coalitions = plan.shards, plan.coalitions
+    todo = [
+        number
+        for number, rows in enumerate(shards)
+        if not is_finished(plan, workspace, progress, number, rows)
+    ]
     total = plan.selection.positions.size
-    progress.begin(total, total - sum(shards[n].size for n in todo), plan.coalitions.size)
+    progress.begin(total, total - sum(shards[n].size for n in todo), coalitions.size)
     profile = plan.evaluator.profile
     profile.clear()
-    begun = time.perf_counter()
-    try:
-        if todo:
-            work = _Work(plan, _load(plan, np.concatenate([shards[n] for n in todo])), progress)
-            for number in todo:
-                shard = work.evaluate(shards[number].size)
-                with profile.phase("write"):
-                    workspace.write(number, shard)
-                profile.images += shard.image.size
-                profile.evaluations += shard.image.size * plan.coalitions.size
-    finally:
-        profile.wall += time.perf_counter() - begun
-        progress.end()
-
-
-def _finished(
-    plan: Plan, workspace: Workspace, progress: Progress, number: int, rows: NDArray[np.int64]
-) -> bool:
-    try:
-        shard = workspace.read(number, plan.selection.positions[rows])
-    except ArchiveError as error:
-        progress.warn(f"{error}; it is evaluated again")
-        return False
-    if shard is None or (shard.failures and plan.options.on_bad_image == "error"):
-        return False
-    changed = plan.selection.first_changed(shard.image.tolist(), shard.image_sha256)
-    if changed is None:
-        return True
-    if not plan.options.overwrite:
-        raise RunConflictError(
-            f"{workspace.folder}: holds an unfinished run over other images: image {changed} has "
-            "changed since; give the same images, another output, or --overwrite to evaluate the "
-            "changed ones again"
-        )
-    progress.warn(f"image {changed} has changed since; its shard is evaluated again")
-    return False
-
-
-def _load(plan: Plan, rows: NDArray[np.int64]) -> Iterator[_Image]:
-    """Images with their partners, in order, decoded ahead of the model."""
-    source = plan.selection.source
-    positions = plan.selection.positions[rows].tolist()
-    reads = [plan.baselines.reads(position) for position in positions]
-    flat = [position for group in reads for position in group]
-    timer = partial(plan.evaluator.profile.phase, "decode")
-    items = load_ahead(source, flat, plan.spec, usable_cores(), timer=timer)
-    for row, position, group in zip(rows.tolist(), positions, reads, strict=True):
-        yield _Image(row, position, source.ids[position], [next(items) for _ in group])
-
-
-class _Work:
-    """The games of the images that are still to be evaluated."""
-
-    def __init__(self, plan: Plan, images: Iterator[_Image], progress: Progress) -> None:
-        self._plan = plan
-        self._images = images
-        self._progress = progress
-        self._evaluator = plan.evaluator
-        self._profile = plan.evaluator.profile
-        self._index = plan.evaluator.xp.asarray(plan.baselines.index)
-        coalitions, baselines = plan.coalitions, plan.baselines
-        self._is_empty = (coalitions == 0) & baselines.constant
-        # With all bands present an image is what it was, save where its range is stretched.
-        full = coalitions == coalitions.max()
-        self._is_whole = full & (plan.options.pixel_range != "minmax")
-        self._asked = ~(self._is_empty | self._is_whole)
-        self._empty: tuple[NDArray[Any], NDArray[Any]] | EvaluationError | None = None
-
-    def evaluate(self, count: int) -> Shard:
-        """Everything about the next so many images."""
-        results: list[_Result] = []
-        failures: list[Failure] = []
-        playing: deque[_Image] = deque()
-        for answer in self._evaluator.evaluate(self._games(count, playing, failures)):
-            image = playing.popleft()
-            try:
-                results.append(self._result(image, answer))
-            except EvaluationError as error:
-                failures.append(Failure(image.position, image.name, str(error)))
-            self._progress.advance(1)
-        failures.sort(key=lambda failure: failure.position)
-        return _shard(self._plan, results, failures)
-
-    def _games(self, count: int, playing: deque[_Image], failures: list[Failure]) -> Iterator[Game]:
-        """The games of the images that can be read, and their images in the same order.
-
-        Small images are read and divided several at a time, while the code is in the cache.
-        """
-        bytes_each = 4 * self._plan.baselines.bands * math.prod(self._plan.spec.size())
-        together = max(_GAMES_BYTES // bytes_each, 1)
-        for start in range(0, count, together):
-            with self._profile.phase("wait for decode"):
-                images = list(islice(self._images, min(together, count - start)))
-            good = [image for image in images if image.error is None]
-            failures.extend(
-                Failure(image.position, image.name, str(image.error))
-                for image in images
-                if image.error is not None
-            )
-            self._progress.advance(len(images) - len(good))
-            with self._profile.phase("fft"):
-                games = [self._evaluator.spared(partial(self._game, image)) for image in good]
-            for image, game in zip(good, games, strict=True):
-                playing.append(image)
-                yield game
-
-    def _game(self, image: _Image) -> Game:
-        """An image divided over its baseline."""
-        xp, baselines = self._evaluator.xp, self._plan.baselines
-        pixels, *others = (xp.asarray(sample.pixels) for sample in image.samples)
-        offset = baselines.make(pixels, image.position, others[0] if others else None, xp)
-        components = band_components(
-            pixels - offset, self._index, baselines.bands, xp, self._evaluator.each
-        )
-        label = self._plan.selection.label_of(image.row)
-        return Game(offset, components, self._plan.coalitions[self._asked], pixels, label)
-
-    def _result(self, image: _Image, answer: Answer) -> _Result:
-        """The worth of every coalition, whether it was evaluated for this image or not.
-
-        Raises:
-            EvaluationError: if the model gave no log-probability for one of them.
-        """
-        if answer.error is not None:
-            raise answer.error
-        worth = np.empty(self._asked.size, dtype=np.float32)
-        worth[self._asked] = answer.values[1:]
-        worth[self._is_whole] = answer.values[0]
-        floored = int(answer.raised[1:].sum()) + int(answer.raised[0] & self._is_whole.any())
-        if self._is_empty.any():
-            values, raised = self._empty_image(image)
-            worth[self._is_empty] = values[answer.label]
-            floored += int(raised[answer.label])
-        return _Result(
-            image.position, image.name, image.samples[0].sha256, answer.label, answer.predicted,
-            float(answer.values[0]), worth, floored,
-        )  # fmt: skip
-
-    def _empty_image(self, image: _Image) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Log-probabilities of a baseline that all images share, evaluated once."""
-        if self._empty is None:
-            plan = self._plan
-            baseline = plan.baselines.make(image.samples[0].pixels, image.position, None)[None]
-            limit_range(baseline, plan.options.pixel_range)
-            outputs = self._evaluator.raw_outputs(baseline)
-            try:
-                values, raised = log_probabilities(outputs, self._evaluator.output_kind)
-                self._empty = values[0], raised[0]
-            except EvaluationError as error:
-                self._empty = error
-        if isinstance(self._empty, EvaluationError):
-            raise self._empty
-        return self._empty
-
-
-def _shard(plan: Plan, results: list[_Result], failures: list[Failure]) -> Shard:
-    shape = (len(results), plan.coalitions.size)
-    worth = np.array([r.worth for r in results], dtype=np.float32).reshape(shape)
-    return Shard(
-        image=np.array([r.position for r in results], dtype=np.int64),
-        image_id=[r.image_id for r in results],
-        image_sha256=[r.sha256 for r in results],
-        label=np.array([r.label for r in results], dtype=np.int64),
-        predicted=np.array([r.predicted for r in results], dtype=np.int64),
-        worth=worth,
-        phi_image=shapley_values(worth),
-        log_probability_whole=np.array([r.whole for r in results], dtype=np.float32),
-        log_probability_empty=worth[:, 0].copy(),
-        floored=np.array([r.floored for r in results], dtype=np.int64),
-        failures=tuple(failures),
-        batch_size=plan.evaluator.batch_size,
-    )
+    with timed(plan, progress):
+        if not todo:
+            return
+        rows = np.concatenate([shards[n] for n in todo]).tolist()
+        tasks = [Task(row, coalitions, plan.selection.label_of(row)) for row in rows]
+        worker = Worker(plan, tasks, coalitions, progress)
+        for number in todo:
+            results, failures = worker.evaluate(shards[number].size)
+            shard = make_shard(plan, results, failures, coalitions.size)
+            shard.phi_image[...] = shapley_values(shard.worth)
+            with profile.phase("write"):
+                workspace.write(number, shard)
+            profile.images += shard.image.size
+            profile.evaluations += shard.image.size * coalitions.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,39 +12,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import OptionError
-from iaside_onnx.game import MAX_EXACT_BANDS
+from iaside_onnx.game import MAX_SAMPLED_BANDS
 from iaside_onnx.images import Preprocess
 from iaside_onnx.types import (
     BASELINES,
+    METHODS,
     OUTPUT_KINDS,
     PARTITIONS,
     RANGES,
     SPACINGS,
     Baseline,
+    Method,
     OutputKind,
     Partition,
     PixelRange,
     Spacing,
 )
 
-__all__ = ["OnBadImage", "OptionWords", "Options"]
+__all__ = ["DEFAULT_BUDGET", "OnBadImage", "OptionWords", "Options"]
+
+DEFAULT_BUDGET = 1 << 18
+"""Evaluations: up to so many, every coalition of every image is evaluated, else a sample is."""
 
 OnBadImage: TypeAlias = Literal["error", "skip"]
+About: TypeAlias = Literal["population", "images"]
+AutoMethod: TypeAlias = Literal["auto"] | Method
 AutoOutputKind: TypeAlias = Literal["auto"] | OutputKind
 Labels: TypeAlias = str | Path | Sequence[int] | NDArray[np.integer[Any]]
 PreprocessLike: TypeAlias = str | Path | Mapping[str, object] | Preprocess
 
 _WHOLE_NUMBERS = (
-    ("bands", 2, MAX_EXACT_BANDS),
+    ("bands", 2, MAX_SAMPLED_BANDS),
     ("limit", 1, 2**63 - 1),
+    ("budget", 1, 2**63 - 1),
     ("batch_size", 1, 2**20),
     # With thousands ONNX Runtime takes minutes to start, and then longer for each image.
     ("threads", 1, 512),
     # What the archive can hold.
     ("seed", 0, 2**63 - 1),
 )
-_OPTIONAL = ("limit", "threads")
+_OPTIONAL = ("limit", "budget", "threads")
 _WORDS = [("batch_size", "auto")]
+_TARGETS = ("target_se", "target_sis_width")
 
 
 @dataclass(frozen=True)
@@ -60,12 +70,21 @@ class Options:
         preprocess: a spec, a mapping or a file that holds one, or ``keras:caffe|tf|torch|raw``; by
             default the one beside the model, then the one inside it, then plain scaling to [0, 1].
         input_size: channels, height and width, for models that leave them open.
-        bands: number of bands, 2 to 16.
+        bands: number of bands, 2 to 64; above 16 a sample is the only way.
         partition: the norm that cuts the spectrum into rings.
         spacing: bands of equal width, or octaves.
         baseline: what stands in for absent bands: nothing, the data set's mean colour, Gaussian
             noise with the image's own band energies, or another image.
         pixel_range: what is done to filtered images that leave [0, 1].
+        method: ``exact`` evaluates every coalition of every image, ``sampled`` a few of each, as
+            `iaside_onnx.game.PairedDesign` says; ``auto`` is exact where that is within the
+            budget.
+        budget: evaluations in all; by default 262,144, and none if a target is given. A sample
+            ends with the last whole block of images that is within it.
+        target_se: sample until no band's phi has a standard error above this, in nats.
+        target_sis_width: sample until the interval of SIS reaches no more than so far to each side.
+        about: what the intervals are about, ``population``, which the images were drawn from, or
+            these ``images`` alone.
         output_name: name of the model's output, if there are several.
         output_kind: what that output is; ``auto`` looks at the graph and at a few images.
         limit: take this many images, balanced over the classes where they are known.
@@ -95,6 +114,11 @@ class Options:
     spacing: Spacing = "linear"
     baseline: Baseline = "zero"
     pixel_range: PixelRange = "none"
+    method: AutoMethod = "auto"
+    budget: int | None = None
+    target_se: float | None = None
+    target_sis_width: float | None = None
+    about: About = "population"
     output_name: str | None = None
     output_kind: AutoOutputKind = "auto"
     limit: int | None = None
@@ -117,6 +141,8 @@ class Options:
             ("spacing", SPACINGS),
             ("baseline", BASELINES),
             ("pixel_range", RANGES),
+            ("method", ("auto", *METHODS)),
+            ("about", get_args(About)),
             ("output_kind", ("auto", *OUTPUT_KINDS)),
             ("on_bad_image", get_args(OnBadImage)),
         ):
@@ -142,6 +168,19 @@ class Options:
                 )
             # NumPy's integers are no JSON.
             object.__setattr__(self, name, int(value))
+        for name in _TARGETS:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+                raise OptionError(f"{name.replace('_', ' ')} must be a number, not {value!r}")
+            if not 0 < float(value) < math.inf:
+                raise OptionError(f"{name.replace('_', ' ')} must be above 0, not {value!r}")
+            object.__setattr__(self, name, float(value))
+        if self.method == "exact" and (self.budget is not None or self.has_target):
+            raise OptionError(
+                "a budget and targets are of a sample: leave them out, or --method exact"
+            )
         for key, value in (self.provider_options or {}).items():
             if not isinstance(key, str) or not isinstance(value, str):
                 raise OptionError(f"provider options are text, not {key!r}: {value!r}")
@@ -150,6 +189,11 @@ class Options:
         if isinstance(self.preprocess, Mapping):
             spec = Preprocess.from_dict(self.preprocess, "preprocess")
             object.__setattr__(self, "preprocess", spec)
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a precision is asked for."""
+        return any(getattr(self, name) is not None for name in _TARGETS)
 
     def as_given(self) -> dict[str, object]:
         """The options as JSON values, arrays and mappings by a word."""
@@ -180,6 +224,11 @@ class OptionWords(TypedDict, total=False):
     spacing: Spacing
     baseline: Baseline
     pixel_range: PixelRange
+    method: AutoMethod
+    budget: int | None
+    target_se: float | None
+    target_sis_width: float | None
+    about: About
     output_name: str | None
     output_kind: AutoOutputKind
     limit: int | None

@@ -27,11 +27,13 @@ class Selection:
         source: where they come from.
         positions: of the chosen ones in the source, ``(n,)``, ascending.
         labels: of the chosen ones, ``(n,)``; None if the model's own answers are taken.
+        strata: their classes, ``(n,)``, whatever is decomposed; None where none are known.
     """
 
     source: ImageSource
     positions: NDArray[np.int64]
     labels: NDArray[np.int64] | None
+    strata: NDArray[np.int64] | None = None
 
     def label_of(self, row: int) -> int | None:
         """Label of the row-th chosen image; None if the model's own answer is taken."""
@@ -67,7 +69,12 @@ def select_images(images: Any, options: Options) -> Selection:
     # Labels balance the sample even where the model's own answers are what is decomposed.
     balance = source.labels if labels is None else labels
     positions = sample_images(len(source), balance, options.limit, options.seed)
-    return Selection(source, positions, None if labels is None else labels[positions])
+    return Selection(
+        source,
+        positions,
+        None if labels is None else labels[positions],
+        None if balance is None else balance[positions],
+    )
 
 
 def _labels(source: ImageSource, options: Options) -> NDArray[np.int64] | None:

@@ -21,10 +21,13 @@ from iaside_onnx.game.scores import (
 )
 from iaside_onnx.types import Phi
 
-__all__ = ["LEVEL", "Estimate", "estimate"]
+__all__ = ["LEVEL", "Estimate", "estimate", "estimate_blocks"]
 
 LEVEL = 0.95
 """Confidence level of every interval."""
+
+_LEAST = 2
+"""Units, or images a stratum, below which nothing is known of a spread."""
 
 _MAY_BE_SMALLEST = 2.24
 """Standard errors within which a band may be the smallest (two-sided 97.5 %)."""
@@ -46,6 +49,7 @@ class Estimate:
         sis_high: upper bound of the score.
         uniform: whether all contributions are equal, so that psi and SIS are so by convention.
         smallest: the bands that may be the smallest, given the uncertainty.
+        standard_error: of phi, in nats.
     """
 
     phi: Phi
@@ -59,28 +63,105 @@ class Estimate:
     sis_high: float
     uniform: bool
     smallest: tuple[int, ...]
+    standard_error: Phi
 
 
-def estimate(units: Phi) -> Estimate:
+def estimate(units: Phi, population: int | None = None) -> Estimate:
     """Estimate phi, psi and SIS of the population that the units were drawn from.
 
     Args:
-        units: contributions of independent units, ``(n, bands)`` in nats: images, or the means of
-            blocks of images. At least one.
+        units: contributions of independent units, ``(n, bands)`` in nats, such as images. At least
+            one.
+        population: N, if the estimate is about N units of which these are some, without
+            replacement: the variance is ``1 - n / N`` of what it is otherwise (Cochran, Sampling
+            Techniques, 1977, section 2.6).
     """
     n, bands = units.shape
-    phi = units.mean(axis=0)
+    covariance = np.full((bands, bands), np.nan)
+    if n >= _LEAST:
+        covariance = np.atleast_2d(np.cov(units, rowvar=False)) / n
+    if population is not None:
+        covariance = covariance * (1 - n / population) if n < population else 0 * np.eye(bands)
+    return _estimate(units.mean(axis=0), covariance, n - 1)
+
+
+def estimate_blocks(
+    forward: Phi,
+    backward: Phi,
+    blocks: NDArray[np.int64],
+    strata: NDArray[np.int64] | None = None,
+    population: int | None = None,
+) -> Estimate:
+    """Estimate phi, psi and SIS from a sample of coalitions of each image.
+
+    The mean over images has the variance ``sum over blocks of T T' / n**2``, where T is the sum of
+    a block's deviations from the mean: images of a block depend on one another, blocks do not. Two
+    terms are added where they apply (Cochran, Sampling Techniques, 1977, sections 5.6 and 10.3).
+    Where the strata share the sample as they share the population, deviations are from the mean
+    of the own stratum, of which there are K: the sum is divided by ``1 - K / n`` instead of
+    ``1 - 1 / blocks``. And in a population of N images that are drawn without replacement, what
+    the images themselves differ by, S, counts for ``1 - n / N`` only: ``S / N`` is taken off. S is
+    the covariance between the estimates from the two orders of each image. These share the image
+    and tend to err in opposite directions, so S is rather too small, and the interval too wide.
+
+    Args:
+        forward: estimates of each image's contributions from its permutations, ``(n, bands)``.
+        backward: likewise from their reverses.
+        blocks: the block of each image, ``(n,)``.
+        strata: the class of each image, ``(n,)``, if the images were drawn in proportion; left out
+            where there are fewer than two images a class.
+        population: N, if the estimate is about these images alone.
+    """
+    units = (forward + backward) / 2
+    n, bands = units.shape
+    covariance = np.full((bands, bands), np.nan)
+    _, block_of = np.unique(blocks, return_inverse=True)
+    count = int(block_of.max()) + 1
+    if count >= _LEAST:
+        stratum = np.zeros(n, dtype=np.int64)
+        if strata is not None and n >= _LEAST * np.unique(strata).size:
+            stratum = np.unique(strata, return_inverse=True)[1]
+        groups = int(stratum.max()) + 1
+        deviations = units - _means(units, stratum)[stratum]
+        sums = np.zeros((count, bands))
+        np.add.at(sums, block_of, deviations)
+        spread = max(count / (count - 1), n / (n - groups))
+        covariance = spread * (sums.T @ sums) / n**2
+        if population is not None:
+            a = forward - _means(forward, stratum)[stratum]
+            b = backward - _means(backward, stratum)[stratum]
+            between = (a.T @ b + b.T @ a) / (2 * (n - groups))
+            covariance = _positive(covariance - _positive(between) / population)
+    return _estimate(units.mean(axis=0), covariance, count - 1)
+
+
+def _means(values: Phi, group: NDArray[np.int64]) -> Phi:
+    """Mean of each group, ``(groups, bands)``."""
+    sums = np.zeros((int(group.max()) + 1, values.shape[1]))
+    np.add.at(sums, group, values)
+    return np.asarray(sums / np.bincount(group)[:, None])
+
+
+def _positive(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nearest covariance: estimates of one by differences may have negative variances."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
+
+
+def _estimate(phi: Phi, covariance: NDArray[np.float64], freedom: int) -> Estimate:
+    """The estimate from means, their covariance (NaN if unknown), and its degrees of freedom."""
+    bands = phi.size
     psi = spectral_distribution(phi)
     sis = spectral_importance_score(psi)
     undefined = np.full(bands, np.nan)
-    if n < 2:
+    if np.isnan(covariance).any():
         return Estimate(
             phi, undefined, undefined, psi, undefined, undefined, sis, np.nan, np.nan,
-            is_uniform(phi), (),
+            is_uniform(phi), (), undefined,
         )  # fmt: skip
-    covariance = np.atleast_2d(np.cov(units, rowvar=False)) / n
-    quantile = float(special.stdtrit(n - 1, 0.5 + LEVEL / 2))
-    margin = quantile * np.sqrt(np.diag(covariance))
+    quantile = float(special.stdtrit(freedom, 0.5 + LEVEL / 2))
+    error = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    margin = quantile * error
     smallest = _may_be_smallest(phi, covariance)
     if is_uniform(phi):
         psi_low, psi_high = np.zeros(bands), np.ones(bands)
@@ -92,7 +173,7 @@ def estimate(units: Phi) -> Estimate:
         psi_low, psi_high, sis_low, sis_high = _envelope(phi, covariance, quantile, smallest)
     return Estimate(
         phi, phi - margin, phi + margin, psi, psi_low, psi_high, sis, sis_low, sis_high,
-        is_uniform(phi), smallest,
+        is_uniform(phi), smallest, error,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ class Game:
         coalitions: ``(n,)`` bit masks; always NumPy's.
         whole: ``(C, H, W)``, the image as it is, which is evaluated first; None if not wanted.
         label: class index; None for the model's own answer on the whole image.
+        chained: whether each coalition is mostly the one before it and one band more.
     """
 
     offset: Any
@@ -31,6 +32,7 @@ class Game:
     coalitions: Coalitions
     whole: Any = None
     label: int | None = None
+    chained: bool = False
 
 
 @dataclass(slots=True)
@@ -63,6 +65,7 @@ class Table:
     whole: Any
     answer: Answer
     missing: int
+    chained: bool = False
     known: dict[int, Any] = field(default_factory=dict)
 
 

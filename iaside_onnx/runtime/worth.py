@@ -240,7 +240,7 @@ class WorthEvaluator:
             offset = offset * self._scale + self._shift
             components = components * self._scale
             whole = None if whole is None else whole * self._scale + self._shift
-        return Table(offset, components, game.coalitions, whole, answer, rows)
+        return Table(offset, components, game.coalitions, whole, answer, rows, game.chained)
 
     def _evaluate(self, batch: list[Part]) -> None:
         """Evaluate a batch, in smaller ones if it does not fit into memory."""
@@ -269,14 +269,17 @@ class WorthEvaluator:
                 coalitions = part.coalitions
                 last = part.start + part.count == table.answer.values.size
                 known = None if last else table.known
-                if part.whole and coalitions.size and coalitions[0] == 1:
+                if part.whole and coalitions.size and coalitions[0] == 1 and not table.chained:
                     # A run from the empty coalition is one call a band; the whole image goes over
                     # that row, which is not asked for.
                     coalitions = np.insert(coalitions, 0, 0)
                     target = images
                 else:
                     target = images[part.whole :]
-                mix(table.offset, table.components, coalitions, target, self.xp, known, self.each)
+                mix(
+                    table.offset, table.components, coalitions, target, self.xp, known, self.each,
+                    chained=table.chained,
+                )  # fmt: skip
                 limit_range(images[part.whole :], self._range, self.xp)
                 if part.whole:
                     images[0] = table.whole

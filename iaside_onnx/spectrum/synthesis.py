@@ -29,6 +29,8 @@ def mix(
     xp: Any = np,
     known: dict[int, Any] | None = None,
     each: Each = in_turn,
+    *,
+    chained: bool = False,
 ) -> None:
     """Write the image of each coalition: the offset plus the components that are present.
 
@@ -47,11 +49,14 @@ def mix(
         known: images of the same offset and components by coalition, from the call before; left
             with those that the coalitions after these are made from.
         each: calls a function with each of some numbers, on threads if it has any.
+        chained: make a coalition that is the one before it and one band more from that one, and
+            any other from the offset. An image then depends on the list that it is in, by rounding,
+            but still not on where that list is cut into batches.
     """
     if not coalitions.size:
         return
     masks = np.ascontiguousarray(coalitions, np.uint64).tobytes()
-    steps, wanted = _steps(masks, tuple(known or ()))
+    steps, wanted = (_chain if chained else _steps)(masks, tuple(known or ()))
     pixels = math.prod(offset.shape)
     # A CPU goes through large images piece by piece, so that what is added stays in its cache.
     piece = _PIECE if xp is np and out.flags.c_contiguous else pixels
@@ -130,6 +135,24 @@ def _steps(
     after = _parents(coalitions[-1] + 1)
     wanted = [c for c in after if c and (c in known or c in rows)]
     return steps, [(c, None if c in known else rows[c]) for c in wanted]
+
+
+@lru_cache(maxsize=64)
+def _chain(
+    masks: bytes, known: tuple[int, ...]
+) -> tuple[list[_Step], list[tuple[int, int | None]]]:
+    """As `_steps`, where each coalition is mostly the one before it and one band more."""
+    coalitions = np.frombuffer(masks, dtype=np.uint64).tolist()
+    previous, source = (known[-1] if known else 0), None
+    steps = []
+    for row, coalition in enumerate(coalitions):
+        added = coalition ^ previous
+        if not added & coalition or added & (added - 1):
+            previous, source, added = 0, None, coalition
+        bands = tuple(b for b in range(added.bit_length() - 1, -1, -1) if added >> b & 1)
+        steps.append(_Step(row, 1, source, previous, bands))
+        previous, source = coalition, row
+    return steps, [(previous, source)]
 
 
 def _parents(coalition: int) -> Iterator[int]:

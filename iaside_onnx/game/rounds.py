@@ -1,0 +1,33 @@
+"""How far to go before the next look at a sequential estimate."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["FIRST_BLOCKS", "next_end"]
+
+FIRST_BLOCKS = 16
+"""Blocks of the first round: fewer tell little of their own spread."""
+
+_GROWTH = 3
+"""A spread that was underestimated must not end the run too early, nor send it too far."""
+
+
+def next_end(done: int, missing: float | None) -> int:
+    """Up to which block the next round goes.
+
+    A standard error falls with the root of the number of blocks, so one that is ``missing`` times
+    the target wants ``missing**2`` times as many; at least one more, at most three times as many
+    (Chow, Robbins, Annals of Mathematical Statistics 36, 1965, for the rule to stop by).
+
+    Args:
+        done: blocks so far.
+        missing: how many times the target the uncertainty is; None without a target, NaN if it is
+            not known yet.
+    """
+    if done < FIRST_BLOCKS:
+        return FIRST_BLOCKS
+    most = _GROWTH * done
+    if missing is None or not math.isfinite(missing):
+        return most
+    return min(max(math.ceil(done * missing**2), done + 1), most)
