@@ -4,7 +4,7 @@ I-ASIDE: Luo, McDermott, O'Riordan, TMLR 2024, arXiv:2408.01139.
 """
 
 from iaside_onnx.archive import Archive, open_archive
-from iaside_onnx.engine import Options, decompose, inspect_model
+from iaside_onnx.engine import Options, decompose, extend, inspect_model
 from iaside_onnx.errors import IasideError
 from iaside_onnx.game import (
     Estimate,
@@ -34,6 +34,7 @@ __all__ = [
     "coalition_size",
     "decompose",
     "estimate",
+    "extend",
     "inspect_model",
     "membership",
     "open_archive",

@@ -12,6 +12,7 @@ import click
 from iaside_onnx.cli.console import fail
 from iaside_onnx.cli.decompose import decompose
 from iaside_onnx.cli.demo import demo
+from iaside_onnx.cli.extend import extend
 from iaside_onnx.cli.inspect import inspect
 from iaside_onnx.cli.show import show
 from iaside_onnx.errors import IasideError, OptionError
@@ -28,7 +29,7 @@ def iaside() -> None:
     """Audit how an image classifier uses spatial frequencies."""
 
 
-for _command in (decompose, demo, inspect, show):
+for _command in (decompose, demo, extend, inspect, show):
     iaside.add_command(_command)
 
 

@@ -10,11 +10,11 @@ import click
 import iaside_onnx
 from iaside_onnx.cli.console import ConsoleProgress, write_json
 from iaside_onnx.cli.show import print_archive, summary
-from iaside_onnx.engine import Options
+from iaside_onnx.engine import DEFAULT_BUDGET, Options
 from iaside_onnx.errors import OptionError
-from iaside_onnx.types import BASELINES, OUTPUT_KINDS, PARTITIONS, RANGES, SPACINGS
+from iaside_onnx.types import BASELINES, METHODS, OUTPUT_KINDS, PARTITIONS, RANGES, SPACINGS
 
-__all__ = ["decompose", "device_options", "input_size_option"]
+__all__ = ["decompose", "device_options", "input_size_option", "limit_options"]
 
 
 def _parse_size(
@@ -88,6 +88,29 @@ _DEVICE_OPTIONS = (
 )  # fmt: skip
 
 
+def limit_options(command: Any) -> Any:
+    """How far a sampled run goes."""
+    for option in reversed(_LIMIT_OPTIONS):
+        command = option(command)
+    return command
+
+
+_LIMIT_OPTIONS = (
+    click.option(
+        "--budget", type=int, metavar="N",
+        help=f"Evaluations in all; by default {DEFAULT_BUDGET:,}, or what a target takes.",
+    ),
+    click.option(
+        "--target-se", type=float, metavar="X",
+        help="Sample until no band's phi has a standard error above X nats.",
+    ),
+    click.option(
+        "--target-sis-width", type=float, metavar="X",
+        help="Sample until the interval of SIS reaches no more than X to each side.",
+    ),
+)  # fmt: skip
+
+
 input_size_option = click.option(
     "--input-size",
     callback=_parse_size,
@@ -140,6 +163,16 @@ input_size_option = click.option(
     show_default=True, help="What is done to filtered images that leave [0, 1].",
 )  # fmt: skip
 @click.option(
+    "--method", type=click.Choice(["auto", *METHODS]), default=Options.method, show_default=True,
+    help="Every coalition of every image, or a sample; auto is exact where the budget allows it.",
+)  # fmt: skip
+@limit_options
+@click.option(
+    "--about", type=click.Choice(["population", "images"]), default=Options.about,
+    show_default=True,
+    help="What intervals are about: what the images were drawn from, or these images alone.",
+)  # fmt: skip
+@click.option(
     "--output", "output_name", metavar="NAME", help="The model's output, if there are several."
 )
 @click.option(
@@ -156,7 +189,7 @@ input_size_option = click.option(
 @click.option("--threads", type=int, metavar="N", help="On the CPU; default: all usable cores.")
 @click.option(
     "--seed", type=int, default=Options.seed, show_default=True, metavar="N",
-    help="Of every random choice: --limit, and the baselines noise and complement.",
+    help="Of every random choice: what is sampled, --limit, the baselines noise and complement.",
 )  # fmt: skip
 @click.option(
     "--on-bad-image", type=click.Choice(["error", "skip"]), default=Options.on_bad_image,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from rich.console import Console
 
 from iaside_onnx.archive import Archive, open_archive
@@ -73,6 +74,7 @@ def summary(archive: Archive) -> dict[str, Any]:
         "preprocess": meta.preprocess,
         "notes": meta.notes,
         **({} if meta.profile is None else {"profile": meta.profile}),
+        **({} if meta.sample is None else {"sample": meta.sample}),
     }
 
 
@@ -100,6 +102,7 @@ def print_archive(archive: Archive) -> None:
         f"log p      {whole:.3f} nats whole, {empty:.3f} on the baseline alone",
         f"bands      {options['bands']} {options['spacing']}, {options['partition']}; baseline "
         f"{options['baseline']}; range {options['pixel_range']}; seed {meta.seed}",
+        *_sample_lines(archive),
         f"model      {meta.model_name}, {meta.precision}, sha256 {meta.model_sha256[:16]}",
         f"runtime    {meta.runtime} {meta.runtime_version}, {meta.provider}; "
         f"iaside {meta.tool_version}, {meta.finished}",
@@ -117,6 +120,25 @@ def print_archive(archive: Archive) -> None:
         )
     for line in lines:
         console.print(printable(line), soft_wrap=True)
+
+
+def _sample_lines(archive: Archive) -> list[str]:
+    """How much a sampled run evaluated; archives are edited, so anything may be missing."""
+    sample = archive.metadata.sample
+    if sample is None:
+        return []
+    try:
+        spent, images = int(sample["evaluations"]), int(sample["images"])
+    except (KeyError, OverflowError, TypeError, ValueError):
+        return ["sampled    how much is unreadable"]
+    pairs = archive["pairs"]
+    each = str(pairs.max()) if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
+    blocks = np.unique(archive["block"]).size
+    every = images << archive.bands
+    return [
+        f"sampled    {spent:,} evaluations where all coalitions of {images:,} images are "
+        f"{every:,}; {each} pair(s) an image, {blocks} blocks"
+    ]
 
 
 def _time_text(profile: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ from iaside_onnx.game import Estimate, estimate
 from iaside_onnx.spectrum import band_edges
 from iaside_onnx.version import __version__
 
-__all__ = ["decompose"]
+__all__ = ["decompose", "run_and_assemble"]
 
 # Options that may name a file to read.
 _INPUTS = ("labels", "classes", "preprocess")
@@ -255,7 +255,7 @@ def _assemble(
         **extra,
         "started": started,
         "finished": _now(),
-        "images_asked": int(plan.selection.positions.size),
+        "images_asked": int(summary.image.size) + len(summary.failures),
         "images_done": int(summary.image.size),
         "images_failed": len(summary.failures),
         "accuracy": right,

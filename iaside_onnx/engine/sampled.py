@@ -170,7 +170,6 @@ class Sample:
         done = self.pairs > 0
         return np.asarray((self.forward + self.backward)[done] / (2 * self.pairs[done, None]))
 
-
     def findings(self) -> Findings:
         """All that the archive is made from.
 

@@ -60,7 +60,9 @@ class SlotLayout:
         """The layout for so many bands."""
         shifts = _spread(bands)
         slots: dict[tuple[int, int], int] = {}
-        forward, backward, ends = [], [], [2]
+        forward: list[list[int]] = []
+        backward: list[list[int]] = []
+        ends = [2]
         lengths = range(1, bands)
         for shift in shifts:
             from_here = [(shift, length) for length in lengths]
@@ -117,7 +119,7 @@ class PairedDesign:
     def permutation(self, draw: int) -> NDArray[np.int64]:
         """The bands in the order of the image that is drawn at this place, ``(bands,)``."""
         block, place = divmod(draw, self.bands)
-        return _block(self.bands, self.seed, block)[place]
+        return np.asarray(_block(self.bands, self.seed, block)[place])
 
     def permutations(self, draws: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of several images, ``(n, bands)``."""

@@ -1,0 +1,198 @@
+"""More evaluations for a sampled archive, as if its run had been given a larger budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.archive import (
+    Archive,
+    Failure,
+    Shard,
+    Workspace,
+    describe_differences,
+    open_archive,
+)
+from iaside_onnx.engine.decomposition import run_and_assemble
+from iaside_onnx.engine.options import Options
+from iaside_onnx.engine.plan import LIMITS, Plan, SamplePlan, make_plan
+from iaside_onnx.engine.progress import LogProgress, Progress
+from iaside_onnx.engine.schedule import Piece
+from iaside_onnx.errors import ArchiveError, OptionError, RunConflictError
+
+__all__ = ["extend"]
+
+# Whatever the archive's run was told.
+_NEVER = {"method": "sampled", "overwrite": False, "profile": None}
+
+
+def extend(
+    archive: str | Path,
+    *,
+    budget: int | None = None,
+    target_se: float | None = None,
+    target_sis_width: float | None = None,
+    model: str | Path | None = None,
+    images: str | Path | NDArray[Any] | None = None,
+    progress: Progress | None = None,
+) -> Archive:
+    """Go on with a sampled archive where it stopped, with the options that it was made with.
+
+    What it holds is kept, and the result is that of a single longer run, but for the rounding of
+    batches that are cut elsewhere. The archive is replaced when all is done; the same call again
+    resumes one that was interrupted.
+
+    Args:
+        archive: made by `iaside_onnx.decompose` with the method ``sampled``.
+        budget: evaluations in all, those that the archive has included.
+        target_se: see `iaside_onnx.Options`.
+        target_sis_width: see `iaside_onnx.Options`.
+        model: the ONNX file, if it is not where it was.
+        images: the images, if they are not where they were.
+        progress: listens to the run; by default the logger ``iaside_onnx``.
+
+    Returns:
+        The finished archive.
+
+    Raises:
+        IasideError: with one sentence that says what is wrong and what to do. The archive is as it
+            was, and what was evaluated is kept beside it.
+    """
+    progress = progress or LogProgress()
+    old = open_archive(archive)
+    if old.metadata.sample is None:
+        raise ArchiveError(f"{archive}: holds every coalition of its images: nothing is left to do")
+    given = {"budget": budget, "target_se": target_se, "target_sis_width": target_sis_width}
+    if all(value is None for value in given.values()):
+        raise OptionError("say how far to go: a budget, or a target")
+    options = _options(old, given)
+    source = _input(old, "images", images)
+    plan = make_plan(
+        _input(old, "model", model), source, options, progress, [old.metadata.options["resolved"]]
+    )
+    _check_same(old, plan)
+    assert plan.sample is not None  # noqa: S101  # for the checker: the method is `sampled`
+    rounds = tuple(int(steps) for steps in old.metadata.sample["rounds"])
+    sample = replace(plan.sample, rounds=rounds)
+    plan = replace(plan, sample=sample)
+    workspace = Workspace(Path(archive))
+    if sample.limit <= rounds[-1]:
+        progress.say(f"{archive} has {old.metadata.sample['evaluations']:,} evaluations already")
+        return old
+    with workspace.lock():
+        identity = {**plan.identity, "extends": old.metadata.finished}
+        started = workspace.claim(identity, old.metadata.started, overwrite=False)
+        _unpack(old, plan, sample, workspace)
+        run_and_assemble(plan, workspace, started, progress)
+        workspace.clear()
+    return open_archive(archive)
+
+
+def _options(old: Archive, limits: Mapping[str, Any]) -> Options:
+    """The options of the archive's run, with other limits.
+
+    Raises:
+        ArchiveError: if they cannot be had back from the archive.
+    """
+    names = {field.name for field in fields(Options)}
+    words = {k: v for k, v in old.metadata.options["given"].items() if k in names}
+    if words.get("labels") == "array":
+        raise ArchiveError(
+            f"{old.path}: its labels were an array, which the archive does not hold as it was "
+            "given; make the sample anew with a larger budget"
+        )
+    if isinstance(words.get("classes"), str):
+        words["classes"] = Path(words["classes"])
+    if words.get("input_size") is not None:
+        words["input_size"] = tuple(words["input_size"])
+    try:
+        return Options(**{**words, **limits, **_NEVER})
+    except (TypeError, OptionError) as error:
+        if any(name in str(error) for name in ("budget", "target")):
+            raise
+        raise ArchiveError(f"{old.path}: its options cannot be read: {error}") from error
+
+
+def _input(old: Archive, name: str, given: Any) -> Any:
+    """A path as it was given then or now.
+
+    Raises:
+        ArchiveError: if it is not there.
+    """
+    if given is not None:
+        return given
+    path = str(old.metadata.options["given"].get(name))
+    if not Path(path).exists():
+        raise ArchiveError(
+            f"{old.path}: its {name} {path!r} {'is' if name == 'model' else 'are'} not there; say "
+            f"where with --{name}"
+        )
+    return path
+
+
+def _check_same(old: Archive, plan: Plan) -> None:
+    """Make sure that the model, the images and the options are those of the archive.
+
+    Raises:
+        RunConflictError: with what differs.
+    """
+    before = {**old.metadata.options["resolved"]}
+    now = {**plan.identity}
+    for name in (*LIMITS, "extends"):
+        before.pop(name, None)
+        now.pop(name, None)
+    if before != now:
+        raise RunConflictError(
+            f"{old.path}: cannot be extended by what differs in: "
+            f"{describe_differences(now, before)}; give what it was made with"
+        )
+
+
+def _unpack(old: Archive, plan: Plan, sample: SamplePlan, workspace: Workspace) -> None:
+    """Make shards of what the archive holds, where they are not there yet."""
+    start = number = 0
+    failed = _failures(old)
+    for stop in sample.rounds:
+        for piece in sample.schedule.pieces(start, stop):
+            if not workspace.path(number).exists():
+                workspace.write(number, _shard(old, plan, sample, piece, failed))
+            number += 1
+        start = stop
+
+
+def _failures(old: Archive) -> dict[int, Failure]:
+    if "failed" not in old.names:
+        return {}
+    rows = zip(old["failed"].tolist(), old["failed_id"], old["failed_reason"], strict=True)
+    return {position: Failure(position, str(name), str(why)) for position, name, why in rows}
+
+
+def _shard(
+    old: Archive, plan: Plan, sample: SamplePlan, piece: Piece, failed: Mapping[int, Failure]
+) -> Shard:
+    _, last, from_slot, to_slot = sample.schedule.turns[piece.turn]
+    draw, pairs = old["draw"], old["pairs"]
+    rows = np.flatnonzero((draw >= piece.start) & (draw < piece.stop) & (pairs >= last))
+    start, stop = (int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, 0)
+    positions = plan.selection.positions[sample.order[piece.start : piece.stop]].tolist()
+    once = piece.turn == 0
+    nothing = np.full(rows.size, np.nan, dtype=np.float32)
+    return Shard(
+        image=old["image"][rows],
+        image_id=old["image_id"][rows].tolist(),
+        image_sha256=old["image_sha256"][rows].tolist(),
+        label=old["label"][rows],
+        predicted=old["predicted"][rows] if once else np.full(rows.size, -1),
+        worth=old.worth(start, stop)[rows - start, from_slot:to_slot],
+        phi_image=np.full((rows.size, plan.options.bands), np.nan),
+        log_probability_whole=old["log_probability_whole"][rows] if once else nothing,
+        log_probability_empty=old["log_probability_empty"][rows] if once else nothing,
+        floored=old["floored"][rows] if once else np.zeros(rows.size, dtype=np.int64),
+        failures=tuple(failed[p] for p in positions if p in failed) if once else (),
+        batch_size=int(plan.evaluator.batch_size),
+    )
