@@ -68,6 +68,11 @@ class Bench:
         """Every case, one after the other."""
         for subject in self._subjects():
             size = self._child("batch", subject, 8)["batch_size"]
+            if self._arguments.sampled:
+                row = self._sampled(subject, size)
+                self._rows.append(row)
+                write_json(self._arguments.output, self._record)
+                continue
             for bands, timed in self._bands(subject.case):
                 print(f"{subject.case.name}, M = {bands}, batches of {size}", file=sys.stderr)
                 self._rows.append(self._row(subject, bands, size, timed))
@@ -115,8 +120,14 @@ class Bench:
         for bands in sorted({*timed, *others}):
             yield bands, bands in timed
 
-    def _row(self, subject: Subject, bands: int, size: int, timed: bool) -> dict[str, Any]:
-        row: dict[str, Any] = {
+    def _sampled(self, subject: Subject, size: int) -> dict[str, Any]:
+        """One pair an image, M = 8: what an image costs by itself, beside 15 evaluations."""
+        row = self._facts(subject, 8, size) | {"sampled": True}
+        limit = self._arguments.limit
+        return row | self._child("speed", subject, 8, batch_size=size, limit=limit, sampled=True)
+
+    def _facts(self, subject: Subject, bands: int, size: int) -> dict[str, Any]:
+        return {
             "model": subject.case.name,
             "model_sha256": sha256(subject.model),
             "photographs": subject.images.is_dir(),
@@ -124,6 +135,9 @@ class Bench:
             "batch_size": size,
             "load": os.getloadavg(),
         }
+
+    def _row(self, subject: Subject, bands: int, size: int, timed: bool) -> dict[str, Any]:
+        row = self._facts(subject, bands, size)
         given = self._arguments
         if timed:
             row |= self._child("speed", subject, bands, batch_size=size, limit=given.limit)
@@ -158,6 +172,7 @@ class Bench:
             "pairs": given.pairs,
             "seconds": given.seconds,
             "way": "",
+            "sampled": False,
         } | more
         command = [sys.executable, str(HERE / "bench_child.py"), action, json.dumps(job)]
         # Children that end abruptly leave their files where they are cleared away with ours.
@@ -207,6 +222,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: iaside's choice")
     parser.add_argument("--threads", type=int, default=usable_cores(), metavar="N")
     parser.add_argument("--long", action="store_true", help="also M = 12 on the large models")
+    parser.add_argument("--sampled", action="store_true", help="one pair an image, M = 8")
     parser.add_argument("--quick", action="store_true", help="a smoke test")
     parser.add_argument("--output", type=Path, metavar="FILE", help=f"default: {RECORD.name}")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print a record, measure none")
@@ -220,7 +236,7 @@ def _parse() -> argparse.Namespace:
         given.pairs, given.seconds = QUICK["pairs"], QUICK["seconds"]
         given.only, given.bands = given.only or QUICK["only"], given.bands or QUICK["bands"]
     elif given.output is None:
-        given.output = RECORD
+        given.output = RECORD.with_name("bench-sampled.json") if given.sampled else RECORD
     return given
 
 

@@ -42,6 +42,13 @@ class Job:
     seconds: float
     way: str
 
+    sampled: bool = False
+
+    @property
+    def each(self) -> int:
+        """Evaluations an image: of every coalition, or of one pair and the whole image."""
+        return 2 * self.bands - 1 if self.sampled else 2**self.bands
+
     def plan(self, batch_size: int | str, limit: int | None = None) -> Any:
         """Everything that iaside decides before it starts."""
         from iaside_onnx.engine.options import Options
@@ -55,6 +62,8 @@ class Job:
             device="cpu",
             threads=self.threads,
             classes=Path(self.classes) if self.classes else None,
+            method="sampled" if self.sampled else "exact",
+            budget=max(limit or 1, 2 * self.bands) * self.each if self.sampled else None,
         )
         return make_plan(self.model, self.images, options, LogProgress())
 
@@ -126,18 +135,22 @@ class Raw:
 
 
 def _iaside(plan: Any) -> tuple[float, Any]:
-    """Seconds from images on disk to shards on disk, and the first shard."""
+    """Seconds from images on disk to shards on disk, and the first shard if it is of a table."""
     from iaside_onnx.archive import Workspace
     from iaside_onnx.engine.local import run_shards
     from iaside_onnx.engine.progress import LogProgress
+    from iaside_onnx.engine.sampled import run_rounds
 
+    run = run_shards if plan.sample is None else run_rounds
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "out.h5")
         with workspace.lock():
             workspace.claim(plan.identity, "2000-01-01T00:00:00+00:00", overwrite=True)
             begun = time.perf_counter()
-            run_shards(plan, workspace, LogProgress())
+            run(plan, workspace, LogProgress())
             seconds = time.perf_counter() - begun
+            if plan.sample is not None:
+                return seconds, None
             return seconds, workspace.read(0, plan.selection.positions[plan.shards[0]])
 
 
@@ -194,11 +207,11 @@ def speed(job: Job) -> dict[str, Any]:
     raw = Raw(job)
     # The first image is read while the model waits, so that a few are needed for a steady rate.
     least = _LEAST_IMAGES if job.bands <= 8 else 2
-    images = job.limit or max(round(job.seconds * raw.rate() / 2**job.bands), least)
+    images = job.limit or max(round(job.seconds * raw.rate() / job.each), least)
     plan = job.plan(job.batch_size or 1, limit=images)
     images = int(plan.selection.positions.size)
-    passes = images * 2**job.bands
-    plain = _plain(job, plan)
+    passes = images * job.each
+    plain = None if job.sampled else _plain(job, plan)
     raw.time(passes)
     _, shard = _iaside(plan)  # neither counts
     times: dict[str, list[float]] = {"raw": [], "iaside": [], "plain": []}

@@ -71,7 +71,7 @@ def _machine(record: dict[str, Any]) -> str:
 def _line(row: dict[str, Any]) -> str:
     times = row.get("seconds")
     peaks = row.get("peak_bytes") or {}
-    cells = [row["model"], str(row["bands"])]
+    cells = [row["model"], f"{row['bands']}{', sampled' if row.get('sampled') else ''}"]
     cells += [str(row["images"]) if times else "-", str(row["batch_size"])]
     cells += [_number(rate(row, way)) for way in ("raw", "iaside", "plain")]
     if times:

@@ -58,9 +58,42 @@ def _plain_hdf5(folder: Path) -> None:
 
 
 _BANDS = [
-    Case(f"{bands} bands", f"bands must be a whole number from 2 to 16, not {bands}",
-         options=f"--bands {bands}", code=2)
-    for bands in (0, 1, 17, 40, -3)
+    *(
+        Case(
+            f"{bands} bands",
+            f"bands must be a whole number from 2 to 64, not {bands}",
+            options=f"--bands {bands}",
+            code=2,
+        )
+        for bands in (0, 1, 65, -3)
+    ),
+    Case(
+        "every coalition of 17 bands",
+        "for up to 16 bands, not 17: leave out --method exact",
+        options="--bands 17 --method exact",
+        code=2,
+    ),
+]
+
+_LIMITS = [
+    Case("a budget of less than a block", "a budget of 14 evaluations is less than one block: 3 "
+         "images at 5 evaluations each are 15", options="--method sampled --budget 14", code=2),
+    Case("a budget of nothing", "budget must be a whole number from 1", options="--budget 0",
+         code=2),
+    Case("a budget for every coalition", "a budget and targets are of a sample",
+         options="--method exact --budget 100", code=2),
+    Case("a target for every coalition", "a budget and targets are of a sample",
+         options="--method exact --target-se 0.1", code=2),
+    *(
+        Case(f"a target of {value}", f"target {name} must be above 0, not {value}",
+             options=f"--target-{name.replace(' ', '-')} {value}", code=2)
+        for name in ("se", "sis width")
+        for value in ("0.0", "-1.0", "nan", "inf")
+    ),
+    Case("unknown method", "'some' is not one of 'auto'", options="--method some", code=2),
+    Case("extend what is not there", "none.h5: does not exist",
+         command="extend none.h5 --budget 100"),
+    Case("extend what is no archive", "not an HDF5 file", command="extend images.npz --budget 9"),
 ]  # fmt: skip
 
 _NUMBERS = [
@@ -143,4 +176,4 @@ _ARCHIVES = [
          command="demo --model none -o out.h5"),
 ]  # fmt: skip
 
-CASES = [*_BANDS, *_NUMBERS, *_WORDS, CUDA_ABSENT, *_PREPARED, *_OUTPUTS, *_ARCHIVES]
+CASES = [*_BANDS, *_LIMITS, *_NUMBERS, *_WORDS, CUDA_ABSENT, *_PREPARED, *_OUTPUTS, *_ARCHIVES]

@@ -1,0 +1,68 @@
+"""Full tables of worths of real models, to try designs on: every coalition of every image."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import iaside_onnx
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+IMAGES = MODELS / "fashion-mnist-1000.npz"
+BUNDLED = (
+    "fashion-cnn",
+    "fashion-cnn-pgd",
+    "fashion-cnn-noise",
+    "fashion-cnn-keras",
+    "fashion-vit",
+)
+LARGE = ("fashion-vit", "efficientnet-lite0")
+"""Those that take fewer images where there are many coalitions."""
+MOST_IMAGES = {6: 400, 8: 1000, 10: 100, 12: 200}
+MOST_IMAGES_LARGE = {6: 400, 8: 1000, 10: 64, 12: 48}
+
+
+@dataclass(frozen=True)
+class Table:
+    """All worths of some images.
+
+    Attributes:
+        name: of the model.
+        bands: M.
+        worth: ``(images, 2**bands)``, in nats.
+        phi: the contributions in each image, ``(images, bands)``, in nats.
+        classes: class of each image, ``(images,)``.
+    """
+
+    name: str
+    bands: int
+    worth: np.ndarray
+    phi: np.ndarray
+    classes: np.ndarray
+
+
+def tables(given: argparse.Namespace) -> Iterator[Table]:
+    """Tables of all models and numbers of bands asked for, made where they are not there yet."""
+    given.tables.mkdir(parents=True, exist_ok=True)
+    for bands in given.bands:
+        for name in given.only or (*BUNDLED, "efficientnet-lite0"):
+            most = (MOST_IMAGES_LARGE if name in LARGE else MOST_IMAGES).get(bands, 48)
+            model, images, classes = MODELS / f"{name}.onnx", IMAGES, None
+            if name == "efficientnet-lite0":
+                if given.lite0 is None:
+                    continue
+                model, images, classes = given.lite0, given.images, given.classes
+            archive = iaside_onnx.decompose(
+                model,
+                images,
+                given.tables / f"{name}-{bands}.h5",
+                bands=bands,
+                limit=most,
+                method="exact",
+                classes=classes,
+            )
+            yield Table(name, bands, archive.worth(), archive["phi_image"], archive["label"])
