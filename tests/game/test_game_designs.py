@@ -25,7 +25,7 @@ def block(bands: int, number: int, seed: int = 0) -> NDArray[np.int64]:
 
 def game(bands: int, seed: int = 0) -> NDArray[np.float64]:
     """A random game, ``(2**bands,)``."""
-    return np.random.default_rng(seed).standard_normal(2**bands)
+    return np.asarray(np.random.default_rng(seed).standard_normal(2**bands))
 
 
 def pair_estimates(
