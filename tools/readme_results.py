@@ -1,6 +1,7 @@
 """The README's results: decompose the five bundled models, print the table, draw the picture.
 
     python tools/readme_results.py [--figure OUT.svg] [ARCHIVE ...]
+    python tools/readme_results.py --phi OUT.svg ARCHIVE
 
 Archives given by name are printed in a table of their own instead of the bundled models.
 """
@@ -78,12 +79,51 @@ def draw(archives: list[Archive], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
+def draw_phi(archive: Archive, path: Path) -> None:
+    """Contributions over frequency, with their intervals: for many bands."""
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "iaside"
+    figure, panel = plt.subplots(figsize=(7.5, 3))
+    # From radius to cycles a pixel.
+    frequency = (archive["band_low"] + archive["band_high"]) / 4
+    phi = archive["phi"]
+    margins = [phi - archive["phi_low"], archive["phi_high"] - phi]
+    panel.axhline(0, color="#aaa", linewidth=0.8)
+    panel.errorbar(
+        frequency, phi, yerr=margins, fmt="o-", color="#3b6fb6", ecolor="black", markersize=3,
+        linewidth=1, elinewidth=0.8, capsize=2,
+    )  # fmt: skip
+    # Linear where intervals reach 0, logarithmic above.
+    panel.set_yscale("symlog", linthresh=0.1)
+    panel.set_xlabel("spatial frequency, cycles a pixel", fontsize=8)
+    panel.set_ylabel("phi, nats, 95 % intervals", fontsize=8)
+    panel.set_title(
+        f"{Path(archive.metadata.model_name).stem}, {archive.bands} bands, "
+        f"{archive.metadata.images_done} images",
+        fontsize=9,
+    )
+    panel.tick_params(labelsize=7)
+    panel.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def main() -> None:
     """Parse, decompose, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("archives", nargs="*", type=Path, metavar="ARCHIVE")
     parser.add_argument("--figure", type=Path, metavar="OUT.svg")
+    parser.add_argument("--phi", type=Path, metavar="OUT.svg", help="draw phi of one archive")
     arguments = parser.parse_args()
+    if arguments.phi:
+        if len(arguments.archives) != 1:
+            parser.error("--phi draws one archive")
+        draw_phi(iaside_onnx.open_archive(arguments.archives[0]), arguments.phi)
+        return
     with tempfile.TemporaryDirectory() as folder:
         if arguments.archives:
             archives = [iaside_onnx.open_archive(path) for path in arguments.archives]

@@ -23,7 +23,7 @@ BUNDLED = (
 LARGE = ("fashion-vit", "efficientnet-lite0")
 """Those that take fewer images where there are many coalitions."""
 MOST_IMAGES = {6: 400, 8: 1000, 10: 100, 12: 200}
-MOST_IMAGES_LARGE = {6: 400, 8: 1000, 10: 64, 12: 48}
+MOST_IMAGES_LARGE = {6: 400, 8: 1000, 10: 64, 12: 24}
 
 
 @dataclass(frozen=True)

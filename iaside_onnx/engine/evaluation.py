@@ -196,8 +196,11 @@ class Worker:
         xp, baselines = self._evaluator.xp, self._plan.baselines
         pixels, *others = (xp.asarray(sample.pixels) for sample in image.samples)
         offset = baselines.make(pixels, image.position, others[0] if others else None, xp)
+        difference, scale = pixels - offset, self._evaluator.component_scale
+        if scale is not None:
+            difference *= scale
         components = band_components(
-            pixels - offset, self._index, baselines.bands, xp, self._evaluator.each
+            difference, self._index, baselines.bands, xp, self._evaluator.each
         )
         return Game(
             offset,
@@ -205,7 +208,8 @@ class Worker:
             image.task.coalitions[self._asked],
             pixels if self._whole else None,
             image.task.label,
-            self._chained,
+            chained=self._chained,
+            scaled=scale is not None,
         )
 
     def _result(self, image: _Image, answer: Answer) -> Result:

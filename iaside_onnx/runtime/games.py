@@ -25,6 +25,7 @@ class Game:
         whole: ``(C, H, W)``, the image as it is, which is evaluated first; None if not wanted.
         label: class index; None for the model's own answer on the whole image.
         chained: whether each coalition is mostly the one before it and one band more.
+        scaled: whether components are multiplied by the evaluator's `component_scale` already.
     """
 
     offset: Any
@@ -33,6 +34,7 @@ class Game:
     whole: Any = None
     label: int | None = None
     chained: bool = False
+    scaled: bool = False
 
 
 @dataclass(slots=True)

@@ -153,6 +153,15 @@ class WorthEvaluator:
             ) from error
 
     @property
+    def component_scale(self) -> Any:
+        """What components are multiplied by, ``(channels, 1, 1)``; None where images are instead.
+
+        The transform is linear: an image that is scaled before it is divided spares all of its
+        components the same.
+        """
+        return self._scale.reshape(-1, 1, 1) if self._range == "none" else None
+
+    @property
     def image_bytes(self) -> int:
         """Size of one image as the model takes it."""
         return int(np.prod(self._shape)) * self._classifier.signature.dtype.itemsize
@@ -238,7 +247,7 @@ class WorthEvaluator:
         if self._range == "none":
             # Normalisation is affine and mixing linear: normalise M + 2 images, not 2**M.
             offset = offset * self._scale + self._shift
-            components = components * self._scale
+            components = components if game.scaled else components * self._scale
             whole = None if whole is None else whole * self._scale + self._shift
         return Table(offset, components, game.coalitions, whole, answer, rows, game.chained)
 
