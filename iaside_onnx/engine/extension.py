@@ -83,14 +83,35 @@ def extend(
     workspace = Workspace(Path(archive))
     if sample.limit <= rounds[-1]:
         progress.say(f"{archive} has {old.metadata.sample['evaluations']:,} evaluations already")
+        if _is_left_over(old, workspace):
+            with workspace.lock():
+                workspace.clear()
         return old
     with workspace.lock():
         identity = {**plan.identity, "extends": old.metadata.finished}
-        started = workspace.claim(identity, old.metadata.started, overwrite=False)
+        left = workspace.identity()
+        done = _is_left_over(old, workspace)
+        if left is not None and left != identity and not done:
+            raise RunConflictError(
+                f"{workspace.folder}: holds an unfinished run with other options: "
+                f"{describe_differences(identity, left)}; finish it with the same options, or "
+                "delete that folder"
+            )
+        started = workspace.claim(identity, old.metadata.started, overwrite=done)
         _unpack(old, plan, sample, workspace)
         run_and_assemble(plan, workspace, started, progress)
         workspace.clear()
     return open_archive(archive)
+
+
+def _is_left_over(old: Archive, workspace: Workspace) -> bool:
+    """Whether the folder of work is that of the run that made the archive, killed at its end."""
+    left = workspace.identity()
+    if left is None:
+        # Clearing up begins with the plan.
+        return workspace.folder.is_dir()
+    left.pop("extends", None)
+    return bool(left == old.metadata.options["resolved"])
 
 
 def _options(old: Archive, limits: Mapping[str, Any]) -> Options:

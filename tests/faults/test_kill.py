@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -97,10 +98,10 @@ main()
 """
 
 
-def kill_at(moment: str) -> None:
-    """Run the good case in a process that kills itself at that moment."""
+def kill_at(moment: str, words: Sequence[str] = tuple(Case("good", "").words)) -> None:
+    """Run the good case, or another, in a process that kills itself at that moment."""
     script = _DRIVER.format(moment=MOMENTS[moment])
-    words = [sys.executable, "-c", script, *Case("good", "").words]
+    words = [sys.executable, "-c", script, *words]
     killed = subprocess.run(words, check=False, capture_output=True)
     assert killed.returncode == -signal.SIGKILL
 
@@ -124,3 +125,42 @@ def test_shards_without_a_plan_are_not_taken_over(folder: Path) -> None:
     in_process(*Case("other", "", options=options).words).succeeds()
     in_process(*Case("undisturbed", "", options=options, output="other.h5").words).succeeds()
     assert_same(folder / "other.h5", folder / "out.h5")
+
+
+SAMPLE = tuple(Case("sample", "", options="--method sampled --budget 30").words)
+EXTEND = ("extend", "out.h5", "--budget", "44")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_sample_goes_on_to_the_same_bits(moment: str, folder: Path) -> None:
+    """A round that ends elsewhere, or a pass that begins anew."""
+    kill_at(moment, SAMPLE)
+    in_process(*SAMPLE).succeeds()
+    assert_nothing_left(folder / "out.h5")
+    words = Case("undisturbed", "", output="other.h5", options="--method sampled --budget 30").words
+    in_process(*words).succeeds()
+    assert_same(folder / "other.h5", folder / "out.h5")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_extension_loses_nothing(moment: str, folder: Path) -> None:
+    """The archive that was extended is gone, or the folder of work stands in the way for ever."""
+    in_process(*SAMPLE).succeeds()
+    shutil.copy(folder / "out.h5", folder / "other.h5")
+    kill_at(moment, EXTEND)
+    in_process("show", "out.h5").succeeds()
+    in_process(*EXTEND).succeeds()
+    assert_nothing_left(folder / "out.h5")
+    in_process("extend", "other.h5", *EXTEND[2:]).succeeds()
+    assert_same(folder / "other.h5", folder / "out.h5")
+
+
+def test_an_unfinished_extension_is_not_mixed_with_another(folder: Path) -> None:
+    """Advice that cannot be followed, as `extend` has no --overwrite; or rounds of two budgets."""
+    in_process(*SAMPLE).succeeds()
+    kill_at("after-the-first-shard-is-renamed", EXTEND)
+    in_process("extend", "out.h5", "--budget", "36").fails(
+        "budget (44 there, 36 now); finish it with the same options, or delete that folder"
+    )
+    in_process(*EXTEND).succeeds()
+    assert_nothing_left(folder / "out.h5")
