@@ -124,6 +124,7 @@ def _plan(context: Context, setting: Setting) -> Plan:
         batch_size=setting.batch,
         device=context.device,
         limit=_IMAGES,
+        method="exact",
         tf32=setting.precision == "TF32",
         cuda_graph=setting.graph,
     )
