@@ -27,7 +27,7 @@ LEVEL = 0.95
 """Confidence level of every interval."""
 
 _LEAST = 2
-"""Units, or images a stratum, below which nothing is known of a spread."""
+"""Units, or blocks a stratum, below which nothing is known of a spread."""
 
 _MAY_BE_SMALLEST = 2.24
 """Standard errors within which a band may be the smallest (two-sided 97.5 %)."""
@@ -98,8 +98,8 @@ def estimate_blocks(
     a block's deviations from the mean: images of a block depend on one another, blocks do not. Two
     terms are added where they apply (Cochran, Sampling Techniques, 1977, sections 5.6 and 10.3).
     Where the strata share the sample as they share the population, deviations are from the mean
-    of the own stratum, of which there are K: the sum is divided by ``1 - K / n`` instead of
-    ``1 - 1 / blocks``. And in a population of N images that are drawn without replacement, what
+    of the own stratum, of which there are K, and ``n - K`` of ``n - 1`` degrees of freedom are
+    left. And in a population of N images that are drawn without replacement, what
     the images themselves differ by, S, counts for ``1 - n / N`` only: ``S / N`` is taken off. S is
     the covariance between the estimates from the two orders of each image. These share the image
     and tend to err in opposite directions, so S is rather too small, and the interval too wide.
@@ -109,7 +109,7 @@ def estimate_blocks(
         backward: likewise from their reverses.
         blocks: the block of each image, ``(n,)``.
         strata: the class of each image, ``(n,)``, if the images were drawn in proportion; left out
-            where there are fewer than two images a class.
+            where there are fewer than two blocks a class.
         population: N, if the estimate is about these images alone.
     """
     units = (forward + backward) / 2
@@ -119,13 +119,13 @@ def estimate_blocks(
     count = int(block_of.max()) + 1
     if count >= _LEAST:
         stratum = np.zeros(n, dtype=np.int64)
-        if strata is not None and n >= _LEAST * np.unique(strata).size:
+        if strata is not None and count >= _LEAST * np.unique(strata).size:
             stratum = np.unique(strata, return_inverse=True)[1]
         groups = int(stratum.max()) + 1
         deviations = units - _means(units, stratum)[stratum]
         sums = np.zeros((count, bands))
         np.add.at(sums, block_of, deviations)
-        spread = max(count / (count - 1), n / (n - groups))
+        spread = count / (count - 1) * (n - 1) / (n - groups)
         covariance = spread * (sums.T @ sums) / n**2
         if population is not None:
             a = forward - _means(forward, stratum)[stratum]

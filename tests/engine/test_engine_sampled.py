@@ -87,12 +87,12 @@ def test_every_estimate_can_be_made_again_from_the_archive(sampled: Archive) -> 
     np.testing.assert_allclose(sampled["phi_image"], phi, rtol=0, atol=1e-9)
     np.testing.assert_allclose(sampled["phi"], phi.mean(axis=0), rtol=0, atol=1e-9)
     np.testing.assert_array_equal(sampled["block"], sampled["draw"] // 6)
-    # Stratified, two images or more a class: deviations from the class, summed over blocks.
-    classes = sampled["stratum"]
-    deviations = phi - np.array([phi[classes == c].mean(axis=0) for c in classes])
+    # Fewer than two blocks a class: deviations from the mean of all, summed over blocks.
+    assert np.unique(sampled["stratum"]).size == 10
+    deviations = phi - phi.mean(axis=0)
     blocks = [deviations[sampled["block"] == b].sum(axis=0) for b in np.unique(sampled["block"])]
-    spread = max(len(blocks) / (len(blocks) - 1), 40 / (40 - np.unique(classes).size))
-    error = np.sqrt(spread * np.square(blocks).sum(axis=0)) / 40
+    assert len(blocks) == 7
+    error = np.sqrt(7 / 6 * np.square(blocks).sum(axis=0)) / 40
     np.testing.assert_allclose(sampled["phi_se"], error, rtol=1e-9)
 
 

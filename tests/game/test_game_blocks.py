@@ -45,10 +45,10 @@ def test_strata_leave_out_what_classes_differ_by() -> None:
     assert (plain.standard_error > 5 * found.standard_error).all()
 
 
-def test_strata_of_less_than_two_images_are_left_out() -> None:
+def test_strata_of_less_than_two_blocks_are_left_out() -> None:
     """With one image a class there is no spread within classes, and no error at all."""
-    a, b = halves(10)
-    blocks, classes = np.arange(10), np.arange(10) % 6
+    a, b = halves(44)
+    blocks, classes = np.arange(44) // 4, np.arange(44) % 6
     with_classes = estimate_blocks(a, b, blocks, classes)
     plain = estimate_blocks(a, b, blocks)
     np.testing.assert_array_equal(with_classes.standard_error, plain.standard_error)
