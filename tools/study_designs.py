@@ -34,6 +34,7 @@ HERE = Path(__file__).resolve().parent
 RECORD = HERE / "records" / "designs.json"
 _POPULATION = 20000
 _SEEDS = 1 << 20
+_LEAST_BLOCKS = 8
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,9 @@ def study(table: Table, given: argparse.Namespace) -> dict[str, object]:
         "pairs": lambda seed: scattered.run(seed, images),
         "balanced pairs": lambda seed: balanced.run(seed, images),
         "four pairs": lambda seed: four.run(seed, max(few, 2 * table.bands)),
-        "these images": lambda seed: finite.run(seed, min(images, n // 2), n),
     }
+    if n // 2 >= _LEAST_BLOCKS * table.bands:
+        designs["these images"] = lambda seed: finite.run(seed, min(images, n // 2), n)
     if several:
         designs["balanced pairs, classes"] = lambda seed: classes.run(seed, images)
     if given.pooled is not None and table.bands == given.pooled.bands:
