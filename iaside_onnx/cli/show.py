@@ -132,12 +132,12 @@ def _sample_lines(archive: Archive) -> list[str]:
     except (KeyError, OverflowError, TypeError, ValueError):
         return ["sampled    how much is unreadable"]
     pairs = archive["pairs"]
-    each = str(pairs.max()) if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
+    each = f"{pairs.max()}" if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
     blocks = np.unique(archive["block"]).size
     every = images << archive.bands
     return [
-        f"sampled    {spent:,} evaluations where all coalitions of {images:,} images are "
-        f"{every:,}; {each} pair(s) an image, {blocks} blocks"
+        f"sampled    {spent:,} evaluations, of {every:,} for all coalitions of {images:,} "
+        f"image{'s' * (images != 1)}; pairs an image: {each}; blocks: {blocks}"
     ]
 
 

@@ -29,7 +29,7 @@ from iaside_onnx.engine.accuracy import accuracy, chance_warning
 from iaside_onnx.engine.findings import Findings
 from iaside_onnx.engine.local import run_shards
 from iaside_onnx.engine.options import Options, OptionWords
-from iaside_onnx.engine.plan import Plan, make_plan
+from iaside_onnx.engine.plan import LIMITS, Plan, make_plan
 from iaside_onnx.engine.progress import LogProgress, Progress
 from iaside_onnx.engine.sampled import run_rounds
 from iaside_onnx.errors import ArchiveError, ImageError, OptionError, RunConflictError
@@ -201,10 +201,12 @@ def _is_finished(plan: Plan, workspace: Workspace) -> bool:
         ) from error
     identity = archive.metadata.options["resolved"]
     if identity != plan.identity:
+        same = {**identity, **{name: plan.identity[name] for name in LIMITS if plan.sample}}
+        way = "iaside extend goes on with it, or " if same == plan.identity else ""
         raise RunConflictError(
             f"{output}: is the archive of another run, which differs in: "
-            f"{describe_differences(plan.identity, identity)}; give another output, or --overwrite "
-            "to replace it"
+            f"{describe_differences(plan.identity, identity)}; {way}give another output, or "
+            "--overwrite to replace it"
         )
     changed = plan.selection.first_changed(archive["image"].tolist(), archive["image_sha256"])
     if changed is not None:

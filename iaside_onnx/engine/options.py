@@ -168,15 +168,7 @@ class Options:
                 )
             # NumPy's integers are no JSON.
             object.__setattr__(self, name, int(value))
-        for name in _TARGETS:
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-                raise OptionError(f"{name.replace('_', ' ')} must be a number, not {value!r}")
-            if not 0 < float(value) < math.inf:
-                raise OptionError(f"{name.replace('_', ' ')} must be above 0, not {value!r}")
-            object.__setattr__(self, name, float(value))
+        self._check_targets()
         if self.method == "exact" and (self.budget is not None or self.has_target):
             raise OptionError(
                 "a budget and targets are of a sample: leave them out, or --method exact"
@@ -189,6 +181,17 @@ class Options:
         if isinstance(self.preprocess, Mapping):
             spec = Preprocess.from_dict(self.preprocess, "preprocess")
             object.__setattr__(self, "preprocess", spec)
+
+    def _check_targets(self) -> None:
+        for name in _TARGETS:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+                raise OptionError(f"{name.replace('_', ' ')} must be a number, not {value!r}")
+            if not 0 < float(value) < math.inf:
+                raise OptionError(f"{name.replace('_', ' ')} must be above 0, not {value!r}")
+            object.__setattr__(self, name, float(value))
 
     @property
     def has_target(self) -> bool:

@@ -226,6 +226,16 @@ def test_one_block_has_no_interval(tmp_path: Path) -> None:
     found = sample(tmp_path / "out.h5", limit=5, budget=None, target_se=0.1)
     assert np.isnan(found["phi_low"]).all()
     assert np.isfinite(found["phi"]).all()
+    assert "no intervals" in found.metadata.notes[-1]
+
+
+def test_another_budget_over_the_same_output_is_told_the_way(sampled: Archive) -> None:
+    """A user who wants more is told to throw away what there is."""
+    with pytest.raises(RunConflictError, match=r"budget \(740 there.*iaside extend goes on"):
+        sample(sampled.path, budget=900)
+    with pytest.raises(RunConflictError) as caught:
+        sample(sampled.path, budget=900, seed=5)
+    assert "extend" not in str(caught.value)
 
 
 def test_about_these_images_alone(table: Archive, tmp_path: Path) -> None:
