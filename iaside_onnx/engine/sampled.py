@@ -219,10 +219,7 @@ class Sample:
             how = "unknown" if np.isnan(missing) else f"{missing:.2f} times as wide"
             notes.append(f"the precision asked for was not reached ({how}); {why}")
         if found is not None and np.isnan(found.standard_error).any():
-            notes.append(
-                "fewer than two blocks of images: there are no intervals; take more images, or "
-                "--method exact"
-            )
+            notes.append("a single image was evaluated: there are no intervals; take more images")
         if self.later:
             notes.append(f"{self.later} later evaluations of images failed; earlier ones are kept")
         return notes

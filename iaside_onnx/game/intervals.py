@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from iaside_onnx.game.rounds import FIRST_BLOCKS
 from iaside_onnx.game.scores import (
     is_uniform,
     score_weights,
@@ -95,7 +96,9 @@ def estimate_blocks(
     """Estimate phi, psi and SIS from a sample of coalitions of each image.
 
     The mean over images has the variance ``sum over blocks of T T' / n**2``, where T is the sum of
-    a block's deviations from the mean: images of a block depend on one another, blocks do not. Two
+    a block's deviations from the mean: images of a block depend on one another, blocks do not.
+    Where there are fewer than 16 blocks, too few to know their spread, each image counts as one: as
+    balance makes the images of a block err in opposite directions, that is on the safe side. Two
     terms are added where they apply (Cochran, Sampling Techniques, 1977, sections 5.6 and 10.3).
     Where the strata share the sample as they share the population, deviations are from the mean
     of the own stratum, of which there are K, and ``n - K`` of ``n - 1`` degrees of freedom are
@@ -116,6 +119,8 @@ def estimate_blocks(
     n, bands = units.shape
     covariance = np.full((bands, bands), np.nan)
     _, block_of = np.unique(blocks, return_inverse=True)
+    if int(block_of.max()) + 1 < FIRST_BLOCKS:
+        block_of = np.arange(n)
     count = int(block_of.max()) + 1
     if count >= _LEAST:
         stratum = np.zeros(n, dtype=np.int64)

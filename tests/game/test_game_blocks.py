@@ -20,11 +20,11 @@ def halves(n: int, bands: int = M) -> tuple[NDArray[np.float64], NDArray[np.floa
 
 def test_blocks_of_equal_size_give_the_spread_of_their_means() -> None:
     """The images of a block are not independent; as if they were, intervals are wrong."""
-    a, b = halves(48)
-    found = estimate_blocks(a, b, np.arange(48) // 4)
-    means = ((a + b) / 2).reshape(12, 4, M).mean(axis=1)
+    a, b = halves(64)
+    found = estimate_blocks(a, b, np.arange(64) // 4)
+    means = ((a + b) / 2).reshape(16, 4, M).mean(axis=1)
     np.testing.assert_allclose(found.phi, means.mean(axis=0))
-    np.testing.assert_allclose(found.standard_error, means.std(axis=0, ddof=1) / np.sqrt(12))
+    np.testing.assert_allclose(found.standard_error, means.std(axis=0, ddof=1) / 4)
     same = estimate(means)
     for name in ("phi_low", "phi_high", "psi_low", "psi_high", "sis_low", "sis_high"):
         np.testing.assert_allclose(getattr(found, name), getattr(same, name))
@@ -47,8 +47,8 @@ def test_strata_leave_out_what_classes_differ_by() -> None:
 
 def test_strata_of_less_than_two_blocks_are_left_out() -> None:
     """With one image a class there is no spread within classes, and no error at all."""
-    a, b = halves(44)
-    blocks, classes = np.arange(44) // 4, np.arange(44) % 6
+    a, b = halves(64)
+    blocks, classes = np.arange(64) // 4, np.arange(64) % 9
     with_classes = estimate_blocks(a, b, blocks, classes)
     plain = estimate_blocks(a, b, blocks)
     np.testing.assert_array_equal(with_classes.standard_error, plain.standard_error)
@@ -69,10 +69,19 @@ def test_all_images_of_a_population_known_exactly_leave_no_error() -> None:
     )
 
 
-def test_one_block_says_nothing_of_the_error() -> None:
-    """Zero width from a single block, as if all were certain."""
-    a, b = halves(4)
-    found = estimate_blocks(a, b, np.zeros(4, dtype=np.int64))
+def test_few_blocks_count_as_their_images() -> None:
+    """Seven blocks know nothing of the covariance of 32 bands: some would be certain by luck."""
+    a, b = halves(60)
+    found = estimate_blocks(a, b, np.arange(60) // 4)
+    same = estimate((a + b) / 2)
+    np.testing.assert_allclose(found.phi_low, same.phi_low)
+    np.testing.assert_allclose(found.sis_high, same.sis_high)
+
+
+def test_one_image_says_nothing_of_the_error() -> None:
+    """Zero width from a single image, as if all were certain."""
+    a, b = halves(1)
+    found = estimate_blocks(a, b, np.zeros(1, dtype=np.int64))
     assert np.isnan(found.phi_low).all()
     assert np.isnan(found.sis_high)
     assert np.isnan(found.standard_error).all()
@@ -112,7 +121,7 @@ class Population:
         )
 
 
-@pytest.mark.parametrize(("once", "images"), [(False, 120), (False, 123), (True, 150)])
+@pytest.mark.parametrize(("once", "images"), [(False, 120), (False, 123), (False, 30), (True, 150)])
 def test_intervals_cover(once: bool, images: int) -> None:
     """Nominal 95 % that is 80 %: a sample that claims what it does not know. Ties included."""
     population = Population()
@@ -127,7 +136,7 @@ def test_intervals_cover(once: bool, images: int) -> None:
         inside = (found.psi_low <= psi + 1e-12) & (psi <= found.psi_high + 1e-12)
         psi_covered += inside.mean()
         sis_covered += found.sis_low <= sis <= found.sis_high
-    # Binomial error is 1 %; finite populations are treated on the safe side.
-    assert 0.93 <= phi_covered / replicates <= (1.0 if once else 0.975)
+    # Binomial error is 1 %; finite populations and few blocks are on the safe side.
+    assert 0.93 <= phi_covered / replicates <= (0.975 if images in (120, 123) else 1.0)
     assert psi_covered / replicates >= 0.94
     assert sis_covered / replicates >= 0.93
