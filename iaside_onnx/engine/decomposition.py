@@ -271,9 +271,11 @@ def _assemble(
 
 def _failed(summary: Shard, workspace: Workspace) -> str:
     failed, done = len(summary.failures), summary.image.size
+    # An image of a sample may fail after its first pair.
+    positions = {*summary.image.tolist(), *(failure.position for failure in summary.failures)}
     first = summary.failures[0]
     what = (
-        f"{failed} of {failed + done} images failed, the first is image {first.image_id} "
+        f"{failed} of {len(positions)} images failed, the first is image {first.image_id} "
         f"({first.reason.rstrip('.')})"
     )
     if not done:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive import Shard, Workspace, collect
+from iaside_onnx.archive import Failure, Shard, Workspace, collect
 from iaside_onnx.engine.evaluation import Task, Worker, is_finished, make_shard
 from iaside_onnx.engine.findings import Findings
 from iaside_onnx.engine.local import timed
@@ -43,7 +43,7 @@ class Sample:
         backward: likewise over their reverses.
         pairs: how many there are, ``(n,)``.
         floored: how many worths were raised to the smallest probability, ``(n,)``.
-        later: failures in a later pass; the earlier pairs of these images are kept.
+        later: images that failed in a later pass; their earlier pairs are kept.
         batch_size: the smallest of all shards.
     """
 
@@ -57,7 +57,7 @@ class Sample:
         self.backward = np.zeros((0, plan.options.bands))
         self.pairs = np.zeros(0, dtype=np.int64)
         self.floored = np.zeros(0, dtype=np.int64)
-        self.later = 0
+        self.later: list[Failure] = []
         self.batch_size = 0
         self.workspace = workspace
         self._read: dict[int, tuple[int, Shard]] = {}
@@ -69,7 +69,8 @@ class Sample:
     def draws(self, piece: Piece) -> NDArray[np.int64]:
         """Places whose images a piece evaluates: in later passes not those that have failed."""
         every = np.arange(piece.start, piece.stop)
-        return every if piece.turn == 0 else every[self.pairs[every] > 0]
+        before = self.sample.schedule.turns[piece.turn][0]
+        return every if piece.turn == 0 else every[self.pairs[every] >= before]
 
     def positions(self, piece: Piece) -> NDArray[np.int64]:
         """Positions in the source of the images of a piece."""
@@ -137,7 +138,7 @@ class Sample:
                 empty = np.zeros((grown, *array.shape[1:]), dtype=array.dtype)
                 setattr(self, name, np.concatenate([array, empty]))
         else:
-            self.later += len(shard.failures)
+            self.later.extend(shard.failures)
         done = self._done(piece, shard)
         schedule = self.sample.schedule
         first, last = schedule.turns[piece.turn][:2]
@@ -185,6 +186,8 @@ class Sample:
             floored=self.floored[done],
             batch_size=self.batch_size,
         )
+        if self.plan.options.on_bad_image == "error":
+            summary = replace(summary, failures=(*summary.failures, *self.later))
         schedule = self.sample.schedule
         slots = max(schedule.turns[piece.turn][3] for piece in self.pieces)
         values: dict[str, NDArray[Any]] = {
@@ -221,7 +224,10 @@ class Sample:
         if found is not None and np.isnan(found.standard_error).any():
             notes.append("a single image was evaluated: there are no intervals; take more images")
         if self.later:
-            notes.append(f"{self.later} later evaluations of images failed; earlier ones are kept")
+            notes.append(
+                f"{len(self.later)} images failed after their first pair, which is kept; the first "
+                f"is {self.later[0].image_id} ({self.later[0].reason.rstrip('.')})"
+            )
         return notes
 
 

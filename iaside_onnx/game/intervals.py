@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from iaside_onnx.game.rounds import FIRST_BLOCKS
 from iaside_onnx.game.scores import (
     is_uniform,
     score_weights,
@@ -29,6 +28,9 @@ LEVEL = 0.95
 
 _LEAST = 2
 """Units, or blocks a stratum, below which nothing is known of a spread."""
+
+_FEW_BLOCKS = 10
+"""Fewer know too little of the covariance of all bands: that of some pairs is nearly 0 by luck."""
 
 _MAY_BE_SMALLEST = 2.24
 """Standard errors within which a band may be the smallest (two-sided 97.5 %)."""
@@ -97,7 +99,7 @@ def estimate_blocks(
 
     The mean over images has the variance ``sum over blocks of T T' / n**2``, where T is the sum of
     a block's deviations from the mean: images of a block depend on one another, blocks do not.
-    Where there are fewer than 16 blocks, too few to know their spread, each image counts as one: as
+    Where there are fewer than 10 blocks, too few to know their spread, each image counts as one: as
     balance makes the images of a block err in opposite directions, that is on the safe side. Two
     terms are added where they apply (Cochran, Sampling Techniques, 1977, sections 5.6 and 10.3).
     Where the strata share the sample as they share the population, deviations are from the mean
@@ -119,7 +121,7 @@ def estimate_blocks(
     n, bands = units.shape
     covariance = np.full((bands, bands), np.nan)
     _, block_of = np.unique(blocks, return_inverse=True)
-    if int(block_of.max()) + 1 < FIRST_BLOCKS:
+    if int(block_of.max()) + 1 < _FEW_BLOCKS:
         block_of = np.arange(n)
     count = int(block_of.max()) + 1
     if count >= _LEAST:

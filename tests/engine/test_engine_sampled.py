@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray
 from numpy.typing import NDArray
+from PIL import Image
 
 import iaside_onnx
 from iaside_onnx import Archive, decompose, extend, shapley_values
@@ -87,7 +88,7 @@ def test_every_estimate_can_be_made_again_from_the_archive(sampled: Archive) -> 
     np.testing.assert_allclose(sampled["phi_image"], phi, rtol=0, atol=1e-9)
     np.testing.assert_allclose(sampled["phi"], phi.mean(axis=0), rtol=0, atol=1e-9)
     np.testing.assert_array_equal(sampled["block"], sampled["draw"] // 6)
-    # Fewer than 16 blocks: the images as a plain sample; two or more of each class.
+    # Fewer than 10 blocks: the images as a plain sample; two or more of each class.
     classes = sampled["stratum"]
     within = sum(
         np.square(phi[classes == c] - phi[classes == c].mean(axis=0)).sum(axis=0)
@@ -350,14 +351,52 @@ def test_what_cannot_be_extended(sampled: Archive, table: Archive, tmp_path: Pat
     assert path.read_bytes() == sampled.path.read_bytes()
 
 
-def test_an_image_that_fails_leaves_its_block(tmp_path: Path) -> None:
-    """One bad file must not shift the design of all images behind it."""
-    from PIL import Image
-
-    folder = tmp_path / "photos"
+def photos(folder: Path) -> Path:
+    """Twenty-four pictures in a flat folder."""
     folder.mkdir()
     for number, image in enumerate(pixels(24, 28, 28)):
         Image.fromarray(image).save(folder / f"{number:02}.png")
+    return folder
+
+
+class Removes(LogProgress):
+    """Takes a file away when all images have their first pair."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path, self._left = path, 24
+
+    def advance(self, images: int) -> None:
+        self._left -= images
+        if self._left == 0:
+            self._path.unlink()
+
+
+def test_an_image_that_is_gone_in_a_later_pass(tmp_path: Path) -> None:
+    """NaN in all results, or a failure that nobody is told of."""
+    folder = photos(tmp_path / "photos")
+    words: dict[str, Any] = {
+        "method": "sampled", "bands": 6, "budget": 24 * 25, "labels": "predicted"
+    }  # fmt: skip
+    whole = decompose(CNN, folder, tmp_path / "whole.h5", **words)
+    assert whole["pairs"].tolist() == [3] * 24
+    gone = folder / f"{int(whole['image'][7]):02}.png"
+    kept = gone.read_bytes()
+    with pytest.raises(ImageError, match=f"1 of 24 images failed.*{gone.name}"):
+        decompose(CNN, folder, tmp_path / "out.h5", progress=Removes(gone), **words)
+    gone.write_bytes(kept)
+    words["on_bad_image"] = "skip"
+    found = decompose(CNN, folder, tmp_path / "out.h5", progress=Removes(gone), **words)
+    assert found["pairs"].tolist() == [3] * 7 + [1] + [3] * 16
+    assert np.isfinite(found["phi"]).all()
+    assert "1 images failed after their first pair" in found.metadata.notes[-1]
+    rest = np.arange(24) != 7
+    np.testing.assert_allclose(found["phi_image"][rest], whole["phi_image"][rest], atol=1e-4)
+
+
+def test_an_image_that_fails_leaves_its_block(tmp_path: Path) -> None:
+    """One bad file must not shift the design of all images behind it."""
+    folder = photos(tmp_path / "photos")
     words: dict[str, Any] = {
         "method": "sampled", "bands": 6, "budget": 24 * 11, "labels": "predicted"
     }  # fmt: skip
