@@ -77,12 +77,13 @@ def extend(
     )
     _check_same(old, plan)
     assert plan.sample is not None  # noqa: S101  # for the checker: the method is `sampled`
-    rounds = tuple(int(steps) for steps in old.metadata.sample["rounds"])
+    rounds = _rounds(old, plan.sample)
     sample = replace(plan.sample, rounds=rounds)
     plan = replace(plan, sample=sample)
     workspace = Workspace(Path(archive))
     if sample.limit <= rounds[-1]:
-        progress.say(f"{archive} has {old.metadata.sample['evaluations']:,} evaluations already")
+        spent = sample.schedule.cost(rounds[-1])
+        progress.say(f"{archive} has {spent:,} evaluations already")
         if _is_left_over(old, workspace):
             with workspace.lock():
                 workspace.clear()
@@ -102,6 +103,24 @@ def extend(
         run_and_assemble(plan, workspace, started, progress)
         workspace.clear()
     return open_archive(archive)
+
+
+def _rounds(old: Archive, sample: SamplePlan) -> tuple[int, ...]:
+    """Steps after each round of the archive's run.
+
+    Raises:
+        ArchiveError: if they are not there, or are none.
+    """
+    rounds = (old.metadata.sample or {}).get("rounds")
+    whole = isinstance(rounds, list) and all(type(steps) is int for steps in rounds)
+    if not whole or not rounds or rounds != sorted({*rounds}):
+        rounds = [0]
+    if not 0 < rounds[0] <= rounds[-1] <= sample.schedule.steps:
+        raise ArchiveError(
+            f"{old.path}: the attribute 'sample' does not say how far the run went; the archive is "
+            "damaged or was edited"
+        )
+    return tuple(rounds)
 
 
 def _is_left_over(old: Archive, workspace: Workspace) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -326,6 +327,21 @@ def test_extending_to_less_does_nothing(sampled: Archive, tmp_path: Path) -> Non
     path.write_bytes(sampled.path.read_bytes())
     assert extend(path, budget=500)["worth"].shape == sampled["worth"].shape
     assert path.read_bytes() == sampled.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "sample", [{}, {"rounds": []}, {"rounds": [40, 6]}, {"rounds": [10**9]}, {"rounds": ["a"]}]
+)
+def test_an_archive_that_was_edited_is_not_extended(
+    sampled: Archive, tmp_path: Path, sample: dict[str, Any]
+) -> None:
+    """A traceback, or shards of nothing."""
+    path = tmp_path / "copy.h5"
+    path.write_bytes(sampled.path.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file.attrs["sample"] = json.dumps(sample)
+    with pytest.raises(ArchiveError, match="does not say how far the run went"):
+        extend(path, budget=9999)
 
 
 def test_what_cannot_be_extended(sampled: Archive, table: Archive, tmp_path: Path) -> None:
