@@ -14,6 +14,7 @@ from iaside_onnx.engine import plan
 from iaside_onnx.engine.progress import LogProgress
 from iaside_onnx.errors import RunConflictError
 from iaside_onnx.runtime import WorthEvaluator
+from tests.engine.stopping import Stopping
 from tests.faults.bad_case import pixels, save_wide
 from tests.onnx_models import Net
 
@@ -63,19 +64,6 @@ def assert_same_numbers(first: Archive, second: Archive) -> None:
             ours, theirs = np.asarray(a[name][()]), np.asarray(b[name][()])
             assert ours.dtype == theirs.dtype, name
             assert np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f"), name
-
-
-class Stopping(LogProgress):
-    """Presses Ctrl-C after so many images."""
-
-    def __init__(self, images: int) -> None:
-        super().__init__()
-        self._left = images
-
-    def advance(self, images: int) -> None:
-        self._left -= images
-        if self._left < 0:
-            raise KeyboardInterrupt
 
 
 def interrupt(folder: Path, images: int = 20, **options: Any) -> list[Path]:

@@ -18,6 +18,7 @@ import iaside_onnx
 from iaside_onnx import Archive, decompose, extend, shapley_values
 from iaside_onnx.engine import LogProgress
 from iaside_onnx.errors import ArchiveError, ImageError, OptionError, RunConflictError
+from tests.engine.stopping import Stopping
 from tests.faults.bad_case import pixels, save_wide
 from tests.faults.comparing import assert_nothing_left, assert_same
 
@@ -266,23 +267,6 @@ def test_two_models_are_asked_the_same_of_the_same_images(tmp_path: Path) -> Non
     assert not np.array_equal(one.coalitions(), another.coalitions())
 
 
-class Interrupted(BaseException):
-    """What Ctrl-C does."""
-
-
-class Stops(LogProgress):
-    """Interrupts after so many images."""
-
-    def __init__(self, images: int) -> None:
-        super().__init__()
-        self._left = images
-
-    def advance(self, images: int) -> None:
-        self._left -= images
-        if self._left < 0:
-            raise Interrupted
-
-
 @pytest.mark.parametrize("images", [0, 17, 41, 70])
 def test_an_interrupted_run_goes_on_to_the_same_bits(
     sampled: Archive, tmp_path: Path, images: int
@@ -290,8 +274,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     """Interrupted in the first round, the first pass and the second pass."""
     path = tmp_path / "out.h5"
     words: dict[str, Any] = {"method": "sampled", "bands": 6, "limit": 40, "budget": 740}
-    with pytest.raises(Interrupted):
-        decompose(CNN, PICTURES, path, progress=Stops(images), **words)
+    with pytest.raises(KeyboardInterrupt):
+        decompose(CNN, PICTURES, path, progress=Stopping(images), **words)
     decompose(CNN, PICTURES, path, **words)
     assert_same(sampled.path, path)
     assert_nothing_left(path)
@@ -304,8 +288,8 @@ def test_extending_equals_a_single_longer_run(sampled: Archive, tmp_path: Path) 
     sample(path, budget=200)
     with h5py.File(path) as file:
         assert file["image"].size == 18
-    with pytest.raises(Interrupted):
-        extend(path, budget=740, progress=Stops(30))
+    with pytest.raises(KeyboardInterrupt):
+        extend(path, budget=740, progress=Stopping(30))
     assert iaside_onnx.open_archive(path)["image"].size == 18
     longer = extend(path, budget=740)
     assert_nothing_left(path)
