@@ -109,6 +109,8 @@ def print_archive(archive: Archive) -> None:
     ]
     if meta.profile is not None:
         lines.append(f"time       {_time_text(meta.profile)}")
+    if options.get("about") == "images":
+        lines.append("note       the intervals are about the images of this source alone")
     if meta.uniform:
         lines.append(
             "note       all contributions are equal: psi is uniform and SIS 0 by convention"

@@ -20,6 +20,7 @@ from iaside_onnx.engine import LogProgress
 from iaside_onnx.errors import ArchiveError, ImageError, OptionError, RunConflictError
 from tests.engine.stopping import Stopping
 from tests.faults.bad_case import pixels, save_wide
+from tests.faults.command import in_process
 from tests.faults.comparing import assert_nothing_left, assert_same
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -247,6 +248,9 @@ def test_about_these_images_alone(table: Archive, tmp_path: Path) -> None:
     wide = decompose(CNN, PICTURES, tmp_path / "w.h5", bands=6, limit=40, about="images")
     ratio = (wide["phi_high"] - wide["phi_low"]) / (table["phi_high"] - table["phi_low"])
     np.testing.assert_allclose(ratio, np.sqrt(0.96), rtol=1e-9)
+    note = "the intervals are about the images of this source alone"
+    assert note in in_process("show", wide.path).out
+    assert note not in in_process("show", table.path).out
     own = sample(tmp_path / "o.h5", about="images")
     population = sample(tmp_path / "p.h5")
     assert (own["phi_se"] <= population["phi_se"]).all()
