@@ -72,9 +72,9 @@ def extend(
         raise OptionError("say how far to go: a budget, or a target")
     options = _options(old, given)
     source = _input(old, "images", images)
-    plan = make_plan(
-        _input(old, "model", model), source, options, progress, [old.metadata.options["resolved"]]
-    )
+    # A batch size that was searched for is kept.
+    before = {**old.metadata.options["resolved"], **given}
+    plan = make_plan(_input(old, "model", model), source, options, progress, [before])
     _check_same(old, plan)
     assert plan.sample is not None  # noqa: S101  # for the checker: the method is `sampled`
     rounds = _rounds(old, plan.sample)
@@ -89,6 +89,12 @@ def extend(
                 workspace.clear()
         return old
     with workspace.lock():
+        if open_archive(archive).metadata.finished != old.metadata.finished or (
+            open_archive(archive)["worth"].shape != old["image"].shape + old["slot"].shape
+        ):
+            raise RunConflictError(
+                f"{archive}: was extended by another process meanwhile; run the same command again"
+            )
         identity = {**plan.identity, "extends": old.metadata.finished}
         left = workspace.identity()
         done = _is_left_over(old, workspace)

@@ -157,7 +157,8 @@ class Sample:
         if not done.size:
             return None
         pairs = self.pairs[done, None]
-        strata = self.plan.selection.strata
+        # Class shares are known of these images; of what they were drawn from they are not.
+        strata = None if self.plan.population is None else self.plan.selection.strata
         return estimate_blocks(
             self.forward[done] / pairs,
             self.backward[done] / pairs,
