@@ -222,6 +222,12 @@ class Sample:
             )
             how = "unknown" if np.isnan(missing) else f"{missing:.2f} times as wide"
             notes.append(f"the precision asked for was not reached ({how}); {why}")
+        asked = self.plan.options.budget
+        if asked is not None and self.rounds[-1] == schedule.steps and not sample.has_target:
+            notes.append(
+                f"every image has all of its pairs: {schedule.cost(schedule.steps):,} of the "
+                f"{asked:,} evaluations of the budget were enough; only --method exact does more"
+            )
         if found is not None and np.isnan(found.standard_error).any():
             notes.append("a single image was evaluated: there are no intervals; take more images")
         if self.later:

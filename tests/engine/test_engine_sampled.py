@@ -217,6 +217,8 @@ def test_a_target_out_of_reach_is_said(tmp_path: Path, caplog: pytest.LogCapture
     assert "only more images can help" in found.metadata.notes[-1]
     # Every shift of every image: all arcs of its circle, and nothing twice.
     assert int((~np.isnan(found.worth())).sum()) == 40 * (6 * 5 + 2)
+    spent = sample(tmp_path / "spent.h5", budget=99999)
+    assert "1,240 of the 99,999 evaluations" in spent.metadata.notes[-1]
     less = sample(tmp_path / "less.h5", target_se=1e-6)
     assert "the budget is spent" in less.metadata.notes[-1]
 
