@@ -144,7 +144,7 @@ input_size_option = click.option(
 @input_size_option
 @click.option(
     "--bands", type=int, default=Options.bands, show_default=True, metavar="M",
-    help="Number of bands, 2 to 16; the work is 2^M passes an image.",
+    help="Number of bands, 2 to 64; above 16 only a sample can be taken.",
 )  # fmt: skip
 @click.option(
     "--partition", type=click.Choice(PARTITIONS), default=Options.partition, show_default=True,
