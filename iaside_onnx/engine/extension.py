@@ -88,6 +88,12 @@ def extend(
             with workspace.lock():
                 workspace.clear()
         return old
+    changed = plan.selection.first_changed(old["image"].tolist(), old["image_sha256"])
+    if changed is not None:
+        raise RunConflictError(
+            f"{archive}: cannot be extended over other images: image {changed} has changed since; "
+            "give the images that it was made with"
+        )
     with workspace.lock():
         if open_archive(archive).metadata.finished != old.metadata.finished or (
             open_archive(archive)["worth"].shape != old["image"].shape + old["slot"].shape

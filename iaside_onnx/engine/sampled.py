@@ -218,7 +218,8 @@ class Sample:
             why = (
                 "the budget is spent: raise it"
                 if self.rounds[-1] < schedule.steps
-                else "every image has all of its pairs: only more images can help"
+                else "every image has all of its pairs: only more images, or --method exact where "
+                "these images alone are asked about, can help"
             )
             how = "unknown" if np.isnan(missing) else f"{missing:.2f} times as wide"
             notes.append(f"the precision asked for was not reached ({how}); {why}")
