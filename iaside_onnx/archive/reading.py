@@ -128,7 +128,7 @@ class Archive:
     @property
     def names(self) -> list[str]:
         """Names of the variables."""
-        return sorted([*self._variables, *self._large])
+        return sorted([*self._variables, *_large(sampled=self.sampled)])
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """A variable by its name in the schema, read-only; text as an array of str.
@@ -136,11 +136,9 @@ class Archive:
         Raises:
             KeyError: if the archive has no such variable.
         """
-        return self._slice(name) if name in self._large else self._variables[name]
-
-    @property
-    def _large(self) -> list[str]:
-        return ["worth", "coalition"] if self.sampled else ["worth"]
+        if name in _large(sampled=self.sampled):
+            return self._slice(name)
+        return self._variables[name]
 
     @property
     def sampled(self) -> bool:
@@ -176,6 +174,11 @@ class Archive:
             ) from error
 
 
+def _large(*, sampled: bool) -> tuple[str, ...]:
+    """Variables that are read on demand."""
+    return ("worth", "coalition") if sampled else ("worth",)
+
+
 def open_archive(path: str | Path) -> Archive:
     """Open an archive.
 
@@ -193,7 +196,7 @@ def open_archive(path: str | Path) -> Archive:
             declared = variables_of(sampled="slot" in file)
             present = {n: v for n, v in declared.items() if _present(path, file, n, v)}
             _check_shapes(path, file, present)
-            large = ("worth", "coalition") if "slot" in file else ("worth",)
+            large = _large(sampled="slot" in file)
             variables = {name: _values(file[name]) for name in present if name not in large}
     # RuntimeError, KeyError: from h5py, on damage inside; ValueError: text that is not UTF-8.
     except (OSError, RuntimeError, KeyError, ValueError) as error:

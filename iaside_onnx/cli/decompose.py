@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 import iaside_onnx
-from iaside_onnx.cli.console import ConsoleProgress, write_json
-from iaside_onnx.cli.show import print_archive, summary
+from iaside_onnx.cli.console import ConsoleProgress
+from iaside_onnx.cli.show import print_result
 from iaside_onnx.engine import DEFAULT_BUDGET, Options
 from iaside_onnx.errors import OptionError
 from iaside_onnx.types import BASELINES, METHODS, OUTPUT_KINDS, PARTITIONS, RANGES, SPACINGS
@@ -55,14 +56,19 @@ def _parse_provider_options(
     return {key: text for key, _, text in pairs} or None
 
 
-def device_options(command: Any) -> Any:
-    """Where the model runs, and how; for every command that runs one."""
-    for option in reversed(_DEVICE_OPTIONS):
-        command = option(command)
-    return command
+def _together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Options that several commands share, in this order, as one decorator."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-_DEVICE_OPTIONS = (
+# Where the model runs, and how; for every command that runs one.
+device_options = _together(
     click.option(
         "--device", default=Options.device, show_default=True, metavar="auto|cpu|cuda[:i]",
         help="auto: CUDA where the installed ONNX Runtime has it, else the CPU.",
@@ -88,14 +94,8 @@ _DEVICE_OPTIONS = (
 )  # fmt: skip
 
 
-def limit_options(command: Any) -> Any:
-    """How far a sampled run goes."""
-    for option in reversed(_LIMIT_OPTIONS):
-        command = option(command)
-    return command
-
-
-_LIMIT_OPTIONS = (
+# How far a sampled run goes.
+limit_options = _together(
     click.option(
         "--budget", type=int, metavar="N",
         help=f"Evaluations in all; by default {DEFAULT_BUDGET:,}, or what a target takes.",
@@ -215,7 +215,4 @@ def decompose(model: Path, source: Path, output_file: Path, as_json: bool, **opt
     archive = iaside_onnx.decompose(
         model, source, output_file, progress=ConsoleProgress(), **options
     )
-    if as_json:
-        write_json(summary(archive))
-    else:
-        print_archive(archive)
+    print_result(archive, as_json=as_json)

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 import iaside_onnx
-from iaside_onnx.cli.console import ConsoleProgress, write_json
+from iaside_onnx.cli.console import ConsoleProgress
 from iaside_onnx.cli.decompose import limit_options
-from iaside_onnx.cli.show import print_archive, summary
+from iaside_onnx.cli.show import print_result
 
 __all__ = ["extend"]
 
@@ -38,7 +38,4 @@ def extend(archive: Path, as_json: bool, **options: Any) -> None:
         iaside extend sample.h5 --budget 30000
     """  # noqa: D301  # \b tells click to keep the lines below as they are
     extended = iaside_onnx.extend(archive, progress=ConsoleProgress(), **options)
-    if as_json:
-        write_json(summary(extended))
-    else:
-        print_archive(extended)
+    print_result(extended, as_json=as_json)

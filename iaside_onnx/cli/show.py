@@ -15,7 +15,7 @@ from iaside_onnx.archive import Archive, open_archive
 from iaside_onnx.cli.console import printable, results, write_json
 from iaside_onnx.report import interval_text
 
-__all__ = ["print_archive", "show", "summary"]
+__all__ = ["print_archive", "print_result", "show", "summary"]
 
 _WIDEST_BAR = 12
 
@@ -76,6 +76,14 @@ def summary(archive: Archive) -> dict[str, Any]:
         **({} if meta.profile is None else {"profile": meta.profile}),
         **({} if meta.sample is None else {"sample": meta.sample}),
     }
+
+
+def print_result(archive: Archive, *, as_json: bool) -> None:
+    """Print what a command made, for machines or for people."""
+    if as_json:
+        write_json(summary(archive))
+    else:
+        print_archive(archive)
 
 
 def _number(value: Any) -> float | None:

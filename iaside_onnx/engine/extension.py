@@ -28,7 +28,7 @@ from iaside_onnx.errors import ArchiveError, OptionError, RunConflictError
 __all__ = ["extend"]
 
 # Whatever the archive's run was told.
-_NEVER = {"method": "sampled", "overwrite": False, "profile": None}
+_FIXED = {"method": "sampled", "overwrite": False, "profile": None}
 
 
 def extend(
@@ -67,54 +67,90 @@ def extend(
     old = open_archive(archive)
     if old.metadata.sample is None:
         raise ArchiveError(f"{archive}: holds every coalition of its images: nothing is left to do")
-    given = {"budget": budget, "target_se": target_se, "target_sis_width": target_sis_width}
-    if all(value is None for value in given.values()):
+    limits = {"budget": budget, "target_se": target_se, "target_sis_width": target_sis_width}
+    if all(value is None for value in limits.values()):
         raise OptionError("say how far to go: a budget, or a target")
-    options = _options(old, given)
-    source = _input(old, "images", images)
-    # A batch size that was searched for is kept.
-    before = {**old.metadata.options["resolved"], **given}
-    plan = make_plan(_input(old, "model", model), source, options, progress, [before])
-    _check_same(old, plan)
-    assert plan.sample is not None  # noqa: S101  # for the checker: the method is `sampled`
-    rounds = _rounds(old, plan.sample)
-    sample = replace(plan.sample, rounds=rounds)
-    plan = replace(plan, sample=sample)
+    plan, sample = _plan(old, limits, model, images, progress)
     workspace = Workspace(Path(archive))
-    if sample.limit <= rounds[-1]:
-        spent = sample.schedule.cost(rounds[-1])
+    if sample.limit <= sample.rounds[-1]:
+        spent = sample.schedule.cost(sample.rounds[-1])
         progress.say(f"{archive} has {spent:,} evaluations already")
         if _is_left_over(old, workspace):
             with workspace.lock():
                 workspace.clear()
         return old
-    changed = plan.selection.first_changed(old["image"].tolist(), old["image_sha256"])
-    if changed is not None:
-        raise RunConflictError(
-            f"{archive}: cannot be extended over other images: image {changed} has changed since; "
-            "give the images that it was made with"
-        )
+    _check_images(old, plan)
     with workspace.lock():
-        if open_archive(archive).metadata.finished != old.metadata.finished or (
-            open_archive(archive)["worth"].shape != old["image"].shape + old["slot"].shape
-        ):
-            raise RunConflictError(
-                f"{archive}: was extended by another process meanwhile; run the same command again"
-            )
-        identity = {**plan.identity, "extends": old.metadata.finished}
-        left = workspace.identity()
-        done = _is_left_over(old, workspace)
-        if left is not None and left != identity and not done:
-            raise RunConflictError(
-                f"{workspace.folder}: holds an unfinished run with other options: "
-                f"{describe_differences(identity, left)}; finish it with the same options, or "
-                "delete that folder"
-            )
-        started = workspace.claim(identity, old.metadata.started, overwrite=done)
+        _check_same_archive(old)
+        started = _claim(old, plan, workspace)
         _unpack(old, plan, sample, workspace)
         run_and_assemble(plan, workspace, started, progress)
         workspace.clear()
     return open_archive(archive)
+
+
+def _plan(
+    old: Archive, limits: Mapping[str, Any], model: Any, images: Any, progress: Progress
+) -> tuple[Plan, SamplePlan]:
+    """The archive's run with other limits.
+
+    Raises:
+        IasideError: if the model, the images or the options cannot be had, or are not the same.
+    """
+    options = _options(old, limits)
+    source = _input(old, "images", images)
+    # A batch size that was searched for is kept.
+    before = {**old.metadata.options["resolved"], **limits}
+    plan = make_plan(_input(old, "model", model), source, options, progress, [before])
+    _check_same(old, plan)
+    assert plan.sample is not None  # noqa: S101  # for the checker: the method is `sampled`
+    sample = replace(plan.sample, rounds=_rounds(old, plan.sample))
+    return replace(plan, sample=sample), sample
+
+
+def _check_images(old: Archive, plan: Plan) -> None:
+    """Make sure that the images are what they were, before anything is made.
+
+    Raises:
+        RunConflictError: with the first that has changed.
+    """
+    changed = plan.selection.first_changed(old["image"].tolist(), old["image_sha256"])
+    if changed is not None:
+        raise RunConflictError(
+            f"{old.path}: cannot be extended over other images: image {changed} has changed since; "
+            "give the images that it was made with"
+        )
+
+
+def _check_same_archive(old: Archive) -> None:
+    """Make sure that the archive is still the one that was read before it was locked.
+
+    Raises:
+        RunConflictError: if it is not.
+    """
+    now = open_archive(old.path).metadata
+    if (now.finished, now.sample) != (old.metadata.finished, old.metadata.sample):
+        raise RunConflictError(
+            f"{old.path}: was extended by another process meanwhile; run the same command again"
+        )
+
+
+def _claim(old: Archive, plan: Plan, workspace: Workspace) -> str:
+    """Make the folder of work this extension's; when the archive's run was first started.
+
+    Raises:
+        RunConflictError: if it is that of another unfinished run.
+    """
+    identity = {**plan.identity, "extends": old.metadata.finished}
+    left = workspace.identity()
+    done = _is_left_over(old, workspace)
+    if left is not None and left != identity and not done:
+        raise RunConflictError(
+            f"{workspace.folder}: holds an unfinished run with other options: "
+            f"{describe_differences(identity, left)}; finish it with the same options, or delete "
+            "that folder"
+        )
+    return workspace.claim(identity, old.metadata.started, overwrite=done)
 
 
 def _rounds(old: Archive, sample: SamplePlan) -> tuple[int, ...]:
@@ -163,7 +199,7 @@ def _options(old: Archive, limits: Mapping[str, Any]) -> Options:
     if words.get("input_size") is not None:
         words["input_size"] = tuple(words["input_size"])
     try:
-        return Options(**{**words, **limits, **_NEVER})
+        return Options(**{**words, **limits, **_FIXED})
     except (TypeError, OptionError) as error:
         if any(name in str(error) for name in ("budget", "target")):
             raise
@@ -193,11 +229,10 @@ def _check_same(old: Archive, plan: Plan) -> None:
     Raises:
         RunConflictError: with what differs.
     """
-    before = {**old.metadata.options["resolved"]}
-    now = {**plan.identity}
-    for name in (*LIMITS, "extends"):
-        before.pop(name, None)
-        now.pop(name, None)
+    before, now = (
+        {name: value for name, value in identity.items() if name not in LIMITS}
+        for identity in (old.metadata.options["resolved"], plan.identity)
+    )
     if before != now:
         raise RunConflictError(
             f"{old.path}: cannot be extended by what differs in: "
@@ -227,9 +262,9 @@ def _failures(old: Archive) -> dict[int, Failure]:
 def _shard(
     old: Archive, plan: Plan, sample: SamplePlan, piece: Piece, failed: Mapping[int, Failure]
 ) -> Shard:
-    _, last, from_slot, to_slot = sample.schedule.turns[piece.turn]
+    turn = sample.schedule.turns[piece.turn]
     draw, pairs = old["draw"], old["pairs"]
-    rows = np.flatnonzero((draw >= piece.start) & (draw < piece.stop) & (pairs >= last))
+    rows = np.flatnonzero((draw >= piece.start) & (draw < piece.stop) & (pairs >= turn.last))
     start, stop = (int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, 0)
     positions = plan.selection.positions[sample.order[piece.start : piece.stop]].tolist()
     once = piece.turn == 0
@@ -240,7 +275,7 @@ def _shard(
         image_sha256=old["image_sha256"][rows].tolist(),
         label=old["label"][rows],
         predicted=old["predicted"][rows] if once else np.full(rows.size, -1),
-        worth=old.worth(start, stop)[rows - start, from_slot:to_slot],
+        worth=old.worth(start, stop)[rows - start, turn.start : turn.stop],
         phi_image=np.full((rows.size, plan.options.bands), np.nan),
         log_probability_whole=old["log_probability_whole"][rows] if once else nothing,
         log_probability_empty=old["log_probability_empty"][rows] if once else nothing,

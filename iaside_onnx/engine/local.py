@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def run_shards(plan: Plan, workspace: Workspace, progress: Progress) -> None:
         for number in todo:
             results, failures = worker.evaluate(shards[number].size)
             shard = make_shard(plan, results, failures, coalitions.size)
-            shard.phi_image[...] = shapley_values(shard.worth)
+            shard = replace(shard, phi_image=shapley_values(shard.worth))
             with profile.phase("write"):
                 workspace.write(number, shard)
             profile.images += shard.image.size

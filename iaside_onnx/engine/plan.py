@@ -21,7 +21,7 @@ from iaside_onnx.engine.preprocessing import (
 )
 from iaside_onnx.engine.probing import probe
 from iaside_onnx.engine.progress import Progress
-from iaside_onnx.engine.schedule import Schedule, draw_order
+from iaside_onnx.engine.schedule import Schedule, draw_order, images_of_shard
 from iaside_onnx.engine.selection import Selection, select_images
 from iaside_onnx.errors import OptionError
 from iaside_onnx.game import MAX_EXACT_BANDS, Estimate, PairedDesign, all_coalitions
@@ -41,7 +41,6 @@ __all__ = ["LIMITS", "Plan", "SamplePlan", "make_plan"]
 LIMITS = ("budget", "target_se", "target_sis_width")
 """How far a sampled run goes: all that it may differ in from one that extends it."""
 
-_SHARD_EVALUATIONS = 4096
 _SHARD_IMAGES = 64
 _FIRST_BATCH = 16
 _LARGEST_BATCH = 1024
@@ -133,7 +132,7 @@ class Plan:
     @property
     def shards(self) -> list[NDArray[np.int64]]:
         """Rows of the selection that make each shard: about 4,096 evaluations."""
-        size = _shard_images(self.coalitions.size)
+        size = images_of_shard(self.coalitions.size, _SHARD_IMAGES)
         rows = np.arange(self.selection.positions.size)
         return [rows[i : i + size] for i in range(0, rows.size, size)]
 
@@ -290,11 +289,7 @@ def _sample(selection: Selection, options: Options) -> SamplePlan:
 def _largest_batch(coalitions: int, sample: SamplePlan | None) -> int:
     if sample is not None:
         return sample.schedule.shard_images() * sample.schedule.cost_of(0)
-    return _shard_images(coalitions) * coalitions
-
-
-def _shard_images(coalitions: int) -> int:
-    return int(np.clip(_SHARD_EVALUATIONS // coalitions, 1, _SHARD_IMAGES))
+    return images_of_shard(coalitions, _SHARD_IMAGES) * coalitions
 
 
 def _baselines(selection: Selection, spec: Preprocess, options: Options) -> Baselines:

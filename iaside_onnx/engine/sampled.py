@@ -69,7 +69,7 @@ class Sample:
     def draws(self, piece: Piece) -> NDArray[np.int64]:
         """Places whose images a piece evaluates: in later passes not those that have failed."""
         every = np.arange(piece.start, piece.stop)
-        before = self.sample.schedule.turns[piece.turn][0]
+        before = self.sample.schedule.turns[piece.turn].first
         return every if piece.turn == 0 else every[self.pairs[every] >= before]
 
     def positions(self, piece: Piece) -> NDArray[np.int64]:
@@ -95,15 +95,15 @@ class Sample:
     def worths(self, start: int, stop: int) -> Worth:
         """Worths of the images drawn at a run of places, ``(n, slots)``, NaN: not evaluated."""
         turns = self.sample.schedule.turns
-        most = max(turns[piece.turn][3] for piece in self.pieces)
+        most = max(turns[piece.turn].stop for piece in self.pieces)
         worth = np.full((stop - start, most), np.nan, dtype=np.float32)
         for number, piece in enumerate(self.pieces):
             if piece.start < stop and piece.stop > start:
                 shard = self.shard(number)
                 done = self._done(piece, shard)
                 here = (done >= start) & (done < stop)
-                first, last = turns[piece.turn][2:]
-                worth[done[here] - start, first:last] = shard.worth[here]
+                turn = turns[piece.turn]
+                worth[done[here] - start, turn.start : turn.stop] = shard.worth[here]
         return worth
 
     def _done(self, piece: Piece, shard: Shard) -> NDArray[np.int64]:
@@ -141,12 +141,12 @@ class Sample:
             self.later.extend(shard.failures)
         done = self._done(piece, shard)
         schedule = self.sample.schedule
-        first, last = schedule.turns[piece.turn][:2]
+        turn = schedule.turns[piece.turn]
         worth = self.worths(piece.start, piece.stop)[done - piece.start]
-        forward, backward = schedule.design.gains(worth, done, first, last)
+        forward, backward = schedule.design.gains(worth, done, turn.first, turn.last)
         self.forward[done] += forward
         self.backward[done] += backward
-        self.pairs[done] += last - first
+        self.pairs[done] += turn.last - turn.first
         self.floored[done] += shard.floored
         if piece.turn == 0:
             self.labels[done] = shard.label
@@ -190,7 +190,7 @@ class Sample:
         if self.plan.options.on_bad_image == "error":
             summary = replace(summary, failures=(*summary.failures, *self.later))
         schedule = self.sample.schedule
-        slots = max(schedule.turns[piece.turn][3] for piece in self.pieces)
+        slots = max(schedule.turns[piece.turn].stop for piece in self.pieces)
         values: dict[str, NDArray[Any]] = {
             "slot": np.arange(slots),
             "draw": done,
@@ -300,7 +300,7 @@ def _run_pass(sample: Sample, turn: int, pieces: list[Piece], progress: Progress
         if not is_finished(plan, workspace, progress, number, own)
     }
     design = sample.sample.schedule.design
-    slots = slice(*sample.sample.schedule.turns[turn][2:])
+    slots = sample.sample.schedule.turns[turn]
     tasks = [
         Task(
             int(sample.sample.order[draw]),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.game import PairedDesign
+from iaside_onnx.game import PairedDesign, SlotLayout
 
-__all__ = ["Piece", "Schedule", "draw_order"]
+__all__ = ["Piece", "Schedule", "Turn", "draw_order", "images_of_shard"]
 
 _SHARD_EVALUATIONS = 4096
 _SHARD_IMAGES = 256
+_SHARED_SLOTS = 2
+"""The empty and the full coalition."""
 _DRAW = 3
 
 
@@ -29,6 +33,15 @@ class Piece:
     """
 
     turn: int
+    start: int
+    stop: int
+
+
+class Turn(NamedTuple):
+    """A pass over the images: its first pair and the one behind its last; its slots likewise."""
+
+    first: int
+    last: int
     start: int
     stop: int
 
@@ -52,18 +65,9 @@ class Schedule:
     once: int
 
     @property
-    def turns(self) -> list[tuple[int, int, int, int]]:
-        """For each pass: its first pair, the one behind its last, and likewise its slots.
-
-        The last pair is made of coalitions that the others have: it comes with the one before it.
-        """
-        ends = self.design.layout.ends.tolist()
-        bands = self.design.bands
-        found = [(pair, pair + 1, ends[pair], ends[pair + 1]) for pair in range(bands - 1)]
-        first, _, start, stop = found[-1]
-        found[-1] = (first, bands, start, stop)
-        # The empty and the full coalition come with the first pair.
-        return [(*found[0][:2], 0, found[0][3]), *found[1:]]
+    def turns(self) -> tuple[Turn, ...]:
+        """The passes."""
+        return _turns(self.design.bands)
 
     @property
     def steps(self) -> int:
@@ -72,8 +76,8 @@ class Schedule:
 
     def cost_of(self, turn: int) -> int:
         """Evaluations an image in a pass."""
-        _, _, start, stop = self.turns[turn]
-        return stop - start if turn else stop - 2 + self.once
+        slots = self.turns[turn]
+        return slots.stop - slots.start if turn else slots.stop - _SHARED_SLOTS + self.once
 
     def cost(self, steps: int) -> int:
         """Evaluations of so many steps."""
@@ -109,8 +113,27 @@ class Schedule:
             start += end - place
 
     def shard_images(self, turn: int = 0) -> int:
-        """Images of a shard: about 4,096 evaluations."""
-        return int(np.clip(_SHARD_EVALUATIONS // self.cost_of(turn), 1, _SHARD_IMAGES))
+        """Images of a shard in a pass."""
+        return images_of_shard(self.cost_of(turn), _SHARD_IMAGES)
+
+
+def images_of_shard(evaluations: int, most: int) -> int:
+    """Images that make about 4,096 evaluations, with so many each; from 1 to ``most``."""
+    return int(np.clip(_SHARD_EVALUATIONS // evaluations, 1, most))
+
+
+@lru_cache(maxsize=8)
+def _turns(bands: int) -> tuple[Turn, ...]:
+    """The passes of a design: a pair each, but for the last.
+
+    The last pair is made of coalitions that the others have: it comes with the one before it. The
+    empty and the full coalition come with the first.
+    """
+    ends = SlotLayout.of(bands).ends.tolist()
+    found = [Turn(pair, pair + 1, ends[pair], ends[pair + 1]) for pair in range(bands - 1)]
+    found[-1] = found[-1]._replace(last=bands)
+    found[0] = found[0]._replace(start=0)
+    return tuple(found)
 
 
 def draw_order(labels: NDArray[np.int64] | None, n: int, seed: int) -> NDArray[np.int64]:

@@ -1,13 +1,11 @@
-"""Sampled runs of real models: right, within their budget, resumable, extensible."""
+"""Sampled runs of real models: right, within their budget, and resumable."""
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 import xarray
@@ -17,33 +15,12 @@ from PIL import Image
 import iaside_onnx
 from iaside_onnx import Archive, decompose, extend, shapley_values
 from iaside_onnx.engine import LogProgress
-from iaside_onnx.errors import ArchiveError, ImageError, OptionError, RunConflictError
+from iaside_onnx.errors import ImageError, RunConflictError
+from tests.engine.sampling import CNN, MODELS, PICTURES, sample
 from tests.engine.stopping import Stopping
 from tests.faults.bad_case import pixels, save_wide
 from tests.faults.command import in_process
 from tests.faults.comparing import assert_nothing_left, assert_same
-
-MODELS = Path(__file__).parents[2] / "models"
-CNN = MODELS / "fashion-cnn.onnx"
-PICTURES = MODELS / "fashion-mnist-1000.npz"
-
-
-def sample(path: Path, **options: Any) -> Archive:
-    words: dict[str, Any] = {"method": "sampled", "bands": 6, "limit": 40, "budget": 400}
-    return decompose(CNN, PICTURES, path, **{**words, **options})
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    """Every coalition of the 40 images."""
-    folder = tmp_path_factory.mktemp("exact")
-    return decompose(CNN, PICTURES, folder / "exact.h5", bands=6, limit=40, method="exact")
-
-
-@pytest.fixture(scope="module")
-def sampled(tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    """Forty images: one pair each for all, a second one for 36."""
-    return sample(tmp_path_factory.mktemp("sampled") / "sampled.h5", budget=740)
 
 
 def by_hand(archive: Archive) -> NDArray[np.float64]:
@@ -280,111 +257,6 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     decompose(CNN, PICTURES, path, **words)
     assert_same(sampled.path, path)
     assert_nothing_left(path)
-
-
-def test_extending_equals_a_single_longer_run(sampled: Archive, tmp_path: Path) -> None:
-    """What was paid for is thrown away, or the two halves are of different samples."""
-    path = tmp_path / "out.h5"
-    # 3 blocks, then into the second pass.
-    sample(path, budget=200)
-    with h5py.File(path) as file:
-        assert file["image"].size == 18
-    with pytest.raises(KeyboardInterrupt):
-        extend(path, budget=740, progress=Stopping(30))
-    assert iaside_onnx.open_archive(path)["image"].size == 18
-    longer = extend(path, budget=740)
-    assert_nothing_left(path)
-    for name in longer.names:
-        if longer[name].dtype.kind == "f":
-            np.testing.assert_allclose(longer[name], sampled[name], rtol=0, atol=1e-5, err_msg=name)
-        else:
-            np.testing.assert_array_equal(longer[name], sampled[name], err_msg=name)
-    assert longer.metadata.sample is not None
-    assert sampled.metadata.sample is not None
-    assert longer.metadata.sample["evaluations"] == sampled.metadata.sample["evaluations"]
-    again = sample(path, budget=740)
-    assert again.metadata.finished == longer.metadata.finished
-
-
-def test_extending_to_less_does_nothing(sampled: Archive, tmp_path: Path) -> None:
-    """What is there must not be lost to a smaller budget."""
-    path = tmp_path / "copy.h5"
-    path.write_bytes(sampled.path.read_bytes())
-    assert extend(path, budget=500)["worth"].shape == sampled["worth"].shape
-    assert path.read_bytes() == sampled.path.read_bytes()
-
-
-def test_a_batch_size_that_was_found_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The search finds another size, and the archive can never be extended."""
-    path = tmp_path / "out.h5"
-    sample(path, budget=200, batch_size="auto")
-
-    def search(*_: object) -> None:
-        pytest.fail("searched again")
-
-    monkeypatch.setattr(iaside_onnx.engine.plan, "fastest_batch", search)
-    assert extend(path, budget=400)["image"].size == 36
-
-
-def test_an_archive_that_another_process_extended_is_kept(
-    sampled: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The slower of two extensions would replace the larger result by its own."""
-    path = tmp_path / "out.h5"
-    sample(path, budget=200)
-    real = iaside_onnx.engine.plan.make_plan
-
-    def slow(*words: Any) -> Any:
-        plan = real(*words)
-        path.write_bytes(sampled.path.read_bytes())
-        return plan
-
-    monkeypatch.setattr("iaside_onnx.engine.extension.make_plan", slow)
-    with pytest.raises(RunConflictError, match="extended by another process meanwhile"):
-        extend(path, budget=400)
-    assert path.read_bytes() == sampled.path.read_bytes()
-
-
-@pytest.mark.parametrize(
-    "sample", [{}, {"rounds": []}, {"rounds": [40, 6]}, {"rounds": [10**9]}, {"rounds": ["a"]}]
-)
-def test_an_archive_that_was_edited_is_not_extended(
-    sampled: Archive, tmp_path: Path, sample: dict[str, Any]
-) -> None:
-    """A traceback, or shards of nothing."""
-    path = tmp_path / "copy.h5"
-    path.write_bytes(sampled.path.read_bytes())
-    with h5py.File(path, "r+") as file:
-        file.attrs["sample"] = json.dumps(sample)
-    with pytest.raises(ArchiveError, match="does not say how far the run went"):
-        extend(path, budget=9999)
-
-
-def test_what_cannot_be_extended(sampled: Archive, table: Archive, tmp_path: Path) -> None:
-    """Other images or another model mixed into an archive."""
-    with pytest.raises(ArchiveError, match="every coalition of its images"):
-        extend(table.path, budget=9999)
-    with pytest.raises(OptionError, match="a budget, or a target"):
-        extend(sampled.path)
-    with pytest.raises(RunConflictError, match="model_sha256"):
-        extend(sampled.path, budget=9999, model=MODELS / "fashion-cnn-pgd.onnx")
-    with np.load(PICTURES) as data:
-        images, labels = data["images"], data["labels"]
-    np.savez(tmp_path / "fewer.npz", images=images[:900], labels=labels[:900])
-    with pytest.raises(RunConflictError, match="images_"):
-        extend(sampled.path, budget=9999, images=tmp_path / "fewer.npz")
-    images = images.copy()
-    images[int(sampled["image"][3])] ^= 1
-    np.savez(tmp_path / "other.npz", images=images, labels=labels)
-    path = tmp_path / "copy.h5"
-    path.write_bytes(sampled.path.read_bytes())
-    with pytest.raises(RunConflictError, match=r"over other images: image .* has changed since"):
-        extend(path, budget=1100, images=tmp_path / "other.npz")
-    # A folder of work would stand in the way of every other budget.
-    assert_nothing_left(path)
-    assert path.read_bytes() == sampled.path.read_bytes()
 
 
 def photos(folder: Path) -> Path:
