@@ -5,6 +5,8 @@ from __future__ import annotations
 __all__ = [
     "ArchiveError",
     "EvaluationError",
+    "ExportError",
+    "ExtraMissingError",
     "IasideError",
     "ImageError",
     "ModelError",
@@ -38,6 +40,14 @@ class ModelError(IasideError):
 
 class RuntimeMissingError(IasideError):
     """ONNX Runtime, or the execution provider asked for, is not installed or cannot start."""
+
+
+class ExtraMissingError(IasideError):
+    """An optional package that was asked for is not installed, or does not start."""
+
+
+class ExportError(IasideError):
+    """A model cannot be brought to ONNX or quantised, or the result is not what it was."""
 
 
 class EvaluationError(IasideError):

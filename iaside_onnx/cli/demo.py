@@ -10,24 +10,10 @@ import iaside_onnx
 from iaside_onnx.cli.console import ConsoleProgress, write_json
 from iaside_onnx.cli.show import print_archive, summary
 from iaside_onnx.errors import IasideError
+from iaside_onnx.images import BUNDLED_IMAGES, bundled_folder
 from iaside_onnx.report import write_page
 
-__all__ = ["bundled_folder", "demo"]
-
-_IMAGES = "fashion-mnist-1000.npz"
-
-
-def bundled_folder() -> Path:
-    """Where the bundled models are: in the package, or beside it in a checkout.
-
-    Raises:
-        IasideError: if they are in neither place.
-    """
-    package = Path(iaside_onnx.__file__).parent
-    for folder in (package / "bundled", package.parent / "models"):
-        if (folder / _IMAGES).is_file():
-            return folder
-    raise IasideError("the bundled models are not installed; install iaside-onnx again")
+__all__ = ["demo"]
 
 
 @click.command(short_help="Decompose a bundled model on bundled images.")
@@ -50,7 +36,7 @@ def demo(model: str, output_file: Path, as_json: bool) -> None:
         raise IasideError(f"no bundled model {model!r}; there are {', '.join(names)}")
     archive = iaside_onnx.decompose(
         folder / f"{model}.onnx",
-        folder / _IMAGES,
+        folder / BUNDLED_IMAGES,
         output_file,
         progress=ConsoleProgress(),
     )

@@ -1,6 +1,8 @@
 """Where images and labels come from, and how pixels become a model's input."""
 
+from iaside_onnx.images.bundled import BUNDLED_IMAGES, bundled_folder
 from iaside_onnx.images.decode import MAX_PIXELS, decode_image
+from iaside_onnx.images.foreign import KERAS_MODES
 from iaside_onnx.images.labels import labels_from_file, read_classes, sample_images
 from iaside_onnx.images.loader import load_ahead
 from iaside_onnx.images.prepare import prepare, prepare_array
@@ -10,6 +12,8 @@ from iaside_onnx.images.sources import ImagesLike, open_images
 from iaside_onnx.images.specfile import find_preprocess, parse_preprocess, read_preprocess
 
 __all__ = [
+    "BUNDLED_IMAGES",
+    "KERAS_MODES",
     "MAX_PIXELS",
     "ColorOrder",
     "CropMode",
@@ -19,6 +23,7 @@ __all__ = [
     "Preprocess",
     "Sample",
     "SourceKind",
+    "bundled_folder",
     "decode_image",
     "find_preprocess",
     "labels_from_file",

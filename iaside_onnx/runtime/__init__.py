@@ -3,7 +3,7 @@
 from iaside_onnx.runtime.batches import fastest_batch
 from iaside_onnx.runtime.classifier import Classifier, Signature, load_classifier
 from iaside_onnx.runtime.games import Answer, Game
-from iaside_onnx.runtime.graph import GraphFacts, read_graph
+from iaside_onnx.runtime.graph import GraphFacts, output_hint, read_graph
 from iaside_onnx.runtime.outputs import (
     floor_of,
     label_log_probabilities,
@@ -40,6 +40,7 @@ __all__ = [
     "load_classifier",
     "log_probabilities",
     "open_session",
+    "output_hint",
     "read_graph",
     "resolve_output_kind",
     "usable_cores",

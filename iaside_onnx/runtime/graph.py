@@ -15,7 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from iaside_onnx.errors import ModelError
 from iaside_onnx.types import Layout, OutputKind
 
-__all__ = ["GraphFacts", "read_graph"]
+__all__ = ["GraphFacts", "output_hint", "read_graph"]
 
 # Operators that hand values on without changing what kind of number they are.
 _PASS_THROUGH = frozenset(
@@ -101,7 +101,7 @@ def read_graph(path: Path) -> GraphFacts:
         metadata={p.key: p.value for p in model.metadata_props},
         precision=_precision(model),
         layout_hint=_layout_hint(graph),
-        output_hints={o.name: kind for o in graph.output if (kind := _output_hint(graph, o.name))},
+        output_hints={o.name: kind for o in graph.output if (kind := output_hint(graph, o.name))},
     )
 
 
@@ -198,8 +198,8 @@ def _precision(model: ModelProto) -> str:
     return max(known)[1] if known else "float32"
 
 
-def _output_hint(graph: GraphProto, name: str) -> OutputKind | None:
-    """Follow an output upwards to the operator that made its values."""
+def output_hint(graph: GraphProto, name: str) -> OutputKind | None:
+    """The kind that the operators at the end of a graph make of an output; None if unclear."""
     makers = {output: node for node in graph.node for output in node.output}
     node = makers.get(name)
     while node is not None and node.op_type in _PASS_THROUGH and node.input:

@@ -1,0 +1,111 @@
+"""Models that are given as code, ``package.module:factory``: imported, never unpickled."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from iaside_onnx.errors import ExportError
+
+__all__ = ["Hashes", "failure", "load_code", "one_line", "sha256_of"]
+
+Hashes = dict[str, str]
+"""SHA-256 of each file that a model was made of, by its name."""
+
+_PICKLES = (".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth", ".bin")
+
+
+def load_code(name: str) -> tuple[Any, Hashes]:
+    """What ``package.module:factory`` names, and the hash of the file that it is written in.
+
+    The current folder and PYTHONPATH are searched.
+
+    Raises:
+        ExportError: The name has another form, the module cannot be imported, or has no such
+            attribute.
+    """
+    module_name, colon, attribute = name.partition(":")
+    if not colon or not module_name or not attribute:
+        loads = (
+            "; a pickle runs a stranger's code when it is loaded, so write a module with a "
+            "function that gives the model"
+            if Path(name).suffix.lower() in _PICKLES
+            else ""
+        )
+        raise ExportError(
+            f"{name!r} does not name code: package.module:factory was expected, where factory is "
+            f"a class, or a function that gives the model{loads}"
+        )
+    with _current_folder_first():
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+                raise ExportError(
+                    f"there is no module {error.name!r} in the current folder or on PYTHONPATH; "
+                    "run the command in its folder, or set PYTHONPATH"
+                ) from error
+            raise failure(f"the module {module_name!r} cannot be imported", error) from error
+        except Exception as error:
+            raise failure(f"the module {module_name!r} cannot be imported", error) from error
+    try:
+        found: Any = module
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except AttributeError as error:
+        close = difflib.get_close_matches(attribute, dir(module), n=1)
+        hint = f"did you mean {close[0]!r}" if close else "check the name"
+        raise ExportError(f"the module {module_name!r} has no {attribute!r}; {hint}") from error
+    path = getattr(module, "__file__", None)
+    return found, {} if path is None else {Path(path).name: sha256_of(Path(path))}
+
+
+@contextmanager
+def _current_folder_first() -> Iterator[None]:
+    """As ``python -m`` has it; an installed script has its own folder there instead."""
+    before = list(sys.path)
+    sys.path.insert(0, str(Path.cwd()))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file; of a folder, over the names and hashes of all files in it.
+
+    Raises:
+        ExportError: It cannot be read.
+    """
+    try:
+        if path.is_dir():
+            digest = hashlib.sha256()
+            for file in sorted(path.rglob("*")):
+                if file.is_file():
+                    digest.update(f"{file.relative_to(path).as_posix()}\0".encode())
+                    digest.update(sha256_of(file).encode())
+            return digest.hexdigest()
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        found = "does not exist" if isinstance(error, FileNotFoundError) else error.strerror
+        raise ExportError(f"{path}: {found}; check the path") from error
+
+
+def failure(what: str, error: Exception) -> ExportError:
+    """The error to raise where a framework or a user's code failed."""
+    return ExportError(f"{what} ({type(error).__name__}: {one_line(error)})")
+
+
+def one_line(error: Exception, longest: int = 240) -> str:
+    """The beginning of a message, on one line."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= longest else text[:longest] + "..."

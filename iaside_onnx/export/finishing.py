@@ -1,0 +1,379 @@
+"""The last step of every export: named, checked against the framework, and only then there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+import onnx
+from google.protobuf.message import EncodeError
+from numpy.typing import NDArray
+
+from iaside_onnx.archive.files import finished_file
+from iaside_onnx.engine.preprocessing import METADATA_KEY
+from iaside_onnx.errors import ExportError, IasideError, OptionError, PreprocessError
+from iaside_onnx.export import graphs
+from iaside_onnx.export.code import Hashes
+from iaside_onnx.images import (
+    BUNDLED_IMAGES,
+    ImagesLike,
+    Preprocess,
+    bundled_folder,
+    find_preprocess,
+    open_images,
+    prepare_array,
+    read_preprocess,
+)
+from iaside_onnx.runtime import (
+    GraphFacts,
+    Signature,
+    load_classifier,
+    output_hint,
+    read_graph,
+    resolve_output_kind,
+    usable_outputs,
+)
+from iaside_onnx.types import Layout
+from iaside_onnx.version import __version__
+
+__all__ = ["EXPORT_KEY", "Draft", "ExportWords", "Exported", "Target", "finish"]
+
+EXPORT_KEY = "iaside.export"
+"""Key of the ONNX metadata under which a model carries where it came from, as JSON."""
+
+IMAGES = 16
+"""So many images are compared."""
+
+OPSET = 18
+
+
+class ExportWords(TypedDict, total=False):
+    """What all exports take; see `Target`."""
+
+    preprocess: str | Path | Preprocess | None
+    images: ImagesLike | None
+    tolerance: float
+    opset: int
+    overwrite: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an export goes, and what all of them take.
+
+    Attributes:
+        output: the ONNX file to write.
+        preprocess: a specification, or where it is, as in `iaside_onnx.Options`.
+        images: what the framework and ONNX Runtime are compared on; by default bundled images,
+            from as they are to noise, so that all frequencies and colours are there.
+        tolerance: largest difference of an output that is no error.
+        opset: version of the ONNX operator set to ask for.
+        overwrite: replace a file that is there.
+
+    Raises:
+        OptionError: a value cannot work, or the output is there.
+    """
+
+    output: Path
+    preprocess: str | Path | Preprocess | None = None
+    images: ImagesLike | None = None
+    tolerance: float = 1e-3
+    opset: int = OPSET
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.output.suffix != ".onnx":
+            raise OptionError(f"{self.output}: an ONNX file is written; end its name in .onnx")
+        if not self.output.absolute().parent.is_dir():
+            raise OptionError(f"{self.output}: its folder does not exist; make it")
+        if self.output.is_dir() or (self.output.exists() and not self.overwrite):
+            raise OptionError(f"{self.output}: is there already; give --overwrite or another name")
+        if not 0 < self.tolerance < np.inf:
+            raise OptionError(f"the tolerance must be above 0, found {self.tolerance}")
+        if not 13 <= self.opset <= 21:
+            raise OptionError(f"opsets 13 to 21 can be asked for, found {self.opset}")
+
+    @classmethod
+    def of(cls, output: str | Path, words: ExportWords) -> Target:
+        """As the keyword arguments of an export say."""
+        return cls(Path(output), **words)
+
+    def given_preprocess(self) -> Preprocess | None:
+        """The specification that was asked for, read.
+
+        Raises:
+            PreprocessError: it cannot be read.
+        """
+        if self.preprocess is None or isinstance(self.preprocess, Preprocess):
+            return self.preprocess
+        return read_preprocess(self.preprocess)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A model that a framework has written, before it is checked.
+
+    Attributes:
+        model: the graph, with all weights inside.
+        reference: the framework's own outputs, ``(n, classes)``, of inputs in the model's layout.
+        framework: its name.
+        versions: of the framework and of what wrote the graph, by package.
+        source: the model as it was named.
+        sha256: hashes of the files that it was made of.
+        layout: of the input.
+        size: channels, height and width.
+        preprocess: how pixels become input; None if nothing says.
+        preprocess_note: where that is from.
+        output: the graph's output to keep; None if it has one.
+        notes: what was decided on the way.
+    """
+
+    model: onnx.ModelProto
+    reference: Callable[[NDArray[np.float32]], NDArray[Any]]
+    framework: str
+    versions: dict[str, str]
+    source: str
+    sha256: Hashes
+    layout: Layout
+    size: tuple[int, int, int]
+    preprocess: Preprocess | None
+    preprocess_note: str
+    output: str | None = None
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A finished export.
+
+    Attributes:
+        facts: what the file says of itself.
+        signature: what the model takes and gives.
+        output_kind: what the outputs are.
+        framework: where the model came from.
+        versions: of the framework and of what wrote the graph, by package.
+        source: the model as it was named.
+        preprocess: how pixels become input; None if nothing said.
+        preprocess_note: where that is from.
+        difference: largest difference of an output from the framework's own.
+        images: how many images that was found on.
+        notes: what was decided on the way.
+    """
+
+    facts: GraphFacts
+    signature: Signature
+    output_kind: str
+    framework: str
+    versions: dict[str, str]
+    source: str
+    preprocess: Preprocess | None
+    preprocess_note: str
+    difference: float
+    images: int
+    notes: Sequence[str] = field(default=())
+
+
+def finish(draft: Draft, target: Target) -> Exported:
+    """Name the ends, compare with the framework on images, and write the file.
+
+    Raises:
+        IasideError: the model cannot be audited, or its outputs are not the framework's; no file
+            is left under the final name, and one that was there is untouched.
+    """
+    model = draft.model
+    spec = _completed(draft)
+    _check_beside(target.output, spec)
+    if draft.output is not None:
+        graphs.keep_output(model, draft.output)
+    _check_graph(model, target.output)
+    graphs.tidy(model)
+    inputs = _check_inputs(draft, spec or _plain(draft), target)
+    expected = _expected(draft, inputs)
+    kind = _kind(model, expected, target.output)
+    graphs.name_ends(model, kind.replace("-", "_"))
+    with finished_file(target.output) as temporary:
+        _write(model, temporary, target.output)
+        try:
+            facts = read_graph(temporary)
+            difference = _difference(facts, draft, inputs, expected)
+        except IasideError as error:
+            # The name of the temporary file would help nobody.
+            text = str(error).replace(str(temporary), str(target.output))
+            raise type(error)(text) from error
+        if not difference <= target.tolerance:
+            raise ExportError(
+                f"{target.output}: ONNX Runtime differs from {draft.framework} by "
+                f"{difference:.1e} on {len(inputs)} images, over {target.tolerance:g}, so nothing "
+                "was written; try another --opset, or give --tolerance if outputs are large"
+            )
+        onnx.helper.set_model_props(model, _metadata(draft, spec, difference, len(inputs)))
+        _write(model, temporary, target.output)
+    facts = read_graph(target.output)
+    signature = load_classifier(facts, input_size=draft.size, device="cpu").signature
+    return Exported(
+        facts, signature, kind, draft.framework, draft.versions, draft.source, spec,
+        draft.preprocess_note, difference, len(inputs), draft.notes,
+    )  # fmt: skip
+
+
+def _plain(draft: Draft) -> Preprocess:
+    return Preprocess(input_size=draft.size)
+
+
+def _completed(draft: Draft) -> Preprocess | None:
+    if draft.preprocess is None:
+        return None
+    return draft.preprocess.resolved(draft.size)
+
+
+def _check_beside(output: Path, spec: Preprocess | None) -> None:
+    """A specification beside a model goes before the one inside: it must not be another."""
+    found = find_preprocess(output)
+    if found is not None and found[0] not in (spec, spec and _without_size(spec)):
+        raise PreprocessError(
+            f"{found[1]} lies beside {output.name} and would be used in place of the preprocessing "
+            "of this export, from which it differs; remove it, give it as --preprocess, or write "
+            "elsewhere"
+        )
+
+
+def _without_size(spec: Preprocess) -> Preprocess:
+    return Preprocess.from_dict({**spec.to_dict(), "input_size": None}, "")
+
+
+def _check_graph(model: onnx.ModelProto, output: Path) -> None:
+    unknown = graphs.unknown_operators(model)
+    if unknown:
+        raise ExportError(
+            f"{output}: the model has operators that ONNX does not have ({', '.join(unknown)}); "
+            "replace them by standard ones"
+        )
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value.name for value in model.graph.input if value.name not in weights]
+    outputs = [value.name for value in model.graph.output]
+    for names, what in ((inputs, "input"), (outputs, "output")):
+        if len(names) != 1:
+            raise ExportError(
+                f"{output}: the model has {len(names)} {what}s ({', '.join(names)}), where one "
+                "was expected; wrap it so that the others are fixed or left out"
+            )
+
+
+def _check_inputs(draft: Draft, spec: Preprocess, target: Target) -> NDArray[np.float32]:
+    """Images as the model takes them, ``(n, ...)`` in its layout."""
+    pixels = _bundled_pixels(spec) if target.images is None else _own_pixels(spec, target.images)
+    scale, shift = spec.affine()
+    inputs = pixels * scale[:, None, None] + shift[:, None, None]
+    if draft.layout == "NHWC":
+        inputs = inputs.transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(inputs, dtype=np.float32)
+
+
+def _bundled_pixels(spec: Preprocess) -> NDArray[np.float32]:
+    with np.load(bundled_folder() / BUNDLED_IMAGES) as bundled:
+        images = bundled["images"][:IMAGES]
+    pixels = np.stack([prepare_array(image, spec) for image in images])
+    noise = np.random.default_rng(0).random(pixels.shape, dtype=np.float32)
+    share = np.linspace(0, 1, len(pixels), dtype=np.float32)[:, None, None, None]
+    return (1 - share) * pixels + share * noise
+
+
+def _own_pixels(spec: Preprocess, images: ImagesLike) -> NDArray[np.float32]:
+    source = open_images(images)
+    count = min(len(source), IMAGES)
+    chosen = np.linspace(0, len(source) - 1, count).round().astype(int)
+    return np.stack([source.read(int(index), spec).pixels for index in chosen])
+
+
+def _expected(draft: Draft, inputs: NDArray[np.float32]) -> NDArray[Any]:
+    outputs = np.asarray(draft.reference(inputs))
+    if outputs.dtype.kind not in "fV":
+        raise ExportError(
+            f"{draft.source}: gives values of type {outputs.dtype}, where one number for each "
+            "class was expected; export the scores, not the answer"
+        )
+    if outputs.ndim != 2 or len(outputs) != len(inputs) or outputs.shape[1] < 2:
+        raise ExportError(
+            f"{draft.source}: gives the shape {outputs.shape} for {len(inputs)} images, where "
+            f"({len(inputs)}, classes) with at least 2 classes was expected; only classifiers can "
+            "be audited"
+        )
+    if np.isnan(outputs).any():
+        raise ExportError(
+            f"{draft.source}: gives NaN in {draft.framework} itself; check weights and "
+            "preprocessing"
+        )
+    return outputs
+
+
+def _kind(model: onnx.ModelProto, expected: NDArray[Any], output: Path) -> str:
+    hint = output_hint(model.graph, model.graph.output[0].name)
+    try:
+        return resolve_output_kind(hint, usable_outputs(expected, str(output)), str(output))[0]
+    except IasideError:
+        # Something between 0 and 1, as of a sigmoid; auditing asks what it is.
+        return "scores"
+
+
+def _write(model: onnx.ModelProto, path: Path, output: Path) -> None:
+    try:
+        data = model.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise ExportError(
+            f"{output}: the model is over 2 GB, which an ONNX file with its weights inside cannot "
+            "be"
+        ) from error
+    path.write_bytes(data)
+
+
+def _difference(
+    facts: GraphFacts, draft: Draft, inputs: NDArray[np.float32], expected: NDArray[Any]
+) -> float:
+    """Largest difference from the framework's outputs: all images at once, and the first alone."""
+    classifier = load_classifier(facts, input_size=draft.size, device="cpu")
+    signature = classifier.signature
+    if signature.batch is not None:
+        raise ExportError(
+            f"{facts.path}: its batch came out fixed at {signature.batch}; the model's code makes "
+            "it so, by a number where the size of its input should be"
+        )
+    inputs = inputs.round() if signature.dtype == np.uint8 else inputs
+    inputs = inputs.astype(signature.dtype)
+    differences = [
+        _largest(classifier.run(inputs), expected),
+        _largest(classifier.run(inputs[:1]), expected[:1]),
+    ]
+    return float(np.max(differences))
+
+
+def _largest(actual: NDArray[Any], expected: NDArray[Any]) -> float:
+    if actual.shape != expected.shape:
+        return float("inf")
+    actual, expected = actual.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        # Infinities of one sign are equal, and their difference is NaN.
+        return float(np.where(actual == expected, 0, np.abs(actual - expected)).max())
+
+
+def _metadata(
+    draft: Draft, spec: Preprocess | None, difference: float, images: int
+) -> dict[str, str]:
+    made = {
+        "framework": draft.framework,
+        "versions": draft.versions,
+        "source": draft.source,
+        "source_sha256": draft.sha256,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "checked_images": images,
+        "largest_difference": difference,
+        "tool_version": __version__,
+    }
+    kept = {EXPORT_KEY: json.dumps(made)}
+    if spec is not None:
+        kept[METADATA_KEY] = json.dumps(spec.to_dict())
+    return kept

@@ -1,0 +1,171 @@
+"""JAX functions, Flax and Equinox modules to ONNX."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.errors import ExportError, OptionError
+from iaside_onnx.export.code import failure, load_code, sha256_of
+from iaside_onnx.export.extras import quiet, require, version_of
+from iaside_onnx.export.finishing import Draft, Exported, ExportWords, Target, finish
+from iaside_onnx.export.graphs import INPUT_NAME
+from iaside_onnx.types import Layout
+
+__all__ = ["export_jax"]
+
+EXTRA = "jax"
+
+
+def export_jax(
+    source: str,
+    output: str | Path,
+    *,
+    input_size: tuple[int, int, int] | None = None,
+    layout: Layout = "NHWC",
+    weights: str | Path | None = None,
+    **words: Unpack[ExportWords],
+) -> Exported:
+    """Bring a JAX function to ONNX, and compare the two.
+
+    Args:
+        source: ``package.module:factory``: a function without arguments that gives a function of a
+            batch of images (a Flax module in evaluation mode is one); or that function itself.
+        output: the ONNX file to write.
+        input_size: channels, height and width; None if the preprocessing says.
+        layout: where the channels are in what the function takes.
+        weights: safetensors; the factory is then called with a mapping of names to arrays.
+        **words: see `iaside_onnx.export.Target`.
+
+    Raises:
+        IasideError: if anything is in the way; no file is left.
+    """
+    target = Target.of(output, words)
+    jax = require(EXTRA, "jax", "jax2onnx")
+    found, hashes = load_code(source)
+    arguments: list[Any] = []
+    if weights is not None:
+        path = Path(weights)
+        arguments = [_read_weights(path)]
+        hashes = {**hashes, path.name: sha256_of(path)}
+    function = _function(found, arguments, source)
+    preprocess = target.given_preprocess()
+    size = input_size or (preprocess.input_size if preprocess else None)
+    if size is None:
+        raise OptionError("nothing says how large images are: give --input-size C,H,W")
+    shape = (size[1], size[2], size[0]) if layout == "NHWC" else size
+    compiled = jax.jit(function)
+
+    def reference(inputs: NDArray[np.float32]) -> NDArray[Any]:
+        return np.asarray(compiled(inputs))
+
+    _check_call(reference, shape, source)
+    draft = Draft(
+        model=_converted(function, shape, target.opset, source),
+        reference=reference,
+        framework="JAX",
+        versions={name: version_of(name) for name in ("jax", "flax", "jax2onnx")},
+        source=source,
+        sha256=hashes,
+        layout=layout,
+        size=size,
+        preprocess=preprocess,
+        preprocess_note="as given" if preprocess is not None else (
+            "none was given, so auditing would only scale pixels to [0, 1]; give --preprocess"
+        ),
+    )  # fmt: skip
+    return finish(draft, target)
+
+
+def _read_weights(path: Path) -> dict[str, Any]:
+    if path.suffix != ".safetensors":
+        raise ExportError(
+            f"{path} is no safetensors file, the one kind that is read: a pickle runs a stranger's "
+            "code; save the weights with safetensors.numpy.save_file"
+        )
+    # Before the library, which would name no file.
+    sha256_of(path)
+    safetensors = require(EXTRA, "safetensors.numpy")
+    try:
+        arrays: dict[str, Any] = safetensors.load_file(path)
+    except Exception as error:
+        raise failure(f"{path} is no safetensors file, or a damaged one", error) from error
+    return arrays
+
+
+def _function(found: Any, arguments: list[Any], source: str) -> Callable[[Any], Any]:
+    """The function of images that was named, or that what was named gives."""
+    if not callable(found):
+        raise ExportError(
+            f"{source} is of type {type(found).__name__}, where a function was expected"
+        )
+    if not isinstance(found, type) and _needs(found) > len(arguments):
+        return _of_one_input(found, source)
+    try:
+        made = found(*arguments)
+    except Exception as error:
+        how = "with the weights" if arguments else "without arguments"
+        raise failure(f"{source} failed when it was called {how}", error) from error
+    if not callable(made):
+        raise ExportError(
+            f"{source} gives a {type(made).__name__}, where a function of a batch of images was "
+            "expected"
+        )
+    return _of_one_input(made, source)
+
+
+def _of_one_input(function: Any, source: str) -> Callable[[Any], Any]:
+    if _needs(function) != 1:
+        raise ExportError(
+            f"{source}: the function takes {_needs(function)} inputs, where one batch of images "
+            "was expected; fix the others with functools.partial"
+        )
+    checked: Callable[[Any], Any] = function
+    return checked
+
+
+def _needs(function: Callable[..., Any]) -> int:
+    """How many arguments a call must have."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    return sum(
+        p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        for p in parameters
+    )
+
+
+def _check_call(
+    run: Callable[[NDArray[np.float32]], NDArray[Any]], shape: tuple[int, ...], source: str
+) -> None:
+    try:
+        run(np.zeros((2, *shape), dtype=np.float32))
+    except Exception as error:
+        raise failure(
+            f"{source}: the function fails on a batch of shape {(2, *shape)}; is --layout right?",
+            error,
+        ) from error
+
+
+def _converted(
+    function: Callable[[Any], Any], shape: tuple[int, ...], opset: int, source: str
+) -> Any:
+    jax2onnx = require(EXTRA, "jax2onnx")
+    try:
+        with quiet():
+            return jax2onnx.to_onnx(
+                function,
+                [("B", *shape)],
+                opset=opset,
+                return_mode="proto",
+                input_names=[INPUT_NAME],
+                output_names=["scores"],
+            )
+    except Exception as error:
+        raise failure(f"{source}: it cannot be converted to ONNX", error) from error

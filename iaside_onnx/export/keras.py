@@ -1,0 +1,214 @@
+"""Keras to ONNX: a file, or code and a file of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.errors import ExportError, OptionError
+from iaside_onnx.export.code import Hashes, failure, load_code, one_line, sha256_of
+from iaside_onnx.export.extras import quiet, require
+from iaside_onnx.export.finishing import Draft, Exported, ExportWords, Target, finish
+from iaside_onnx.export.tensorflow import EXTRA, convert, image_size, import_tensorflow, versions
+from iaside_onnx.images import KERAS_MODES, Preprocess
+
+__all__ = ["export_keras"]
+
+# The mode of keras.applications.FAMILY.preprocess_input, by the beginning of the architecture's
+# name, longer names first where one begins with another. Those of "raw" normalise inside.
+_FAMILIES = {
+    "convnext": "raw",
+    "densenet": "torch",
+    "efficientnet": "raw",
+    "inception": "tf",
+    "mobilenetv3": "raw",
+    "mobilenet": "tf",
+    "nasnet": "tf",
+    "resnet50v2": "tf",
+    "resnet101v2": "tf",
+    "resnet152v2": "tf",
+    "resnet": "caffe",
+    "vgg": "caffe",
+    "xception": "tf",
+}
+_SUFFIXES = (".keras", ".h5", ".hdf5")
+
+
+def export_keras(
+    source: str | Path,
+    output: str | Path,
+    *,
+    mode: str | None = None,
+    weights: str | Path | None = None,
+    input_size: tuple[int, int, int] | None = None,
+    **words: Unpack[ExportWords],
+) -> Exported:
+    """Bring a Keras model to ONNX, and compare the two.
+
+    Args:
+        source: a ``.keras`` or ``.h5`` file; or ``package.module:factory``, a function that gives
+            a ``keras.Model``.
+        output: the ONNX file to write.
+        mode: how images are normalised, ``caffe``, ``tf``, ``torch`` or ``raw``; by default what
+            the architecture's name tells.
+        weights: a file for ``load_weights``, where the source is code.
+        input_size: channels, height and width, where the model leaves them open.
+        **words: see `iaside_onnx.export.Target`.
+
+    Raises:
+        IasideError: if anything is in the way; no file is left.
+    """
+    target = Target.of(output, words)
+    if mode is not None and (mode not in KERAS_MODES or target.preprocess is not None):
+        raise OptionError(
+            f"--mode {mode}: one of {', '.join(KERAS_MODES)} was expected, and no --preprocess "
+            "beside it"
+        )
+    import_tensorflow()
+    model, hashes = _load(str(source), None if weights is None else Path(weights))
+    where = str(source)
+    shape = _input_shape(model, where)
+    size, layout = image_size(shape, input_size, where)
+    spec, note = _preprocess(model, mode, target)
+    fixed = (size[1], size[2], size[0]) if layout == "NHWC" else size
+
+    def reference(inputs: NDArray[np.float32]) -> NDArray[Any]:
+        with quiet():
+            return np.asarray(model(inputs, training=False))
+
+    draft = Draft(
+        model=convert(lambda image: model(image, training=False), fixed, "float32", target.opset,
+                      where),
+        reference=reference,
+        framework="Keras",
+        versions=versions(),
+        source=where if ":" in where else Path(where).name,
+        sha256=hashes,
+        layout=layout,
+        size=size,
+        preprocess=None if spec is None else replace(spec, input_size=size),
+        preprocess_note=note,
+    )  # fmt: skip
+    return finish(draft, target)
+
+
+def _load(source: str, weights: Path | None) -> tuple[Any, Hashes]:
+    path = Path(source)
+    if ":" in source and not path.exists():
+        return _from_code(source, weights)
+    if weights is not None:
+        raise OptionError("--weights goes with code, package.module:factory, not with a file")
+    if not path.is_file():
+        found = "is a folder; is it a SavedModel?" if path.is_dir() else "does not exist"
+        raise ExportError(f"{path} {found}; give a .keras or .h5 file, or package.module:factory")
+    if path.suffix.lower() not in _SUFFIXES:
+        raise ExportError(
+            f"{path} is no Keras file ({', '.join(_SUFFIXES)}); a pickle is not loaded, as it runs "
+            "a stranger's code"
+        )
+    keras = require(EXTRA, "keras")
+    try:
+        with quiet():
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        text = one_line(error)
+        if "ambda" in text or "unsafe" in text:
+            raise ExportError(
+                f"{path} holds Python code (a Lambda layer), which a stranger may have written; "
+                "give the code that makes the model, as package.module:factory"
+            ) from error
+        if "Could not locate" in text or "Unknown layer" in text:
+            raise failure(
+                f"{path} has layers of its own; give the code that makes the model, as "
+                "package.module:factory", error,
+            ) from error  # fmt: skip
+        raise failure(f"{path} is no Keras model, or a damaged one", error) from error
+    return model, {path.name: sha256_of(path)}
+
+
+def _from_code(source: str, weights: Path | None) -> tuple[Any, Hashes]:
+    keras = require(EXTRA, "keras")
+    found, hashes = load_code(source)
+    if not isinstance(found, keras.Model) and callable(found):
+        try:
+            found = found()
+        except Exception as error:
+            raise failure(f"{source} failed when it was called without arguments", error) from error
+    if not isinstance(found, keras.Model):
+        raise ExportError(
+            f"{source} gives a {type(found).__name__}, where a keras.Model was expected"
+        )
+    if weights is None:
+        return found, hashes
+    try:
+        with quiet():
+            found.load_weights(weights)
+    except Exception as error:
+        raise failure(f"{weights} does not fit the model", error) from error
+    return found, {**hashes, weights.name: sha256_of(weights)}
+
+
+def _input_shape(model: Any, where: str) -> tuple[int | None, ...]:
+    for ends, what in (("inputs", "inputs"), ("outputs", "outputs")):
+        found = getattr(model, ends, None)
+        if not found:
+            raise ExportError(
+                f"{where}: the model has not been built, so that its {what} are not known; call it "
+                "once on an image in the code that makes it"
+            )
+        if len(found) != 1:
+            names = ", ".join(tensor.name for tensor in found)
+            raise ExportError(
+                f"{where}: the model has {len(found)} {what} ({names}), where one was expected; "
+                "wrap it so that the others are fixed or left out"
+            )
+    return tuple(model.inputs[0].shape[1:])
+
+
+def _preprocess(model: Any, mode: str | None, target: Target) -> tuple[Preprocess | None, str]:
+    given = target.given_preprocess()
+    if given is not None:
+        return given, "as given"
+    if mode is not None:
+        return KERAS_MODES[mode], f"keras:{mode}, as given"
+    keras = require(EXTRA, "keras")
+    for step in _steps(model, keras):
+        if isinstance(step, keras.layers.Rescaling | keras.layers.Normalization):
+            if _takes_bytes(step, keras):
+                return KERAS_MODES["raw"], f"keras:raw, as the model begins with {step.name}"
+            break
+        if isinstance(step, keras.Model):
+            family = step.name.lower().replace("_", "").replace("-", "")
+            known = next((m for name, m in _FAMILIES.items() if family.startswith(name)), None)
+            # A raw family that does not normalise inside was told not to.
+            if known is not None and known != "raw":
+                return KERAS_MODES[known], f"keras:{known}, guessed from the name {step.name!r}"
+        elif not isinstance(step, keras.layers.Layer) or step.weights:
+            # Arithmetic on the input, as preprocess_input within a model, or the first weights.
+            break
+    return None, (
+        "nothing tells it, so auditing would only scale pixels to [0, 1]; give --mode or "
+        "--preprocess"
+    )
+
+
+def _takes_bytes(layer: Any, keras: Any) -> bool:
+    """Whether a layer that normalises makes 0..255 small."""
+    if isinstance(layer, keras.layers.Rescaling):
+        return float(np.max(layer.scale)) < 1 / 64
+    return float(np.max(np.asarray(layer.mean))) > 2
+
+
+def _steps(model: Any, keras: Any) -> Iterator[Any]:
+    """A model and its operations in order, those of models within it in their place."""
+    yield model
+    for step in getattr(model, "operations", None) or model.layers:
+        if isinstance(step, keras.Model):
+            yield from _steps(step, keras)
+        else:
+            yield step

@@ -1,0 +1,139 @@
+"""scikit-learn classifiers and pipelines to ONNX, from code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.errors import ExportError, OptionError
+from iaside_onnx.export.code import failure, load_code
+from iaside_onnx.export.extras import quiet, require, version_of
+from iaside_onnx.export.finishing import Draft, Exported, ExportWords, Target, finish
+from iaside_onnx.export.graphs import flatten_input
+from iaside_onnx.types import Layout
+
+__all__ = ["export_sklearn"]
+
+EXTRA = "sklearn"
+
+
+def export_sklearn(
+    source: str,
+    output: str | Path,
+    *,
+    input_size: tuple[int, int, int] | None = None,
+    layout: Layout = "NHWC",
+    **words: Unpack[ExportWords],
+) -> Exported:
+    """Bring a classifier of flat rows to ONNX as one of images, and compare the two.
+
+    Args:
+        source: ``package.module:factory``: a function that gives a fitted classifier or pipeline;
+            or the object itself.
+        output: the ONNX file to write.
+        input_size: channels, height and width; None if the preprocessing says.
+        layout: the order in which pixels make a row, channels last (as NumPy's ravel has it of an
+            image that Pillow read) or first.
+        **words: see `iaside_onnx.export.Target`.
+
+    Raises:
+        IasideError: if anything is in the way; no file is left.
+    """
+    target = Target.of(output, words)
+    sklearn = require(EXTRA, "sklearn", "skl2onnx")
+    found, hashes = load_code(source)
+    classifier = _classifier(found, source)
+    preprocess = target.given_preprocess()
+    size = input_size or (preprocess.input_size if preprocess else None)
+    if size is None:
+        raise OptionError("nothing says how large images are: give --input-size C,H,W")
+    shape = (size[1], size[2], size[0]) if layout == "NHWC" else size
+    features, wanted = int(np.prod(shape)), getattr(classifier, "n_features_in_", None)
+    if wanted is not None and wanted != features:
+        raise ExportError(
+            f"{source}: takes rows of {wanted} values, but {' x '.join(map(str, size))} pixels are "
+            f"{features}; give --input-size C,H,W that fits"
+        )
+    draft = Draft(
+        model=_converted(classifier, shape, target.opset, source),
+        reference=lambda inputs: _scores(classifier, inputs.reshape(len(inputs), -1)),
+        framework="scikit-learn",
+        versions={"scikit-learn": sklearn.__version__, "skl2onnx": version_of("skl2onnx")},
+        source=source,
+        sha256=hashes,
+        layout=layout,
+        size=size,
+        preprocess=preprocess,
+        preprocess_note="as given" if preprocess is not None else (
+            "none was given, so auditing would only scale pixels to [0, 1]; give --preprocess"
+        ),
+        output="probabilities",
+        notes=[f"classes: {_listed(classifier.classes_)}, as 0 to {len(classifier.classes_) - 1}"],
+    )  # fmt: skip
+    return finish(draft, target)
+
+
+def _classifier(found: Any, source: str) -> Any:
+    base = require(EXTRA, "sklearn.base")
+    if not isinstance(found, base.BaseEstimator) and callable(found):
+        try:
+            found = found()
+        except Exception as error:
+            raise failure(f"{source} failed when it was called without arguments", error) from error
+    if not isinstance(found, base.BaseEstimator) or not base.is_classifier(found):
+        raise ExportError(
+            f"{source} gives a {type(found).__name__}, where a classifier of scikit-learn was "
+            "expected"
+        )
+    if not hasattr(found, "classes_"):
+        raise ExportError(f"{source} gives a classifier that has not been fitted; fit it first")
+    if not hasattr(found, "predict_proba") and not hasattr(found, "decision_function"):
+        raise ExportError(
+            f"{source}: a {type(found).__name__} gives an answer but no scores; use a classifier "
+            "that has predict_proba"
+        )
+    return found
+
+
+def _scores(classifier: Any, rows: NDArray[np.float32]) -> NDArray[Any]:
+    if hasattr(classifier, "predict_proba"):
+        return np.asarray(classifier.predict_proba(rows))
+    return np.asarray(classifier.decision_function(rows))
+
+
+def _options(classifier: Any) -> dict[int, dict[str, bool]]:
+    """Scores as one tensor, not as a mapping for each row, where there are such mappings."""
+    last = classifier.steps[-1][1] if hasattr(classifier, "steps") else classifier
+    probable = hasattr(last, "predict_proba")
+    return {id(classifier): {"zipmap": False}} if probable else {}
+
+
+def _listed(classes: NDArray[Any]) -> str:
+    shown = ", ".join(map(str, classes[:5]))
+    return shown if len(classes) <= 5 else f"{shown}, ..."
+
+
+def _converted(classifier: Any, shape: tuple[int, int, int], opset: int, source: str) -> Any:
+    skl2onnx = require(EXTRA, "skl2onnx")
+    types = require(EXTRA, "skl2onnx.common.data_types")
+    try:
+        with quiet():
+            model = skl2onnx.to_onnx(
+                classifier,
+                initial_types=[("rows", types.FloatTensorType([None, int(np.prod(shape))]))],
+                options=_options(classifier),
+                target_opset={"": opset, "ai.onnx.ml": 3},
+            )
+    except Exception as error:
+        raise failure(f"{source}: it cannot be converted to ONNX", error) from error
+    # Its answer, which may be a text, comes first; its scores, second.
+    model.graph.output[1].name, scores = "probabilities", model.graph.output[1].name
+    for node in model.graph.node:
+        for place, name in enumerate(node.output):
+            if name == scores:
+                node.output[place] = "probabilities"
+    flatten_input(model, shape)
+    return model

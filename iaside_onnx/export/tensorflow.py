@@ -1,0 +1,107 @@
+"""TensorFlow functions to ONNX, by tf2onnx."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from onnx import ModelProto
+
+from iaside_onnx.errors import ExportError
+from iaside_onnx.export.code import failure
+from iaside_onnx.export.extras import quiet, require, version_of
+from iaside_onnx.export.graphs import INPUT_NAME
+from iaside_onnx.types import Layout
+
+__all__ = ["convert", "image_size", "import_tensorflow", "versions"]
+
+EXTRA = "keras"
+
+
+def import_tensorflow() -> ModuleType:
+    """Import TensorFlow and its converter, for the CPU.
+
+    Raises:
+        ExtraMissingError: One is not installed, or does not start.
+    """
+    # Read when TensorFlow and Keras are imported, and never again.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    return require(EXTRA, "tensorflow", "keras", "tf2onnx")
+
+
+def versions() -> dict[str, str]:
+    """Of TensorFlow, Keras and the converter."""
+    tensorflow = import_tensorflow()
+    return {
+        "tensorflow": tensorflow.__version__,
+        "keras": version_of("keras"),
+        "tf2onnx": version_of("tf2onnx"),
+    }
+
+
+def convert(
+    call: Callable[[Any], Any], shape: tuple[int, ...], dtype: Any, opset: int, where: str
+) -> ModelProto:
+    """The graph of a function of one batch of images.
+
+    Args:
+        call: gives one tensor.
+        shape: of one image, in the layout of the function.
+        dtype: of the input, TensorFlow's.
+        opset: version of the ONNX operator set.
+        where: the model, for the error message.
+
+    Raises:
+        ExportError: It cannot be converted.
+    """
+    tensorflow = import_tensorflow()
+    tf2onnx = require(EXTRA, "tf2onnx")
+    try:
+        with quiet():
+            model, _ = tf2onnx.convert.from_function(
+                tensorflow.function(call),
+                input_signature=[
+                    tensorflow.TensorSpec((None, *shape), dtype, name=INPUT_NAME)
+                ],
+                opset=opset,
+            )
+    except Exception as error:
+        raise failure(f"{where}: it cannot be converted to ONNX", error) from error
+    proto: ModelProto = model
+    return proto
+
+
+def image_size(
+    shape: tuple[int | None, ...], given: tuple[int, int, int] | None, where: str
+) -> tuple[tuple[int, int, int], Layout]:
+    """Channels, height and width of the images that an input takes, and where the channels are.
+
+    Args:
+        shape: of one image, as the model declares it; None where it takes any.
+        given: channels, height and width that were asked for.
+        where: the model, for the error message.
+
+    Raises:
+        ExportError: The input is no image, or its size is open and was not given.
+    """
+    if len(shape) != 3:
+        raise ExportError(
+            f"{where}: takes inputs of shape {('batch', *shape)}, where (batch, height, width, "
+            "channels) was expected; wrap the model so that it takes images"
+        )
+    last = shape[2] in (1, 3) or shape[0] not in (1, 3)
+    layout: Layout = "NHWC" if last else "NCHW"
+    found = (shape[2], shape[0], shape[1]) if last else (shape[0], shape[1], shape[2])
+    if given is not None and all(f in (None, g) for f, g in zip(found, given, strict=True)):
+        return given, layout
+    channels, height, width = found
+    if given is not None or channels is None or height is None or width is None:
+        words = " x ".join("any" if side is None else str(side) for side in found)
+        raise ExportError(
+            f"{where}: takes images of {words} (channels, height, width); give --input-size C,H,W "
+            "that fits"
+        )
+    return (channels, height, width), layout

@@ -1,0 +1,191 @@
+"""TensorFlow Lite to ONNX: float models, and integer ones with their quantisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, helper
+
+from iaside_onnx.errors import ExportError
+from iaside_onnx.export.code import failure, sha256_of
+from iaside_onnx.export.extras import quiet, require
+from iaside_onnx.export.finishing import Draft, Exported, ExportWords, Target, finish
+from iaside_onnx.export.tensorflow import EXTRA, image_size, import_tensorflow, versions
+
+__all__ = ["export_tflite"]
+
+_INTEGERS = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
+
+
+def export_tflite(
+    source: str | Path,
+    output: str | Path,
+    *,
+    input_size: tuple[int, int, int] | None = None,
+    **words: Unpack[ExportWords],
+) -> Exported:
+    """Bring a TensorFlow Lite model to ONNX, and compare the two.
+
+    Integer inputs and outputs become float32 ones, quantised and dequantised inside by the model's
+    own scales, so that preprocessing is the same as for the float model.
+
+    Args:
+        source: a ``.tflite`` file.
+        output: the ONNX file to write.
+        input_size: channels, height and width, to make sure.
+        **words: see `iaside_onnx.export.Target`.
+
+    Raises:
+        IasideError: if anything is in the way; no file is left.
+    """
+    target = Target.of(output, words)
+    path = Path(source)
+    hashes = {path.name: sha256_of(path)}
+    tensorflow = import_tensorflow()
+    interpreter = _interpreter(tensorflow, path)
+    image = _end(interpreter.get_input_details(), "input", path)
+    scores = _end(interpreter.get_output_details(), "output", path)
+    size, layout = image_size(image.shape[1:], input_size, str(path))
+    preprocess = target.given_preprocess()
+    draft = Draft(
+        model=_converted(path, image, scores, target.opset),
+        reference=lambda inputs: _run(tensorflow, path, image, scores, inputs),
+        framework="TensorFlow Lite",
+        versions=versions(),
+        source=path.name,
+        sha256=hashes,
+        layout=layout,
+        size=size,
+        preprocess=None if preprocess is None else replace(preprocess, input_size=size),
+        preprocess_note="as given" if preprocess is not None else (
+            "none was given, so auditing would only scale pixels to [0, 1]; give --preprocess"
+        ),
+        notes=[f"{what}: {end.kind} inside, scale {end.scale:g}, zero point {end.zero}"
+               for what, end in (("input", image), ("output", scores)) if end.kind in _INTEGERS],
+    )  # fmt: skip
+    return finish(draft, target)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """An input or output: its place in the interpreter, shape, type and quantisation."""
+
+    index: int
+    shape: tuple[int, ...]
+    kind: str
+    scale: float
+    zero: int
+
+    def quantised(self, values: NDArray[np.float32]) -> NDArray[Any]:
+        """As QuantizeLinear does it: half to even, saturating."""
+        if self.kind not in _INTEGERS:
+            return values.astype(self.kind)
+        kind = np.dtype(self.kind)
+        steps = np.rint(values / np.float32(self.scale)) + self.zero
+        return steps.clip(np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
+
+    def dequantised(self, values: NDArray[Any]) -> NDArray[Any]:
+        if self.kind not in _INTEGERS:
+            return values
+        return (values.astype(np.float32) - np.float32(self.zero)) * np.float32(self.scale)
+
+
+def _interpreter(tensorflow: Any, path: Path) -> Any:
+    try:
+        with quiet():
+            return tensorflow.lite.Interpreter(
+                str(path),
+                # Delegates fuse operators, and round otherwise than the reference does.
+                experimental_op_resolver_type=tensorflow.lite.experimental.OpResolverType
+                .BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            )
+    except Exception as error:
+        raise failure(f"{path} is no TensorFlow Lite model, or a damaged one", error) from error
+
+
+def _end(details: list[dict[str, Any]], what: str, path: Path) -> _End:
+    if len(details) != 1:
+        names = ", ".join(str(detail["name"]) for detail in details)
+        raise ExportError(
+            f"{path}: the model has {len(details)} {what}s ({names}), where one was expected"
+        )
+    (detail,) = details
+    kind = np.dtype(detail["dtype"]).name if detail["dtype"] is not np.bytes_ else "string"
+    if kind not in ("float32", *_INTEGERS):
+        raise ExportError(f"{path}: its {what} is of type {kind}, where numbers were expected")
+    scale, zero = detail["quantization"]
+    if kind in _INTEGERS and not scale:
+        # Plain bytes, as an image's.
+        scale, zero = 1.0, 0
+    shape = tuple(int(side) for side in detail["shape"])
+    return _End(int(detail["index"]), shape, kind, float(scale), int(zero))
+
+
+def _converted(path: Path, image: _End, scores: _End, opset: int) -> ModelProto:
+    tf2onnx = require(EXTRA, "tf2onnx")
+    try:
+        with quiet():
+            model, _ = tf2onnx.convert.from_tflite(str(path), opset=opset)
+    except Exception as error:
+        raise failure(f"{path}: it cannot be converted to ONNX", error) from error
+    proto: ModelProto = model
+    graph = proto.graph
+    graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    if image.kind in _INTEGERS:
+        _quantise_input(proto, image)
+    if scores.kind in _INTEGERS:
+        _dequantise_output(proto, scores)
+    return proto
+
+
+def _quantise_input(model: ModelProto, end: _End) -> None:
+    graph = model.graph
+    inner, free = graph.input[0].name, "float_image"
+    graph.input[0].name = free
+    graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    node = helper.make_node(
+        "QuantizeLinear", [free, *_constants(graph, end, "image")], [inner], name="quantise_image"
+    )
+    nodes = [node, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _dequantise_output(model: ModelProto, end: _End) -> None:
+    graph = model.graph
+    inner, free = graph.output[0].name, "float_scores"
+    graph.output[0].name = free
+    graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    graph.node.append(
+        helper.make_node(
+            "DequantizeLinear", [inner, *_constants(graph, end, "scores")], [free],
+            name="dequantise_scores",
+        )
+    )  # fmt: skip
+
+
+def _constants(graph: Any, end: _End, what: str) -> list[str]:
+    scale, zero = f"{what}_scale", f"{what}_zero_point"
+    graph.initializer.append(helper.make_tensor(scale, TensorProto.FLOAT, [], [end.scale]))
+    graph.initializer.append(helper.make_tensor(zero, _INTEGERS[end.kind], [], [end.zero]))
+    return [scale, zero]
+
+
+def _run(
+    tensorflow: Any, path: Path, image: _End, scores: _End, inputs: NDArray[np.float32]
+) -> NDArray[Any]:
+    """One image after the other, as the graph may be fixed to one."""
+    interpreter = _interpreter(tensorflow, path)
+    outputs = []
+    with quiet():
+        interpreter.allocate_tensors()
+        for row in image.quantised(inputs):
+            interpreter.set_tensor(image.index, row[None])
+            interpreter.invoke()
+            outputs.append(scores.dequantised(interpreter.get_tensor(scores.index)))
+    return np.concatenate(outputs)

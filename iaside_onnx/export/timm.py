@@ -1,0 +1,82 @@
+"""Models of timm to ONNX, with the preprocessing of their own configuration."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Unpack
+
+from iaside_onnx.errors import ExportError
+from iaside_onnx.export.code import failure, sha256_of
+from iaside_onnx.export.extras import quiet, require
+from iaside_onnx.export.finishing import Exported, ExportWords, Target, finish
+from iaside_onnx.export.torch import draft_of, timm_preprocess
+from iaside_onnx.export.weights import load_into, read_weights, unwrapped
+
+__all__ = ["export_timm"]
+
+
+def export_timm(
+    name: str, output: str | Path, *, weights: str | Path, **words: Unpack[ExportWords]
+) -> Exported:
+    """Bring a model of timm to ONNX, and compare the two.
+
+    Number of classes and input channels are those of the weights. Mean, standard deviation, size,
+    interpolation and crop are those of the model's configuration, unless a specification is given.
+
+    Args:
+        name: as in ``timm.create_model``, such as ``resnet50.a1_in1k``.
+        output: the ONNX file to write.
+        weights: safetensors, or a ``state_dict`` from ``torch.save``.
+        **words: see `iaside_onnx.export.Target`.
+
+    Raises:
+        IasideError: if anything is in the way; no file is left.
+    """
+    target = Target.of(output, words)
+    timm = require("torch", "timm", "torch", "onnxscript")
+    path = Path(weights)
+    _check_name(timm, name)
+    state, notes = read_weights(path)
+    try:
+        with quiet():
+            model = timm.create_model(name, pretrained=False)
+            state, dropped = unwrapped(state, model)
+            changed = _differs(model, state)
+            if changed:
+                model = timm.create_model(name, pretrained=False, **changed)
+    except Exception as error:
+        raise failure(f"timm cannot make {name!r}", error) from error
+    notes += dropped
+    notes += [f"timm: {word} is {value}, as in the weights" for word, value in changed.items()]
+    load_into(model, state, path)
+    given = target.given_preprocess()
+    with quiet():
+        config = timm.data.resolve_model_data_config(model)
+    spec = timm_preprocess(config) if given is None else given
+    draft = draft_of(
+        model, name, {path.name: sha256_of(path)}, tuple(config["input_size"]), spec,
+        "the model's own, by timm" if given is None else "as given", notes, target.opset,
+        {"timm": timm.__version__},
+    )  # fmt: skip
+    return finish(draft, target)
+
+
+def _check_name(timm: Any, name: str) -> None:
+    if timm.is_model(name):
+        return
+    close = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=1)
+    hint = f"did you mean {close[0]!r}" if close else "see timm.list_models()"
+    raise ExportError(f"timm {timm.__version__} has no model {name!r}; {hint}")
+
+
+def _differs(model: Any, state: Mapping[str, Any]) -> dict[str, int]:
+    """Classes and channels of the weights, where they are not the architecture's own."""
+    changed = {}
+    own = model.state_dict()
+    for key, word, axis in (("classifier", "num_classes", 0), ("first_conv", "in_chans", 1)):
+        layer = f"{model.pretrained_cfg.get(key)}.weight"
+        if layer in state and layer in own and state[layer].shape[axis] != own[layer].shape[axis]:
+            changed[word] = int(state[layer].shape[axis])
+    return changed

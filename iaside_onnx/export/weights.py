@@ -1,0 +1,125 @@
+"""PyTorch weights from files: tensors only, never objects."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iaside_onnx.errors import ExportError
+from iaside_onnx.export.code import failure, one_line
+from iaside_onnx.export.extras import quiet, require
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["load_into", "read_weights", "unwrapped"]
+
+# Where training loops put the weights beside an optimiser's state and an epoch.
+_PARTS = ("state_dict", "model_state_dict", "model", "net", "module", "weights", "params")
+
+
+def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Tensors by name, from safetensors or from ``torch.save``; and what was decided, in words.
+
+    Raises:
+        ExportError: The file cannot be read, holds anything but tensors, or no tensors.
+    """
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise ExportError(f"{path} {found}; give the file with the weights")
+    data = _safetensors(path) if path.suffix == ".safetensors" else _checkpoint(path)
+    if _is_state(data):
+        return dict(data), []
+    if isinstance(data, Mapping):
+        parts = [name for name in _PARTS if _is_state(data.get(name))]
+        if parts:
+            return dict(data[parts[0]]), [f"weights: the part {parts[0]!r} of {path.name}"]
+    raise ExportError(
+        f"{path} holds no mapping of names to tensors; save model.state_dict(), or safetensors"
+    )
+
+
+def _is_state(data: Any) -> bool:
+    import torch
+
+    return (
+        isinstance(data, Mapping)
+        and bool(data)
+        and all(isinstance(n, str) and isinstance(v, torch.Tensor) for n, v in data.items())
+    )
+
+
+def _safetensors(path: Path) -> Any:
+    safetensors = require("torch", "safetensors.torch")
+    try:
+        return safetensors.load_file(path)
+    except Exception as error:
+        raise failure(f"{path} is no safetensors file, or a damaged one", error) from error
+
+
+def _checkpoint(path: Path) -> Any:
+    import torch
+
+    try:
+        with quiet():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if path.read_bytes()[:2] not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            raise failure(f"{path} is no file of PyTorch weights", error) from error
+        raise ExportError(
+            f"{path} holds Python objects beside tensors, and to unpickle them is to run a "
+            "stranger's code; save model.state_dict() alone, or safetensors"
+        ) from error
+    except Exception as error:
+        if "TorchScript" in str(error):
+            raise ExportError(
+                f"{path} is a TorchScript program, not weights; save model.state_dict()"
+            ) from error
+        raise failure(f"{path} is no file of PyTorch weights", error) from error
+
+
+def unwrapped(
+    state: dict[str, torch.Tensor], model: torch.nn.Module
+) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Weights by the model's own names; what was decided, in words."""
+    own = model.state_dict().keys()
+    notes = []
+    while prefix := _foreign_prefix(state, own):
+        # What DataParallel, torch.compile and training frameworks wrap a model in.
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+        notes.append(f"weights: the prefix {prefix!r} of all names was dropped")
+    return state, notes
+
+
+def load_into(model: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Load weights, every one in its place.
+
+    Raises:
+        ExportError: Weights are missing, left over, or of another shape.
+    """
+    try:
+        found = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        mismatch = next((x for x in str(error).splitlines() if "size mismatch" in x), str(error))
+        raise ExportError(
+            f"{path} does not fit the model: {one_line(RuntimeError(mismatch.strip()))}"
+        ) from error
+    for names, what in (
+        (found.missing_keys, "lacks weights of the model"),
+        (found.unexpected_keys, "has weights that the model has not"),
+    ):
+        if names:
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            raise ExportError(
+                f"{path} does not fit the model: it {what}, {len(names)} in all ({shown}); name "
+                "the code that these weights were trained with"
+            )
+
+
+def _foreign_prefix(state: Mapping[str, Any], own: Any) -> str:
+    """A first part that all names share and the model's own do not have; else nothing."""
+    first = next(iter(state)).partition(".")[0] + "."
+    shared = all(name.startswith(first) for name in state)
+    return first if shared and not any(name.startswith(first) for name in own) else ""
