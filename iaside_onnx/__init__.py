@@ -6,6 +6,18 @@ I-ASIDE: Luo, McDermott, O'Riordan, TMLR 2024, arXiv:2408.01139.
 from iaside_onnx.archive import Archive, open_archive
 from iaside_onnx.engine import Options, decompose, extend, inspect_model
 from iaside_onnx.errors import IasideError
+from iaside_onnx.export import (
+    Exported,
+    Quantized,
+    export_jax,
+    export_keras,
+    export_saved_model,
+    export_sklearn,
+    export_tflite,
+    export_timm,
+    export_torch,
+    quantize,
+)
 from iaside_onnx.game import (
     Estimate,
     all_coalitions,
@@ -23,9 +35,11 @@ from iaside_onnx.version import __version__
 __all__ = [
     "Archive",
     "Estimate",
+    "Exported",
     "IasideError",
     "Options",
     "Preprocess",
+    "Quantized",
     "__version__",
     "all_coalitions",
     "band_components",
@@ -34,10 +48,18 @@ __all__ = [
     "coalition_size",
     "decompose",
     "estimate",
+    "export_jax",
+    "export_keras",
+    "export_saved_model",
+    "export_sklearn",
+    "export_tflite",
+    "export_timm",
+    "export_torch",
     "extend",
     "inspect_model",
     "membership",
     "open_archive",
+    "quantize",
     "shapley_values",
     "spectral_distribution",
     "spectral_importance_score",

@@ -12,8 +12,10 @@ import click
 from iaside_onnx.cli.console import fail
 from iaside_onnx.cli.decompose import decompose
 from iaside_onnx.cli.demo import demo
+from iaside_onnx.cli.export import export
 from iaside_onnx.cli.extend import extend
 from iaside_onnx.cli.inspect import inspect
+from iaside_onnx.cli.quantize import quantize
 from iaside_onnx.cli.show import show
 from iaside_onnx.errors import IasideError, OptionError
 from iaside_onnx.version import __version__
@@ -29,7 +31,7 @@ def iaside() -> None:
     """Audit how an image classifier uses spatial frequencies."""
 
 
-for _command in (decompose, demo, extend, inspect, show):
+for _command in (decompose, demo, export, extend, inspect, quantize, show):
     iaside.add_command(_command)
 
 

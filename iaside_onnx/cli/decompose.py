@@ -15,7 +15,7 @@ from iaside_onnx.engine import DEFAULT_BUDGET, Options
 from iaside_onnx.errors import OptionError
 from iaside_onnx.types import BASELINES, METHODS, OUTPUT_KINDS, PARTITIONS, RANGES, SPACINGS
 
-__all__ = ["decompose", "device_options", "input_size_option", "limit_options"]
+__all__ = ["decompose", "device_options", "input_size_option", "limit_options", "together"]
 
 
 def _parse_size(
@@ -56,7 +56,7 @@ def _parse_provider_options(
     return {key: text for key, _, text in pairs} or None
 
 
-def _together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Options that several commands share, in this order, as one decorator."""
 
     def decorate(command: Any) -> Any:
@@ -68,7 +68,7 @@ def _together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 # Where the model runs, and how; for every command that runs one.
-device_options = _together(
+device_options = together(
     click.option(
         "--device", default=Options.device, show_default=True, metavar="auto|cpu|cuda[:i]",
         help="auto: CUDA where the installed ONNX Runtime has it, else the CPU.",
@@ -95,7 +95,7 @@ device_options = _together(
 
 
 # How far a sampled run goes.
-limit_options = _together(
+limit_options = together(
     click.option(
         "--budget", type=int, metavar="N",
         help=f"Evaluations in all; by default {DEFAULT_BUDGET:,}, or what a target takes.",

@@ -14,7 +14,7 @@ from typing import Any
 
 from iaside_onnx.errors import ExportError
 
-__all__ = ["Hashes", "failure", "load_code", "one_line", "sha256_of"]
+__all__ = ["Hashes", "call_code", "failure", "load_code", "one_line", "sha256_of"]
 
 Hashes = dict[str, str]
 """SHA-256 of each file that a model was made of, by its name."""
@@ -77,6 +77,19 @@ def _current_folder_first() -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
+
+
+def call_code(found: Any, source: str, *arguments: Any) -> Any:
+    """What a class or function that was named gives.
+
+    Raises:
+        ExportError: It fails.
+    """
+    try:
+        return found(*arguments)
+    except Exception as error:
+        how = "with the weights" if arguments else "without arguments"
+        raise failure(f"{source} failed when it was called {how}", error) from error
 
 
 def sha256_of(path: Path) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict
 
 import numpy as np
 import onnx
@@ -19,14 +20,12 @@ from iaside_onnx.engine.preprocessing import METADATA_KEY
 from iaside_onnx.errors import ExportError, IasideError, OptionError, PreprocessError
 from iaside_onnx.export import graphs
 from iaside_onnx.export.code import Hashes
+from iaside_onnx.export.inputs import as_type, bundled_pixels, to_inputs
 from iaside_onnx.images import (
-    BUNDLED_IMAGES,
     ImagesLike,
     Preprocess,
-    bundled_folder,
     find_preprocess,
     open_images,
-    prepare_array,
     read_preprocess,
 )
 from iaside_onnx.runtime import (
@@ -41,7 +40,19 @@ from iaside_onnx.runtime import (
 from iaside_onnx.types import Layout
 from iaside_onnx.version import __version__
 
-__all__ = ["EXPORT_KEY", "Draft", "ExportWords", "Exported", "Target", "finish"]
+__all__ = [
+    "EXPORT_KEY",
+    "Draft",
+    "ExportWords",
+    "Exported",
+    "Target",
+    "check_beside",
+    "check_output",
+    "finish",
+    "named",
+    "size_of_images",
+    "write_model",
+]
 
 EXPORT_KEY = "iaside.export"
 """Key of the ONNX metadata under which a model carries where it came from, as JSON."""
@@ -87,12 +98,7 @@ class Target:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if self.output.suffix != ".onnx":
-            raise OptionError(f"{self.output}: an ONNX file is written; end its name in .onnx")
-        if not self.output.absolute().parent.is_dir():
-            raise OptionError(f"{self.output}: its folder does not exist; make it")
-        if self.output.is_dir() or (self.output.exists() and not self.overwrite):
-            raise OptionError(f"{self.output}: is there already; give --overwrite or another name")
+        check_output(self.output, self.overwrite)
         if not 0 < self.tolerance < np.inf:
             raise OptionError(f"the tolerance must be above 0, found {self.tolerance}")
         if not 13 <= self.opset <= 21:
@@ -103,15 +109,47 @@ class Target:
         """As the keyword arguments of an export say."""
         return cls(Path(output), **words)
 
-    def given_preprocess(self) -> Preprocess | None:
-        """The specification that was asked for, read.
+    def preprocessing(self) -> tuple[Preprocess | None, str]:
+        """The specification that was asked for, read; and a line that says so, or what to do.
 
         Raises:
             PreprocessError: it cannot be read.
         """
-        if self.preprocess is None or isinstance(self.preprocess, Preprocess):
-            return self.preprocess
-        return read_preprocess(self.preprocess)
+        if self.preprocess is None:
+            return None, (
+                "none was given, so auditing would only scale pixels to [0, 1]; give --preprocess"
+            )
+        if isinstance(self.preprocess, Preprocess):
+            return self.preprocess, "as given"
+        return read_preprocess(self.preprocess), f"as given, {self.preprocess}"
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """Whether a model may be written there; said before the work, not after it.
+
+    Raises:
+        OptionError: it may not.
+    """
+    if output.suffix != ".onnx":
+        raise OptionError(f"{output}: an ONNX file is written; end its name in .onnx")
+    if not output.absolute().parent.is_dir():
+        raise OptionError(f"{output}: its folder does not exist; make it")
+    if output.is_dir() or (output.exists() and not overwrite):
+        raise OptionError(f"{output}: is there already; give --overwrite or another name")
+
+
+def size_of_images(
+    given: tuple[int, int, int] | None, spec: Preprocess | None
+) -> tuple[int, int, int]:
+    """Channels, height and width, as given or as the specification says.
+
+    Raises:
+        OptionError: neither says.
+    """
+    size = given or (spec.input_size if spec else None)
+    if size is None:
+        raise OptionError("nothing says how large images are: give --input-size C,H,W")
+    return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,25 +224,20 @@ def finish(draft: Draft, target: Target) -> Exported:
             is left under the final name, and one that was there is untouched.
     """
     model = draft.model
-    spec = _completed(draft)
-    _check_beside(target.output, spec)
+    spec = None if draft.preprocess is None else draft.preprocess.resolved(draft.size)
+    check_beside(target.output, spec)
     if draft.output is not None:
         graphs.keep_output(model, draft.output)
     _check_graph(model, target.output)
     graphs.tidy(model)
-    inputs = _check_inputs(draft, spec or _plain(draft), target)
+    inputs = _check_inputs(draft, spec or Preprocess(input_size=draft.size), target)
     expected = _expected(draft, inputs)
     kind = _kind(model, expected, target.output)
     graphs.name_ends(model, kind.replace("-", "_"))
     with finished_file(target.output) as temporary:
-        _write(model, temporary, target.output)
-        try:
-            facts = read_graph(temporary)
-            difference = _difference(facts, draft, inputs, expected)
-        except IasideError as error:
-            # The name of the temporary file would help nobody.
-            text = str(error).replace(str(temporary), str(target.output))
-            raise type(error)(text) from error
+        write_model(model, temporary, target.output)
+        with named(temporary, target.output):
+            difference = _difference(read_graph(temporary), draft, inputs, expected)
         if not difference <= target.tolerance:
             raise ExportError(
                 f"{target.output}: ONNX Runtime differs from {draft.framework} by "
@@ -212,7 +245,7 @@ def finish(draft: Draft, target: Target) -> Exported:
                 "was written; try another --opset, or give --tolerance if outputs are large"
             )
         onnx.helper.set_model_props(model, _metadata(draft, spec, difference, len(inputs)))
-        _write(model, temporary, target.output)
+        write_model(model, temporary, target.output)
     facts = read_graph(target.output)
     signature = load_classifier(facts, input_size=draft.size, device="cpu").signature
     return Exported(
@@ -221,17 +254,16 @@ def finish(draft: Draft, target: Target) -> Exported:
     )  # fmt: skip
 
 
-def _plain(draft: Draft) -> Preprocess:
-    return Preprocess(input_size=draft.size)
+@contextmanager
+def named(temporary: Path, output: Path) -> Iterator[None]:
+    """Errors name the file that is being made; its temporary name would help nobody."""
+    try:
+        yield
+    except IasideError as error:
+        raise type(error)(str(error).replace(str(temporary), str(output))) from error
 
 
-def _completed(draft: Draft) -> Preprocess | None:
-    if draft.preprocess is None:
-        return None
-    return draft.preprocess.resolved(draft.size)
-
-
-def _check_beside(output: Path, spec: Preprocess | None) -> None:
+def check_beside(output: Path, spec: Preprocess | None) -> None:
     """A specification beside a model goes before the one inside: it must not be another."""
     found = find_preprocess(output)
     if found is not None and found[0] not in (spec, spec and _without_size(spec)):
@@ -266,28 +298,13 @@ def _check_graph(model: onnx.ModelProto, output: Path) -> None:
 
 def _check_inputs(draft: Draft, spec: Preprocess, target: Target) -> NDArray[np.float32]:
     """Images as the model takes them, ``(n, ...)`` in its layout."""
-    pixels = _bundled_pixels(spec) if target.images is None else _own_pixels(spec, target.images)
-    scale, shift = spec.affine()
-    inputs = pixels * scale[:, None, None] + shift[:, None, None]
-    if draft.layout == "NHWC":
-        inputs = inputs.transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(inputs, dtype=np.float32)
-
-
-def _bundled_pixels(spec: Preprocess) -> NDArray[np.float32]:
-    with np.load(bundled_folder() / BUNDLED_IMAGES) as bundled:
-        images = bundled["images"][:IMAGES]
-    pixels = np.stack([prepare_array(image, spec) for image in images])
-    noise = np.random.default_rng(0).random(pixels.shape, dtype=np.float32)
-    share = np.linspace(0, 1, len(pixels), dtype=np.float32)[:, None, None, None]
-    return (1 - share) * pixels + share * noise
-
-
-def _own_pixels(spec: Preprocess, images: ImagesLike) -> NDArray[np.float32]:
-    source = open_images(images)
-    count = min(len(source), IMAGES)
-    chosen = np.linspace(0, len(source) - 1, count).round().astype(int)
-    return np.stack([source.read(int(index), spec).pixels for index in chosen])
+    if target.images is None:
+        pixels = bundled_pixels(spec, IMAGES)
+    else:
+        source = open_images(target.images)
+        spread = np.linspace(0, len(source) - 1, min(len(source), IMAGES))
+        pixels = np.stack([source.read(int(i), spec).pixels for i in spread.round()])
+    return to_inputs(pixels, spec, draft.layout, np.dtype(np.float32))
 
 
 def _expected(draft: Draft, inputs: NDArray[np.float32]) -> NDArray[Any]:
@@ -320,7 +337,12 @@ def _kind(model: onnx.ModelProto, expected: NDArray[Any], output: Path) -> str:
         return "scores"
 
 
-def _write(model: onnx.ModelProto, path: Path, output: Path) -> None:
+def write_model(model: onnx.ModelProto, path: Path, output: Path) -> None:
+    """Write a model whole, with its weights inside.
+
+    Raises:
+        ExportError: it is over the 2 GB that such a file can have.
+    """
     try:
         data = model.SerializeToString()
     except (EncodeError, ValueError) as error:
@@ -342,8 +364,7 @@ def _difference(
             f"{facts.path}: its batch came out fixed at {signature.batch}; the model's code makes "
             "it so, by a number where the size of its input should be"
         )
-    inputs = inputs.round() if signature.dtype == np.uint8 else inputs
-    inputs = inputs.astype(signature.dtype)
+    inputs = as_type(inputs, signature.dtype)
     differences = [
         _largest(classifier.run(inputs), expected),
         _largest(classifier.run(inputs[:1]), expected[:1]),

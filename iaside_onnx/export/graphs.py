@@ -1,4 +1,4 @@
-"""ONNX graphs as they leave: plain names, one output, and nothing of the machine that wrote them."""
+"""ONNX graphs as they leave: plain names, one output, no traces of where they were written."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ def tidy(model: ModelProto) -> None:
     for graph in _graphs(model.graph):
         graph.ClearField("metadata_props")
         graph.doc_string = ""
-        for part in (*graph.node, *graph.value_info, *graph.input, *graph.output):
+        values = (*graph.value_info, *graph.input, *graph.output)
+        for part in (*graph.node, *values, *graph.initializer):
             part.ClearField("metadata_props")
-            part.doc_string = ""
-        for tensor in graph.initializer:
-            tensor.ClearField("metadata_props")
-            tensor.doc_string = ""
+            part.ClearField("doc_string")
 
 
 def name_ends(model: ModelProto, output: str) -> None:
@@ -108,17 +106,18 @@ def _rename(graph: GraphProto, old: str, new: str) -> None:
 
 def _names(graph: GraphProto) -> Iterator[str]:
     for part in _graphs(graph):
-        for value in [*part.input, *part.output, *part.initializer]:
-            yield value.name
+        yield from (value.name for value in (*part.input, *part.output))
+        yield from (tensor.name for tensor in part.initializer)
         for node in part.node:
             yield from node.output
 
 
 def _replace(graph: GraphProto, old: str, new: str) -> None:
     for part in _graphs(graph):
-        for value in [*part.input, *part.output, *part.value_info, *part.initializer]:
-            if value.name == old:
-                value.name = new
+        for value in (*part.input, *part.output, *part.value_info):
+            value.name = new if value.name == old else value.name
+        for tensor in part.initializer:
+            tensor.name = new if tensor.name == old else tensor.name
         for node in part.node:
             for names in (node.input, node.output):
                 for place, name in enumerate(names):

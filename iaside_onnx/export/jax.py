@@ -10,10 +10,17 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import ExportError, OptionError
-from iaside_onnx.export.code import failure, load_code, sha256_of
+from iaside_onnx.errors import ExportError
+from iaside_onnx.export.code import call_code, failure, load_code, sha256_of
 from iaside_onnx.export.extras import quiet, require, version_of
-from iaside_onnx.export.finishing import Draft, Exported, ExportWords, Target, finish
+from iaside_onnx.export.finishing import (
+    Draft,
+    Exported,
+    ExportWords,
+    Target,
+    finish,
+    size_of_images,
+)
 from iaside_onnx.export.graphs import INPUT_NAME
 from iaside_onnx.types import Layout
 
@@ -54,10 +61,8 @@ def export_jax(
         arguments = [_read_weights(path)]
         hashes = {**hashes, path.name: sha256_of(path)}
     function = _function(found, arguments, source)
-    preprocess = target.given_preprocess()
-    size = input_size or (preprocess.input_size if preprocess else None)
-    if size is None:
-        raise OptionError("nothing says how large images are: give --input-size C,H,W")
+    preprocess, note = target.preprocessing()
+    size = size_of_images(input_size, preprocess)
     shape = (size[1], size[2], size[0]) if layout == "NHWC" else size
     compiled = jax.jit(function)
 
@@ -75,9 +80,7 @@ def export_jax(
         layout=layout,
         size=size,
         preprocess=preprocess,
-        preprocess_note="as given" if preprocess is not None else (
-            "none was given, so auditing would only scale pixels to [0, 1]; give --preprocess"
-        ),
+        preprocess_note=note,
     )  # fmt: skip
     return finish(draft, target)
 
@@ -106,11 +109,7 @@ def _function(found: Any, arguments: list[Any], source: str) -> Callable[[Any], 
         )
     if not isinstance(found, type) and _needs(found) > len(arguments):
         return _of_one_input(found, source)
-    try:
-        made = found(*arguments)
-    except Exception as error:
-        how = "with the weights" if arguments else "without arguments"
-        raise failure(f"{source} failed when it was called {how}", error) from error
+    made = call_code(found, source, *arguments)
     if not callable(made):
         raise ExportError(
             f"{source} gives a {type(made).__name__}, where a function of a batch of images was "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -11,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExportError, OptionError
-from iaside_onnx.export.code import Hashes, failure, load_code, one_line, sha256_of
+from iaside_onnx.export.code import (
+    Hashes,
+    call_code,
+    failure,
+    load_code,
+    one_line,
+    sha256_of,
+)
 from iaside_onnx.export.extras import quiet, require
 from iaside_onnx.export.finishing import Draft, Exported, ExportWords, Target, finish
 from iaside_onnx.export.tensorflow import EXTRA, convert, image_size, import_tensorflow, versions
@@ -91,7 +97,7 @@ def export_keras(
         sha256=hashes,
         layout=layout,
         size=size,
-        preprocess=None if spec is None else replace(spec, input_size=size),
+        preprocess=spec,
         preprocess_note=note,
     )  # fmt: skip
     return finish(draft, target)
@@ -135,10 +141,7 @@ def _from_code(source: str, weights: Path | None) -> tuple[Any, Hashes]:
     keras = require(EXTRA, "keras")
     found, hashes = load_code(source)
     if not isinstance(found, keras.Model) and callable(found):
-        try:
-            found = found()
-        except Exception as error:
-            raise failure(f"{source} failed when it was called without arguments", error) from error
+        found = call_code(found, source)
     if not isinstance(found, keras.Model):
         raise ExportError(
             f"{source} gives a {type(found).__name__}, where a keras.Model was expected"
@@ -171,9 +174,9 @@ def _input_shape(model: Any, where: str) -> tuple[int | None, ...]:
 
 
 def _preprocess(model: Any, mode: str | None, target: Target) -> tuple[Preprocess | None, str]:
-    given = target.given_preprocess()
+    given, note = target.preprocessing()
     if given is not None:
-        return given, "as given"
+        return given, note
     if mode is not None:
         return KERAS_MODES[mode], f"keras:{mode}, as given"
     keras = require(EXTRA, "keras")

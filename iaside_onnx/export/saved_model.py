@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -55,7 +54,7 @@ def export_saved_model(
     chosen = _output(function, output_name, path)
     size, layout = image_size(tuple(spec.shape[1:]), input_size, str(path))
     fixed = (size[1], size[2], size[0]) if layout == "NHWC" else size
-    preprocess = target.given_preprocess()
+    preprocess, note = target.preprocessing()
 
     def call(image: Any) -> Any:
         return function(**{name: image})[chosen]
@@ -74,10 +73,8 @@ def export_saved_model(
         sha256={path.resolve().name: sha256_of(path)},
         layout=layout,
         size=size,
-        preprocess=None if preprocess is None else replace(preprocess, input_size=size),
-        preprocess_note="as given" if preprocess is not None else (
-            "none was given, so auditing would only scale pixels to [0, 1]; give --preprocess"
-        ),
+        preprocess=preprocess,
+        preprocess_note=note,
         notes=[f"signature: {signature}, output {chosen}"],
     )  # fmt: skip
     return finish(draft, target)
@@ -127,4 +124,4 @@ def _output(function: Any, name: str | None, path: Path) -> str:
         raise ExportError(
             f"{path}: several outputs may be the classes ({listed}); choose one with --output-name"
         )
-    return scores[0]
+    return str(scores[0])

@@ -8,10 +8,17 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import ExportError, OptionError
-from iaside_onnx.export.code import failure, load_code
+from iaside_onnx.errors import ExportError
+from iaside_onnx.export.code import call_code, failure, load_code
 from iaside_onnx.export.extras import quiet, require, version_of
-from iaside_onnx.export.finishing import Draft, Exported, ExportWords, Target, finish
+from iaside_onnx.export.finishing import (
+    Draft,
+    Exported,
+    ExportWords,
+    Target,
+    finish,
+    size_of_images,
+)
 from iaside_onnx.export.graphs import flatten_input
 from iaside_onnx.types import Layout
 
@@ -46,10 +53,8 @@ def export_sklearn(
     sklearn = require(EXTRA, "sklearn", "skl2onnx")
     found, hashes = load_code(source)
     classifier = _classifier(found, source)
-    preprocess = target.given_preprocess()
-    size = input_size or (preprocess.input_size if preprocess else None)
-    if size is None:
-        raise OptionError("nothing says how large images are: give --input-size C,H,W")
+    preprocess, note = target.preprocessing()
+    size = size_of_images(input_size, preprocess)
     shape = (size[1], size[2], size[0]) if layout == "NHWC" else size
     features, wanted = int(np.prod(shape)), getattr(classifier, "n_features_in_", None)
     if wanted is not None and wanted != features:
@@ -67,9 +72,7 @@ def export_sklearn(
         layout=layout,
         size=size,
         preprocess=preprocess,
-        preprocess_note="as given" if preprocess is not None else (
-            "none was given, so auditing would only scale pixels to [0, 1]; give --preprocess"
-        ),
+        preprocess_note=note,
         output="probabilities",
         notes=[f"classes: {_listed(classifier.classes_)}, as 0 to {len(classifier.classes_) - 1}"],
     )  # fmt: skip
@@ -79,10 +82,7 @@ def export_sklearn(
 def _classifier(found: Any, source: str) -> Any:
     base = require(EXTRA, "sklearn.base")
     if not isinstance(found, base.BaseEstimator) and callable(found):
-        try:
-            found = found()
-        except Exception as error:
-            raise failure(f"{source} failed when it was called without arguments", error) from error
+        found = call_code(found, source)
     if not isinstance(found, base.BaseEstimator) or not base.is_classifier(found):
         raise ExportError(
             f"{source} gives a {type(found).__name__}, where a classifier of scikit-learn was "

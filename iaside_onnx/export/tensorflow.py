@@ -63,9 +63,7 @@ def convert(
         with quiet():
             model, _ = tf2onnx.convert.from_function(
                 tensorflow.function(call),
-                input_signature=[
-                    tensorflow.TensorSpec((None, *shape), dtype, name=INPUT_NAME)
-                ],
+                input_signature=[tensorflow.TensorSpec((None, *shape), dtype, name=INPUT_NAME)],
                 opset=opset,
             )
     except Exception as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -50,7 +50,7 @@ def export_tflite(
     image = _end(interpreter.get_input_details(), "input", path)
     scores = _end(interpreter.get_output_details(), "output", path)
     size, layout = image_size(image.shape[1:], input_size, str(path))
-    preprocess = target.given_preprocess()
+    preprocess, note = target.preprocessing()
     draft = Draft(
         model=_converted(path, image, scores, target.opset),
         reference=lambda inputs: _run(tensorflow, path, image, scores, inputs),
@@ -60,10 +60,8 @@ def export_tflite(
         sha256=hashes,
         layout=layout,
         size=size,
-        preprocess=None if preprocess is None else replace(preprocess, input_size=size),
-        preprocess_note="as given" if preprocess is not None else (
-            "none was given, so auditing would only scale pixels to [0, 1]; give --preprocess"
-        ),
+        preprocess=preprocess,
+        preprocess_note=note,
         notes=[f"{what}: {end.kind} inside, scale {end.scale:g}, zero point {end.zero}"
                for what, end in (("input", image), ("output", scores)) if end.kind in _INTEGERS],
     )  # fmt: skip
@@ -86,12 +84,13 @@ class _End:
             return values.astype(self.kind)
         kind = np.dtype(self.kind)
         steps = np.rint(values / np.float32(self.scale)) + self.zero
-        return steps.clip(np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
+        return np.asarray(steps.clip(np.iinfo(kind).min, np.iinfo(kind).max), dtype=kind)
 
     def dequantised(self, values: NDArray[Any]) -> NDArray[Any]:
         if self.kind not in _INTEGERS:
             return values
-        return (values.astype(np.float32) - np.float32(self.zero)) * np.float32(self.scale)
+        steps = values.astype(np.float32) - np.float32(self.zero)
+        return np.asarray(steps * np.float32(self.scale))
 
 
 def _interpreter(tensorflow: Any, path: Path) -> Any:
@@ -100,8 +99,7 @@ def _interpreter(tensorflow: Any, path: Path) -> Any:
             return tensorflow.lite.Interpreter(
                 str(path),
                 # Delegates fuse operators, and round otherwise than the reference does.
-                experimental_op_resolver_type=tensorflow.lite.experimental.OpResolverType
-                .BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                experimental_op_resolver_type=tensorflow.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             )
     except Exception as error:
         raise failure(f"{path} is no TensorFlow Lite model, or a damaged one", error) from error

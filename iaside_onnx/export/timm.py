@@ -51,13 +51,14 @@ def export_timm(
     notes += dropped
     notes += [f"timm: {word} is {value}, as in the weights" for word, value in changed.items()]
     load_into(model, state, path)
-    given = target.given_preprocess()
+    spec, note = target.preprocessing()
     with quiet():
         config = timm.data.resolve_model_data_config(model)
-    spec = timm_preprocess(config) if given is None else given
+    if spec is None:
+        spec, note = timm_preprocess(config), "the model's own, by timm"
     draft = draft_of(
         model, name, {path.name: sha256_of(path)}, tuple(config["input_size"]), spec,
-        "the model's own, by timm" if given is None else "as given", notes, target.opset,
+        note, notes, target.opset,
         {"timm": timm.__version__},
     )  # fmt: skip
     return finish(draft, target)

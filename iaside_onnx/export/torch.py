@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import ExportError, OptionError
-from iaside_onnx.export.code import Hashes, failure, load_code, sha256_of
+from iaside_onnx.errors import ExportError
+from iaside_onnx.export.code import Hashes, call_code, failure, load_code, sha256_of
 from iaside_onnx.export.extras import quiet, require, version_of
-from iaside_onnx.export.finishing import Draft, Exported, ExportWords, Target, finish
+from iaside_onnx.export.finishing import (
+    Draft,
+    Exported,
+    ExportWords,
+    Target,
+    finish,
+    size_of_images,
+)
 from iaside_onnx.export.weights import load_into, read_weights, unwrapped
 from iaside_onnx.images import Preprocess
 
@@ -58,9 +65,7 @@ def export_torch(
         notes += dropped
         hashes = {**hashes, path.name: sha256_of(path)}
     spec, note = _preprocess(model, target)
-    size = input_size or (spec.input_size if spec else None)
-    if size is None:
-        raise OptionError("nothing says how large images are: give --input-size C,H,W")
+    size = size_of_images(input_size, spec)
     draft = draft_of(model, source, hashes, size, spec, note, notes, target.opset)
     return finish(draft, target)
 
@@ -112,7 +117,7 @@ def convert(
     """
     import torch
 
-    class Scores(torch.nn.Module):  # type: ignore[misc, name-defined]
+    class Scores(torch.nn.Module):  # type: ignore[misc]  # untyped base
         """The model, giving one tensor."""
 
         def __init__(self) -> None:
@@ -161,10 +166,7 @@ def _module(found: Any, source: str) -> torch.nn.Module:
                 f"{source} is of type {type(found).__name__}; a class, a function that gives a "
                 "torch.nn.Module, or such a module was expected"
             )
-        try:
-            found = found()
-        except Exception as error:
-            raise failure(f"{source} failed when it was called without arguments", error) from error
+        found = call_code(found, source)
     if not isinstance(found, torch.nn.Module):
         raise ExportError(
             f"{source} gives a {type(found).__name__}, where a torch.nn.Module was expected"
@@ -173,15 +175,11 @@ def _module(found: Any, source: str) -> torch.nn.Module:
 
 
 def _preprocess(model: torch.nn.Module, target: Target) -> tuple[Preprocess | None, str]:
-    given = target.given_preprocess()
-    if given is not None:
-        return given, f"as given, {target.preprocess}" if isinstance(target.preprocess, str) else (
-            "as given"
-        )
-    if isinstance(getattr(model, "pretrained_cfg", None), Mapping):
+    given, note = target.preprocessing()
+    if given is None and isinstance(getattr(model, "pretrained_cfg", None), Mapping):
         timm = require("torch", "timm.data")
         return timm_preprocess(timm.resolve_model_data_config(model)), "the model's own, by timm"
-    return None, "none was given, so auditing would only scale pixels to [0, 1]; give --preprocess"
+    return given, note
 
 
 def _scores(found: Any, source: str) -> Any:

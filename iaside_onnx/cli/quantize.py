@@ -1,0 +1,84 @@
+"""``iaside quantize``: a model in FP16 or INT8, and what that changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from iaside_onnx.cli.console import printable, results, write_json
+from iaside_onnx.cli.decompose import input_size_option
+from iaside_onnx.cli.export import output_option, overwrite_option
+from iaside_onnx.export import Precision, Quantized
+from iaside_onnx.export import quantize as run
+
+__all__ = ["quantize"]
+
+
+@click.command(short_help="Quantise a model to FP16 or INT8.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--images", type=click.Path(path_type=Path), metavar="SRC",
+    help="As in `iaside decompose`: some calibrate, others are held out to compare on.",
+)  # fmt: skip
+@output_option
+@click.option("--to", type=click.Choice(get_args(Precision)), default="int8", show_default=True)
+@click.option(
+    "--calibration", type=int, default=128, show_default=True, metavar="N",
+    help="Images that calibrate INT8, at most half of them.",
+)  # fmt: skip
+@click.option("--preprocess", metavar="SPEC", help="As in `iaside decompose`.")
+@input_size_option
+@click.option(
+    "--output", "output_name", metavar="NAME", help="The model's output, if there are several."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of images.")
+@overwrite_option
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def quantize(model: Path, images: Path | None, output: Path, as_json: bool, **options: Any) -> None:
+    """Quantise MODEL, an ONNX file in float32, and say how often the two agree on other images.
+
+    INT8 is static, with a scale for each channel of the weights; FP16 keeps float32 inputs and
+    outputs. Needs iaside-onnx[quantize].
+
+    \b
+    Example:
+        iaside quantize model.onnx --images photos -o model-int8.onnx --to int8
+    """  # noqa: D301  # \b tells click to keep the lines below as they are
+    made = run(model, images, output, **options)
+    if as_json:
+        write_json(_as_json(made))
+        return
+    console = results()
+    for name, value in _lines(made).items():
+        console.print(f"{name:<12} {printable(value)}", soft_wrap=True)
+
+
+def _lines(made: Quantized) -> dict[str, str]:
+    facts, original = made.facts, made.original
+    calibrated = f", calibrated on {made.calibration} images" if made.calibration else ""
+    return {
+        "model": f"{facts.path}, {made.to}{calibrated}",
+        "sha256": facts.sha256,
+        "made of": f"{original.path}, sha256 {original.sha256[:16]}",
+        "bytes": f"{original.size:,} before, {facts.size:,} after",
+        "prepared": made.preprocess_note,
+        "agreement": f"{made.agreement:.3f} of {made.held_out} held-out images in the same class",
+    }
+
+
+def _as_json(made: Quantized) -> dict[str, object]:
+    return {
+        "model": str(made.facts.path),
+        "sha256": made.facts.sha256,
+        "bytes": made.facts.size,
+        "to": made.to,
+        "original": str(made.original.path),
+        "original_sha256": made.original.sha256,
+        "original_bytes": made.original.size,
+        "calibration_images": made.calibration,
+        "held_out_images": made.held_out,
+        "agreement": made.agreement,
+        "preprocess_note": made.preprocess_note,
+    }
