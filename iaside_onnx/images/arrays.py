@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from iaside_onnx.errors import ImageError
 from iaside_onnx.images.decode import MAX_PIXELS
+from iaside_onnx.images.labels import checked_labels
 from iaside_onnx.images.prepare import prepare_array
 from iaside_onnx.images.preprocess import Preprocess
 from iaside_onnx.images.sample import Sample, SourceKind
@@ -58,7 +59,7 @@ class ArraySource:
         self.kind: SourceKind = "arrays"
         self.where = where
         self.images = images
-        self.labels = None if labels is None else _checked_labels(labels, len(self), where)
+        self.labels = None if labels is None else checked_labels(labels, len(self), where)
         self.classes = classes
         self.size: tuple[int, int] | None = (images.shape[1], images.shape[2])
         digits = len(str(len(self) - 1))
@@ -267,28 +268,6 @@ def _check_images(images: _Table, where: str) -> None:
             f"{where}: images are of type {dtype}; uint8, or float in [0, 1], was expected, "
             "convert them."
         )
-
-
-def _checked_labels(labels: _Table, n: int, where: str) -> NDArray[np.int64]:
-    if labels.shape != (n,):
-        raise ImageError(
-            f"{where}: labels have shape {labels.shape}, but there are {n} images; one label an "
-            f"image, shape ({n},), was expected."
-        )
-    if labels.dtype.kind not in "iu":
-        raise ImageError(
-            f"{where}: labels are of type {labels.dtype}; whole numbers were expected, save class "
-            "indices."
-        )
-    values = np.asarray(labels[:])
-    outside = (values < 0) | (values > np.iinfo(np.int64).max)
-    if outside.any():
-        index = int(np.argmax(outside))
-        raise ImageError(
-            f"{where}: the label of image {index} is {values[index]}; a class index of at least 0 "
-            "was expected."
-        )
-    return values.astype(np.int64)
 
 
 def _hash(image: NDArray[Any]) -> str:

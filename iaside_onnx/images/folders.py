@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,16 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ImageError
-from iaside_onnx.images.decode import decode_image
+from iaside_onnx.images.encoded import IMAGE_SUFFIXES, MAX_FILE_BYTES, encoded_sample
 from iaside_onnx.images.files import read_bytes
-from iaside_onnx.images.prepare import prepare
 from iaside_onnx.images.preprocess import Preprocess
-from iaside_onnx.images.sample import Sample, SourceKind
+from iaside_onnx.images.sample import Sample, SourceKind, sha256_of
 
 __all__ = ["FolderSource", "open_folder"]
-
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-_MAX_FILE_BYTES = 512 * 2**20
 
 
 class FolderSource:
@@ -49,7 +44,7 @@ class FolderSource:
         Raises:
             ImageError: The file cannot be read.
         """
-        return hashlib.sha256(self._bytes(self.root / self.ids[index])).hexdigest()
+        return sha256_of(self._bytes(self.root / self.ids[index]))
 
     def read(self, index: int, spec: Preprocess) -> Sample:
         """Decode and prepare one file.
@@ -58,16 +53,10 @@ class FolderSource:
             ImageError: The file cannot be read, decoded or resized.
         """
         path = self.root / self.ids[index]
-        data = self._bytes(path)
-        image = decode_image(data, spec.size()[0], str(path))
-        try:
-            pixels = prepare(image, spec)
-        except ImageError as error:
-            raise ImageError(f"{path}: {error}") from None
-        return Sample(pixels, hashlib.sha256(data).hexdigest())
+        return encoded_sample(self._bytes(path), spec, str(path))
 
     def _bytes(self, path: Path) -> bytes:
-        return read_bytes(path, _MAX_FILE_BYTES, str(path), ImageError)
+        return read_bytes(path, MAX_FILE_BYTES, str(path), ImageError)
 
     def describe(self) -> str:
         """The kind, the name of the folder, and how much it holds."""
@@ -103,8 +92,8 @@ def open_folder(root: Path, classes: Mapping[str, int] | None) -> FolderSource:
         return FolderSource(root, files, None, None if classes is None else dict(classes))
     if not held:
         raise ImageError(
-            f"{root} holds no images; {', '.join(_SUFFIXES)} files were expected, directly or in "
-            "one folder a class."
+            f"{root} holds no images; {', '.join(IMAGE_SUFFIXES)} files were expected, directly or "
+            "in one folder a class."
         )
     used = _class_map(root, found, classes)
     ids = [path.relative_to(root).as_posix() for folder in held for path in held[folder]]
@@ -144,7 +133,7 @@ def _listing(folder: Path, root: Path) -> tuple[list[str], list[str]]:
                     continue
                 if entry.is_dir():
                     folders.append(entry.name)
-                elif entry.name.lower().endswith(_SUFFIXES):
+                elif entry.name.lower().endswith(IMAGE_SUFFIXES):
                     files.append(entry.name)
                 else:
                     continue

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from iaside_onnx.errors import ImageError, OptionError
 from iaside_onnx.images.files import MAX_TEXT_BYTES, read_bytes, read_json
 
-__all__ = ["check_classes", "labels_from_file", "read_classes", "sample_images"]
+__all__ = [
+    "check_classes",
+    "checked_labels",
+    "class_index",
+    "labels_from_file",
+    "read_classes",
+    "sample_images",
+]
 
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _LARGEST = int(np.iinfo(np.int64).max)
@@ -54,7 +61,7 @@ def labels_from_file(
             f"{path} has no label for {len(missing)} of {len(ids)} images ({shown}); add them, "
             "named as paths relative to the source of images."
         )
-    values = [_class_index(labels[name], classes, f"{path}: image {name!r}") for name in ids]
+    values = [class_index(labels[name], classes, f"{path}: image {name!r}") for name in ids]
     return np.array(values, dtype=np.int64)
 
 
@@ -84,6 +91,33 @@ def check_classes(data: object, where: str) -> dict[str, int]:
                 "least 0."
             )
     return {name: int(index) for name, index in data.items()}
+
+
+def checked_labels(labels: Any, n: int, where: str) -> NDArray[np.int64]:
+    """An array, or a dataset, of labels of ``n`` images, checked, ``(n,)``.
+
+    Raises:
+        ImageError: It has another shape or type, or a label is negative.
+    """
+    if labels.shape != (n,):
+        raise ImageError(
+            f"{where}: labels have shape {labels.shape}, but there are {n} images; one label an "
+            f"image, shape ({n},), was expected."
+        )
+    if labels.dtype.kind not in "iu":
+        raise ImageError(
+            f"{where}: labels are of type {labels.dtype}; whole numbers were expected, save class "
+            "indices."
+        )
+    values = np.asarray(labels[:])
+    outside = (values < 0) | (values > np.iinfo(np.int64).max)
+    if outside.any():
+        index = int(np.argmax(outside))
+        raise ImageError(
+            f"{where}: the label of image {index} is {values[index]}; a class index of at least 0 "
+            "was expected."
+        )
+    return values.astype(np.int64)
 
 
 def sample_images(
@@ -151,7 +185,12 @@ def _json_pairs(path: Path) -> Iterable[tuple[str, object]]:
     return data.items()
 
 
-def _class_index(label: object, classes: Mapping[str, int] | None, where: str) -> int:
+def class_index(label: object, classes: Mapping[str, int] | None, where: str) -> int:
+    """The class that a label means by number, or by its name in ``classes``.
+
+    Raises:
+        ImageError: It means none; the message begins with ``where``.
+    """
     if isinstance(label, str):
         label = _from_text(label, classes, where)
     if _is_index(label):

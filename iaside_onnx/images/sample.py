@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from iaside_onnx.images.preprocess import Preprocess
 from iaside_onnx.types import Pixels
 
-__all__ = ["ImageSource", "Sample", "SourceKind"]
+__all__ = ["ImageSource", "Sample", "SourceKind", "sha256_of"]
 
-SourceKind: TypeAlias = Literal["class-folder", "folder", "arrays"]
+SourceKind: TypeAlias = Literal["class-folder", "folder", "arrays", "parquet", "webdataset"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,17 @@ class Sample:
 
     Attributes:
         pixels: ``(channels, height, width)`` in [0, 1].
-        sha256: Of the bytes of the file; for arrays, of the NumPy type string, the shape as
+        sha256: Of the bytes of the image file; for arrays, of the NumPy type string, the shape as
             Python prints it, and the bytes in C order.
     """
 
     pixels: Pixels
     sha256: str
+
+
+def sha256_of(data: bytes) -> str:
+    """Hash of the bytes of an image file, as in `Sample`."""
+    return hashlib.sha256(data).hexdigest()
 
 
 class ImageSource(Protocol):
@@ -40,7 +46,7 @@ class ImageSource(Protocol):
 
     @property
     def ids(self) -> Sequence[str]:
-        """Path relative to the source with ``/``, or the index padded with zeros."""
+        """Name within the source, with ``/``, or the index padded with zeros."""
 
     @property
     def labels(self) -> NDArray[np.int64] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,9 +14,16 @@ from iaside_onnx.errors import ImageError
 from iaside_onnx.images.arrays import ARRAY_SUFFIXES, ArraySource, open_arrays
 from iaside_onnx.images.folders import open_folder
 from iaside_onnx.images.labels import check_classes, read_classes
+from iaside_onnx.images.parquet import open_parquet
 from iaside_onnx.images.sample import ImageSource, Sample
+from iaside_onnx.images.webdataset import open_tars
 
 __all__ = ["ImageSource", "ImagesLike", "Sample", "open_images"]
+
+_Opener: TypeAlias = Callable[[Sequence[Path], str, "dict[str, int] | None"], ImageSource]
+_SHARDS: dict[str, _Opener] = {".parquet": open_parquet, ".tar": open_tars}
+# How the hub names the shards of a split.
+_SPLIT = re.compile(r"(.+)-[0-9]{5}-of-[0-9]{5}")
 
 ImagesLike: TypeAlias = "str | Path | NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]"
 """A folder, a file of arrays, an array of images, or images with their labels."""
@@ -29,7 +37,8 @@ def open_images(
     """Look at a source of images, and read none of them yet.
 
     Args:
-        source: A folder of class folders, a flat folder, a .npz, .npy, .h5 or .hdf5 file, an array
+        source: A folder of class folders, a flat folder, a .npz, .npy, .h5, .hdf5, .parquet or .tar
+            file, a folder of Parquet or tar shards, an array
             ``(n, height, width[, channels])``, or such an array with its labels.
         classes: Class index of each name, or a JSON file of it; of each folder for class folders.
         labels: ``(n,)`` integers, for an array.
@@ -80,8 +89,38 @@ def _from_array(images: object, classes: dict[str, int] | None, labels: object) 
 
 def _from_path(path: Path, classes: dict[str, int] | None) -> ImageSource:
     if path.is_dir():
-        return open_folder(path, classes)
+        shards = find_shards(path)
+        if not shards:
+            return open_folder(path, classes)
+        return _SHARDS[shards[0].suffix](shards, str(path), classes)
+    if path.suffix.lower() in _SHARDS and path.is_file():
+        return _SHARDS[path.suffix.lower()]([path], str(path), classes)
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return open_arrays(path, classes)
     found = "is neither a folder nor" if path.exists() else "does not exist; give a folder or"
-    raise ImageError(f"{path} {found} a file of arrays ({', '.join(ARRAY_SUFFIXES)}).")
+    suffixes = ", ".join((*ARRAY_SUFFIXES, *_SHARDS))
+    raise ImageError(f"{path} {found} a file of images ({suffixes}).")
+
+
+def find_shards(folder: Path) -> list[Path]:
+    """The Parquet or tar files that a folder holds, in order; none where it holds images.
+
+    Raises:
+        ImageError: There are both kinds, or several splits of a data set.
+    """
+    try:
+        shards = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix in _SHARDS and not path.name.startswith(".") and path.is_file()
+        )
+    except OSError as failure:
+        raise ImageError(f"{folder} cannot be listed ({failure.strerror}); check it.") from None
+    splits = {match[1] for path in shards if (match := _SPLIT.match(path.name))}
+    if len({path.suffix for path in shards}) > 1 or len(splits) > 1:
+        names = ", ".join(path.name for path in shards[:4])
+        raise ImageError(
+            f"{folder} holds several data sets or splits ({names}, ...); give one file, or a "
+            "folder with the shards of one."
+        )
+    return shards

@@ -1,0 +1,307 @@
+"""Parquet files with the image struct of the hub's datasets, read a few rows at a time."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.errors import ExtraMissingError, ImageError
+from iaside_onnx.images.encoded import MAX_FILE_BYTES, encoded_sample
+from iaside_onnx.images.labels import checked_labels
+from iaside_onnx.images.preprocess import Preprocess
+from iaside_onnx.images.sample import Sample, SourceKind, sha256_of
+
+__all__ = ["ParquetSource", "open_parquet"]
+
+_BUFFER_BYTES = 2**20
+_BATCH_ROWS = 16
+_BATCHES_KEPT = 4
+
+
+class ParquetSource:
+    """The images of one or more Parquet files, one after the other."""
+
+    def __init__(
+        self,
+        files: Sequence[_File],
+        column: str,
+        labels: NDArray[np.int64] | None,
+        classes: dict[str, int] | None,
+        where: str,
+    ) -> None:
+        self.kind: SourceKind = "parquet"
+        self.where = where
+        self.labels = labels
+        self.classes = classes
+        self.size: tuple[int, int] | None = None
+        self.starts = np.cumsum([0, *(file.rows for file in files)])
+        self.ids = _ids(files, column, len(self))
+        self._rows = _Rows(files, column)
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def sha256(self, index: int) -> str:
+        """Hash of the bytes of one image.
+
+        Raises:
+            ImageError: The file cannot be read there.
+        """
+        return sha256_of(self._bytes(index))
+
+    def read(self, index: int, spec: Preprocess) -> Sample:
+        """Decode and prepare one image.
+
+        Raises:
+            ImageError: The image cannot be read, decoded or resized.
+        """
+        return encoded_sample(self._bytes(index), spec, self._name(index))
+
+    def _bytes(self, index: int) -> bytes:
+        number = int(np.searchsorted(self.starts, index, side="right")) - 1
+        try:
+            data = self._rows.at(number, index - int(self.starts[number]))
+        except (OSError, ValueError, RuntimeError) as failure:
+            reason = " ".join(str(failure).split())
+            raise ImageError(
+                f"{self._name(index)} cannot be read ({reason}); the file is damaged, make it again"
+            ) from None
+        if data is None:
+            raise ImageError(
+                f"{self._name(index)} has no bytes in the file, and paths out of it are not "
+                "followed; save the images inside"
+            )
+        if len(data) > MAX_FILE_BYTES:
+            raise ImageError(
+                f"{self._name(index)} is larger than the limit of {MAX_FILE_BYTES} bytes; use a "
+                "smaller image"
+            )
+        return data
+
+    def _name(self, index: int) -> str:
+        return f"{self.where}: image {self.ids[index]}"
+
+    def describe(self) -> str:
+        """The name of the source, and how much it holds."""
+        files = len(self.starts) - 1
+        counts = [f"{len(self)} image{'' if len(self) == 1 else 's'}"]
+        if files > 1:
+            counts.append(f"{files} files")
+        if self.labels is not None:
+            held = len(np.unique(self.labels))
+            counts.append(f"{held} class{'' if held == 1 else 'es'}")
+        return f"Parquet {Path(self.where).name} ({', '.join(counts)})"
+
+
+def open_parquet(
+    paths: Sequence[Path], where: str, classes: dict[str, int] | None
+) -> ParquetSource:
+    """Look at Parquet files, and read their labels and names.
+
+    The images are a column of structs with ``bytes`` and ``path``; the labels a column ``label``,
+    or the only one that the files call a class label.
+
+    Args:
+        paths: the files, in order.
+        where: what to call them all together.
+        classes: class index of each name, for labels that are names.
+
+    Raises:
+        ImageError: A file is no Parquet file, is damaged, or has no images.
+        ExtraMissingError: PyArrow is not installed.
+    """
+    files = [_File(path) for path in paths]
+    first = files[0]
+    column = _image_column(first)
+    for file in files[1:]:
+        if file.schema.field(column).type != first.schema.field(column).type:
+            raise ImageError(
+                f"{file.path}: its columns are not those of {first.path}; give files of one data "
+                "set"
+            )
+    if not sum(file.rows for file in files):
+        raise ImageError(f"{where}: there are no images; give a file that has rows")
+    labels, names = _labels(files, where, classes)
+    return ParquetSource(files, column, labels, classes if classes is not None else names, where)
+
+
+class _File:
+    """One file: its schema, and how many rows each of its row groups has."""
+
+    def __init__(self, path: Path) -> None:
+        parquet, arrow = _import()
+        self.path = path
+        try:
+            # Without a buffer a whole row group would be read to get at one of its images.
+            self.file = parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+        except FileNotFoundError:
+            raise ImageError(f"{path} does not exist; check the path") from None
+        except (OSError, ValueError, arrow.ArrowException) as failure:
+            reason = " ".join(str(failure).split())
+            raise ImageError(
+                f"{path} is no Parquet file, or a damaged one ({reason}); make it again"
+            ) from None
+        self.schema = self.file.schema_arrow
+        metadata = self.file.metadata
+        self.groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        self.rows = sum(self.groups)
+
+    def column(self, name: str) -> Iterator[Any]:
+        """One column, streamed."""
+        for batch in self.file.iter_batches(batch_size=4096, columns=[name]):
+            yield from batch.columns
+
+
+class _Rows:
+    """The bytes of a row, for several threads; rows in order cost no more than reading once."""
+
+    def __init__(self, files: Sequence[_File], column: str) -> None:
+        self._files = files
+        self._column = column
+        self._lock = threading.Lock()
+        self._group: tuple[int, int] = (-1, -1)
+        self._next = 0
+        self._batches: Iterator[Any] = iter(())
+        self._kept: deque[tuple[int, Any]] = deque(maxlen=_BATCHES_KEPT)
+
+    def at(self, number: int, row: int) -> bytes | None:
+        """Row ``row`` of file ``number``; None if it is null."""
+        group = 0
+        for rows in self._files[number].groups:
+            if row < rows:
+                break
+            row -= rows
+            group += 1
+        with self._lock:
+            if self._group != (number, group):
+                self._open(number, group)
+            return self._in_group(number, group, row)
+
+    def _in_group(self, number: int, group: int, row: int) -> bytes | None:
+        for start, values in self._kept:
+            if start <= row < start + len(values):
+                return self._value(values[row - start])
+        if row < self._next:
+            self._open(number, group)
+        for batch in self._batches:
+            start, self._next = self._next, self._next + batch.num_rows
+            self._kept.append((start, batch.column(0)))
+            if row < self._next:
+                return self._value(batch.column(0)[row - start])
+        raise ValueError("it has fewer rows than it says")
+
+    def _open(self, number: int, group: int) -> None:
+        self._kept.clear()
+        self._group, self._next = (number, group), 0
+        self._batches = self._files[number].file.iter_batches(
+            batch_size=_BATCH_ROWS, row_groups=[group], columns=[f"{self._column}.bytes"]
+        )
+
+    @staticmethod
+    def _value(scalar: Any) -> bytes | None:
+        struct = scalar.as_py()
+        return None if struct is None else struct["bytes"]
+
+
+def _import() -> tuple[ModuleType, ModuleType]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ExtraMissingError(
+            f"Parquet files need PyArrow ({error}): pip install 'iaside-onnx[parquet]'"
+        ) from error
+    return parquet, pyarrow
+
+
+def _image_column(file: _File) -> str:
+    _, arrow = _import()
+    found = [
+        field.name
+        for field in file.schema
+        if arrow.types.is_struct(field.type)
+        and (index := field.type.get_field_index("bytes")) >= 0
+        and (
+            arrow.types.is_binary(field.type.field(index).type)
+            or arrow.types.is_large_binary(field.type.field(index).type)
+        )
+    ]
+    if len(found) > 1 and "image" in found:
+        found = ["image"]
+    if len(found) != 1:
+        columns = ", ".join(f"{field.name} {field.type}" for field in file.schema)[:300]
+        count = "several columns" if found else "no column"
+        raise ImageError(
+            f"{file.path} has {count} of images, structs with bytes and path, as the hub's data "
+            f"sets have them (it has {columns}); save the images as one column, image"
+        )
+    return str(found[0])
+
+
+def _ids(files: Sequence[_File], column: str, n: int) -> Sequence[str]:
+    """The paths that the images were saved with; numbers where these are missing or repeated."""
+    kind = files[0].schema.field(column).type
+    if kind.get_field_index("path") >= 0:
+        names: list[str] = [
+            value.as_py()["path"] if value.is_valid else ""
+            for file in files
+            for batch in file.column(f"{column}.path")
+            for value in batch
+        ]
+        if all(isinstance(name, str) and name for name in names) and len(set(names)) == n:
+            return names
+    digits = len(str(n - 1))
+    return [f"{index:0{digits}d}" for index in range(n)]
+
+
+def _labels(
+    files: Sequence[_File], where: str, classes: dict[str, int] | None
+) -> tuple[NDArray[np.int64] | None, dict[str, int] | None]:
+    """Labels and, where the files tell them, class indices by name."""
+    _, arrow = _import()
+    told = _class_labels(files[0])
+    names = files[0].schema.names
+    column = "label" if "label" in names else next(iter(told), None) if len(told) == 1 else None
+    if column is None:
+        return None, None
+    known = told.get(column)
+    kind = files[0].schema.field(column).type
+    values = [value for file in files for batch in file.column(column) for value in batch]
+    if arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
+        if classes is None:
+            return None, None
+        missing = {value.as_py() for value in values} - classes.keys()
+        if missing:
+            raise ImageError(
+                f"{where}: the label {min(map(str, missing))!r} is not in the classes given; add it"
+            )
+        return np.array([classes[value.as_py()] for value in values], dtype=np.int64), None
+    if any(not value.is_valid for value in values):
+        raise ImageError(f"{where}: some labels are missing; save one for each image")
+    found = np.array([value.as_py() for value in values])
+    # The hub's way to say that a test set's labels are secret.
+    if found.dtype.kind == "i" and (found == -1).all():
+        return None, known
+    return checked_labels(found, len(found), where), known
+
+
+def _class_labels(file: _File) -> dict[str, dict[str, int] | None]:
+    """Columns that the hub's metadata call class labels, with the class index of each name."""
+    try:
+        features = json.loads((file.schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {
+            column: {str(name): index for index, name in enumerate(feature["names"])}
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):
+        # They are a help, and anybody may have written them.
+        return {}
