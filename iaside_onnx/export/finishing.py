@@ -19,7 +19,7 @@ from iaside_onnx.archive.files import finished_file
 from iaside_onnx.engine.preprocessing import METADATA_KEY
 from iaside_onnx.errors import ExportError, IasideError, OptionError, PreprocessError
 from iaside_onnx.export import graphs
-from iaside_onnx.export.code import Hashes
+from iaside_onnx.export.code import Hashes, failure
 from iaside_onnx.export.inputs import as_type, bundled_pixels, to_inputs
 from iaside_onnx.images import (
     ImagesLike,
@@ -308,7 +308,16 @@ def _check_inputs(draft: Draft, spec: Preprocess, target: Target) -> NDArray[np.
 
 
 def _expected(draft: Draft, inputs: NDArray[np.float32]) -> NDArray[Any]:
-    outputs = np.asarray(draft.reference(inputs))
+    try:
+        outputs = np.asarray(draft.reference(inputs))
+    except IasideError:
+        raise
+    except Exception as error:
+        raise failure(
+            f"{draft.source}: {draft.framework} fails on a batch of {len(inputs)} images; any "
+            "batch must do",
+            error,
+        ) from error
     if outputs.dtype.kind not in "fV":
         raise ExportError(
             f"{draft.source}: gives values of type {outputs.dtype}, where one number for each "

@@ -54,10 +54,16 @@ def export_timm(
     spec, note = target.preprocessing()
     with quiet():
         config = timm.data.resolve_model_data_config(model)
+    size = (changed.get("in_chans", config["input_size"][0]), *config["input_size"][1:])
     if spec is None:
+        if size != tuple(config["input_size"]):
+            raise ExportError(
+                f"{path} takes {size[0]} channels, and timm's configuration of {name} is for "
+                f"{config['input_size'][0]}; give --preprocess"
+            )
         spec, note = timm_preprocess(config), "the model's own, by timm"
     draft = draft_of(
-        model, name, {path.name: sha256_of(path)}, tuple(config["input_size"]), spec,
+        model, name, {path.name: sha256_of(path)}, size, spec,
         note, notes, target.opset,
         {"timm": timm.__version__},
     )  # fmt: skip

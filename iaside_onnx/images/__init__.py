@@ -6,7 +6,13 @@ from iaside_onnx.images.foreign import KERAS_MODES
 from iaside_onnx.images.labels import labels_from_file, read_classes, sample_images
 from iaside_onnx.images.loader import load_ahead
 from iaside_onnx.images.prepare import prepare, prepare_array
-from iaside_onnx.images.preprocess import ColorOrder, CropMode, Interpolation, Preprocess
+from iaside_onnx.images.preprocess import (
+    ColorOrder,
+    CropMode,
+    CropOffset,
+    Interpolation,
+    Preprocess,
+)
 from iaside_onnx.images.sample import ImageSource, Sample, SourceKind
 from iaside_onnx.images.sources import ImagesLike, open_images
 from iaside_onnx.images.specfile import find_preprocess, parse_preprocess, read_preprocess
@@ -17,6 +23,7 @@ __all__ = [
     "MAX_PIXELS",
     "ColorOrder",
     "CropMode",
+    "CropOffset",
     "ImageSource",
     "ImagesLike",
     "Interpolation",

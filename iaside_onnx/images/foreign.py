@@ -130,6 +130,7 @@ class _Hub:
                 "input_size": [channels, *size],
                 "interpolation": self._interpolation(),
                 "crop_mode": mode,
+                "crop_offset": "floor",
                 "crop_pct": crop_pct,
                 "value_range": [low, high],
                 "mean": mean,

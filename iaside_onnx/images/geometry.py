@@ -50,11 +50,9 @@ def plan(height: int, width: int, spec: Preprocess) -> Geometry:
         )
     missing = [max(want - have, 0) for want, have in zip(target, resize, strict=True)]
     pad = (missing[1] // 2, missing[0] // 2, (missing[1] + 1) // 2, (missing[0] + 1) // 2)
+    spare = [h + m - want for h, m, want in zip(resize, missing, target, strict=True)]
     # Half to even, as Python's round and so torchvision's centre crop.
-    top, left = (
-        round((have + lack - want) / 2)
-        for have, lack, want in zip(resize, missing, target, strict=True)
-    )
+    top, left = (side // 2 if spec.crop_offset == "floor" else round(side / 2) for side in spare)
     return Geometry(resize, pad, top, left)
 
 

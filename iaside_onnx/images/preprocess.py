@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 
 from iaside_onnx.errors import PreprocessError
 
-__all__ = ["ColorOrder", "CropMode", "Interpolation", "Preprocess"]
+__all__ = ["ColorOrder", "CropMode", "CropOffset", "Interpolation", "Preprocess"]
 
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 CropMode: TypeAlias = Literal["center", "squash", "border"]
+CropOffset: TypeAlias = Literal["round", "floor"]
 ColorOrder: TypeAlias = Literal["rgb", "bgr"]
 
 _WORDS: dict[str, tuple[str, ...]] = {
     "interpolation": get_args(Interpolation),
     "crop_mode": get_args(CropMode),
+    "crop_offset": get_args(CropOffset),
     "color_order": get_args(ColorOrder),
 }
 
@@ -36,6 +38,8 @@ class Preprocess:
         crop_pct: The share of the resized side that the crop keeps, in (0, 1].
         crop_mode: ``center`` keeps the aspect ratio and cuts, ``squash`` ignores the aspect ratio,
             ``border`` keeps the aspect ratio and pads with the mean colour.
+        crop_offset: Where a crop begins if it cannot be in the very centre: ``round`` to the even
+            pixel, as torchvision and timm do, or ``floor``, as the hub's image processors do.
         mean: One value, or one a channel in the order of the model's channels, in units of
             ``value_range``.
         std: As ``mean``; not zero.
@@ -50,6 +54,7 @@ class Preprocess:
     interpolation: Interpolation = "bilinear"
     crop_pct: float = 1.0
     crop_mode: CropMode = "center"
+    crop_offset: CropOffset = "round"
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     color_order: ColorOrder = "rgb"
