@@ -123,8 +123,8 @@ input_size_option = click.option(
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--images", "source", required=True, type=click.Path(path_type=Path), metavar="SRC",
-    help="Folder of class folders, flat folder, .npz, .npy, .h5, .parquet or .tar file, or a folder "
-    "of Parquet or tar shards.",
+    help="Folder of class folders, flat folder, .npz, .npy, .h5, .parquet or .tar file, or a "
+    "folder of Parquet or tar shards.",
 )  # fmt: skip
 @click.option(
     "-o", "output_file", required=True, type=click.Path(path_type=Path), metavar="OUT.h5",

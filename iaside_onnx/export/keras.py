@@ -128,7 +128,7 @@ def _load(source: str, weights: Path | None) -> tuple[Any, Hashes]:
                 f"{path} holds Python code (a Lambda layer), which a stranger may have written; "
                 "give the code that makes the model, as package.module:factory"
             ) from error
-        if "Could not locate" in text or "Unknown layer" in text:
+        if any(words in text for words in ("Could not locate", "could not be deserialized")):
             raise failure(
                 f"{path} has layers of its own; give the code that makes the model, as "
                 "package.module:factory", error,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from onnx import ModelProto
 
 from iaside_onnx.errors import ExportError
@@ -57,19 +58,49 @@ def convert(
     Raises:
         ExportError: It cannot be converted.
     """
-    tensorflow = import_tensorflow()
     tf2onnx = require(EXTRA, "tf2onnx")
     try:
         with quiet():
-            model, _ = tf2onnx.convert.from_function(
-                tensorflow.function(call),
-                input_signature=[tensorflow.TensorSpec((None, *shape), dtype, name=INPUT_NAME)],
+            frozen = _frozen(call, (None, *shape), dtype)
+            model, _ = tf2onnx.convert.from_graph_def(
+                frozen.graph.as_graph_def(),
+                input_names=[tensor.name for tensor in frozen.inputs],
+                output_names=[tensor.name for tensor in frozen.outputs],
                 opset=opset,
+                custom_op_handlers={"Erfc": (_erfc, [])},
             )
     except Exception as error:
         raise failure(f"{where}: it cannot be converted to ONNX", error) from error
     proto: ModelProto = model
     return proto
+
+
+def _frozen(call: Callable[[Any], Any], shape: tuple[int | None, ...], dtype: Any) -> Any:
+    """A function with its variables, and the constants that it captured, as plain constants.
+
+    tf2onnx by itself takes captured constants, as of a Normalization layer, for further inputs.
+    """
+    tensorflow = import_tensorflow()
+    freezing = require(EXTRA, "tensorflow.python.framework.convert_to_constants")
+    spec = tensorflow.TensorSpec(shape, dtype, name=INPUT_NAME)
+    eagerly = tensorflow.config.functions_run_eagerly()
+    # Functions within functions are then written out where they are called, also those that Keras
+    # would have compiled, as for grouped convolutions, which no converter opens.
+    tensorflow.config.run_functions_eagerly(True)
+    try:
+        concrete = tensorflow.function(call).get_concrete_function(spec)
+    finally:
+        tensorflow.config.run_functions_eagerly(eagerly)
+    return freezing.convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+
+
+def _erfc(context: Any, node: Any, _name: str, _arguments: Any) -> None:
+    """Erfc, of which GELU is made and which ONNX does not have, as 1 - Erf."""
+    one = context.make_const(f"{node.name}_one", np.array(1, np.float32))
+    node.type = "Erf"
+    (erf,) = node.output
+    rest = context.insert_new_node_on_output("Sub", erf, name=f"{node.name}_sub")
+    context.replace_inputs(rest, [one.output[0], erf])
 
 
 def image_size(

@@ -110,9 +110,7 @@ def test_twin(tmp_path: Path) -> None:
     """One network must have one decomposition, whatever framework it came from."""
     torch.save(torch_models.twin_state(), tmp_path / "twin.pt")
     path = tmp_path / "twin.onnx"
-    iaside_onnx.export_torch(
-        f"{HERE}:Twin", path, weights=tmp_path / "twin.pt", preprocess=SPEC
-    )
+    iaside_onnx.export_torch(f"{HERE}:Twin", path, weights=tmp_path / "twin.pt", preprocess=SPEC)
     assert_same_contributions(path, tmp_path)
 
 
@@ -182,6 +180,10 @@ def save_wider(path: Path) -> None:
     torch.save(Net(channels=4).state_dict(), path)
 
 
+def save_nothing(_: Path) -> None:
+    """Leave the file out."""
+
+
 def save_list(path: Path) -> None:
     torch.save([torch.zeros(3)], path)
 
@@ -199,7 +201,7 @@ def save_list(path: Path) -> None:
         (save_part, "w.pt", "(head.bias)"),
         (save_wider, "w.pt", "size mismatch for conv.weight"),
         (save_list, "w.pt", "no mapping of names to tensors"),
-        (lambda path: None, "w.pt", "does not exist"),
+        (save_nothing, "w.pt", "does not exist"),
     ],
 )
 def test_bad_weights(save: Any, name: str, says: str, tmp_path: Path) -> None:
