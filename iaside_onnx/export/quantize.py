@@ -22,7 +22,7 @@ from iaside_onnx.engine.preprocessing import (
     complete_preprocess,
     load_model,
 )
-from iaside_onnx.errors import ExportError, OptionError
+from iaside_onnx.errors import ExportError, IasideError, OptionError
 from iaside_onnx.export.code import failure
 from iaside_onnx.export.extras import quiet, require, version_of
 from iaside_onnx.export.finishing import check_beside, check_output, named, write_model
@@ -218,7 +218,8 @@ def _to_int8(facts: GraphFacts, batches: _Batches, rows: NDArray[np.int64]) -> o
                     weight_type=quantization.QuantType.QInt8,
                 )
                 return onnx.load(str(made))
-        except ExportError:
+        except IasideError:
+            # Of the images, as they are read in there.
             raise
         except Exception as error:
             raise failure(f"{facts.path}: it cannot be quantised to INT8", error) from error

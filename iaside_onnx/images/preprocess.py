@@ -38,13 +38,13 @@ class Preprocess:
         crop_pct: The share of the resized side that the crop keeps, in (0, 1].
         crop_mode: ``center`` keeps the aspect ratio and cuts, ``squash`` ignores the aspect ratio,
             ``border`` keeps the aspect ratio and pads with the mean colour.
-        crop_offset: Where a crop begins if it cannot be in the very centre: ``round`` to the even
-            pixel, as torchvision and timm do, or ``floor``, as the hub's image processors do.
         mean: One value, or one a channel in the order of the model's channels, in units of
             ``value_range``.
         std: As ``mean``; not zero.
         color_order: The order of the model's channels.
         value_range: ``(lo, hi)``: what black and white become before mean and std.
+        crop_offset: Where a crop begins if it cannot be in the very centre: ``round`` to the even
+            pixel, as torchvision and timm do, or ``floor``, as the hub's image processors do.
 
     Raises:
         PreprocessError: A value has the wrong type, is not finite, or lies outside its range.
@@ -54,11 +54,11 @@ class Preprocess:
     interpolation: Interpolation = "bilinear"
     crop_pct: float = 1.0
     crop_mode: CropMode = "center"
-    crop_offset: CropOffset = "round"
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     color_order: ColorOrder = "rgb"
     value_range: tuple[float, float] = (0.0, 1.0)
+    crop_offset: CropOffset = "round"
 
     def __post_init__(self) -> None:
         _check_size(self.input_size)

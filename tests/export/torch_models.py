@@ -27,7 +27,7 @@ class Net(nn.Module):  # type: ignore[misc]  # untyped base
         return self.head(self.drop(self.norm(self.conv(images)).relu().mean((2, 3))))
 
 
-def trained() -> Net:
+def trained() -> Any:
     """Weights inside, left in training mode, with statistics that are not the initial ones."""
     torch.manual_seed(0)
     net = Net().train()
@@ -97,13 +97,13 @@ class Nan(Net):
         return super().forward(images) * float("nan")
 
 
-@torch.library.custom_op("iaside_tests::twist", mutates_args=())
+@torch.library.custom_op("iaside_tests::twist", mutates_args=())  # type: ignore[untyped-decorator]
 def twist(x: torch.Tensor) -> torch.Tensor:
     """An operator that ONNX does not know."""
     return x.flip(1)
 
 
-@twist.register_fake
+@twist.register_fake  # type: ignore[untyped-decorator]
 def _(x: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(x)
 

@@ -217,7 +217,7 @@ def test_a_file_beyond_the_limit_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = picture(tmp_path / "a.png")
-    monkeypatch.setattr("iaside_onnx.images.folders._MAX_FILE_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr("iaside_onnx.images.folders.MAX_FILE_BYTES", path.stat().st_size - 1)
     with pytest.raises(ImageError, match=r"a\.png is larger than the limit"):
         open_images(tmp_path).read(0, SPEC)
 

@@ -1,0 +1,189 @@
+"""FP16 and INT8 of bundled models, with the real tools."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+pytest.importorskip("onnxconverter_common")
+pytest.importorskip("sympy")
+
+import iaside_onnx
+from iaside_onnx.errors import ExportError, ImageError, OptionError
+from tests.faults.bad_case import graph, save_images, save_model
+from tests.faults.command import CNN, MODELS, PICTURES, in_process
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def top(path: Path, images: Any, nhwc: bool = False) -> Any:
+    """Classes of the model, by the runtime alone; images as the bundled models take them."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    spec = json.loads(path.with_suffix(".preprocess.json").read_text()) if not nhwc else {}
+    x = images.astype(np.float32) / 255
+    if spec:
+        low, high = spec["value_range"]
+        x = (low + (high - low) * x - spec["mean"][0]) / spec["std"][0]
+    else:
+        x = 2 * x - 1
+    x = x[..., None] if nhwc else x[:, None]
+    return session.run(None, {session.get_inputs()[0].name: x})[0].argmax(1)
+
+
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, iaside_onnx.Quantized]:
+    path = tmp_path_factory.mktemp("int8") / "cnn-int8.onnx"
+    return path, iaside_onnx.quantize(CNN, PICTURES, path, to="int8", calibration=100)
+
+
+def test_int8_is_static_and_per_channel(int8: tuple[Path, iaside_onnx.Quantized]) -> None:
+    """Dynamic quantisation, or one scale for all channels, is not what was asked for."""
+    path, made = int8
+    model = onnx.load(str(path))
+    kinds = {node.op_type for node in model.graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    assert "DynamicQuantizeLinear" not in kinds
+    arrays = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    weights = [a for a in arrays.values() if a.dtype == np.int8 and a.ndim == 4]
+    assert weights
+    scales = {a.size for name, a in arrays.items() if name.endswith("_scale") and a.ndim == 1}
+    assert {w.shape[0] for w in weights} <= scales
+    assert made.facts.precision == "int8"
+    assert made.facts.size < CNN.stat().st_size / 2
+    (image,) = onnxruntime.InferenceSession(path).get_inputs()
+    assert (image.type, image.shape[0]) == ("tensor(float)", "batch")
+
+
+def test_agreement_is_that_of_images_held_out(int8: tuple[Path, iaside_onnx.Quantized]) -> None:
+    """An agreement on the images that calibrated, or on a few, would flatter."""
+    path, made = int8
+    assert (made.calibration, made.held_out) == (100, 500)
+    with np.load(PICTURES) as bundled:
+        images = bundled["images"]
+    path.with_suffix(".preprocess.json").write_text(CNN.with_suffix(".preprocess.json").read_text())
+    same = top(path, images) == top(CNN, images)
+    assert made.agreement == pytest.approx(same.mean(), abs=0.02)
+    kept = json.loads(made.facts.metadata["iaside.quantize"])
+    assert (kept["calibration_images"], kept["held_out_images"]) == (100, 500)
+    assert kept["original_sha256"] == made.original.sha256
+    assert kept["agreement"] == made.agreement
+
+
+def test_calibration_and_comparison_share_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each image is read for one purpose."""
+    from iaside_onnx.images.arrays import ArraySource
+
+    read: list[int] = []
+    original = ArraySource.read
+
+    def note(self: Any, index: int, spec: Any) -> Any:
+        read.append(index)
+        return original(self, index, spec)
+
+    monkeypatch.setattr(ArraySource, "read", note)
+    made = iaside_onnx.quantize(CNN, PICTURES, tmp_path / "q.onnx", calibration=30)
+    assert (made.calibration, made.held_out) == (30, 500)
+    assert len(read) == len(set(read)) == 530
+
+
+def test_fp16_keeps_float32_ends(tmp_path: Path) -> None:
+    """Preprocessing goes on as it was, and weights take half the room."""
+    path = tmp_path / "half.onnx"
+    made = iaside_onnx.quantize(CNN, PICTURES, path, to="fp16")
+    session = onnxruntime.InferenceSession(path)
+    assert [e.type for e in (*session.get_inputs(), *session.get_outputs())] == [
+        "tensor(float)"
+    ] * 2
+    assert made.facts.precision == "float16"
+    assert made.facts.size < 0.65 * CNN.stat().st_size
+    assert (made.calibration, made.held_out) == (0, 500)
+    assert made.agreement > 0.99
+
+
+@pytest.mark.parametrize("to", ["int8", "fp16"])
+def test_what_comes_out_can_be_audited(to: Any, tmp_path: Path) -> None:
+    """The preprocessing that lay beside the original must travel along; NHWC must stay NHWC."""
+    path = tmp_path / "q.onnx"
+    iaside_onnx.quantize(MODELS / "fashion-cnn-keras.onnx", PICTURES, path, to=to, calibration=50)
+    archive = iaside_onnx.decompose(path, PICTURES, tmp_path / "q.h5", bands=2, limit=100)
+    with np.load(PICTURES) as bundled:
+        images, labels = bundled["images"], bundled["labels"]
+    rows = [int(i) for i in archive["image_id"]]
+    expected = (top(path, images[rows], nhwc=True) == labels[rows]).mean()
+    assert archive.metadata.accuracy == pytest.approx(expected)
+    assert archive.metadata.accuracy > 0.8
+    assert archive.metadata.precision == {"int8": "int8", "fp16": "float16"}[to]
+
+
+def test_command_line(tmp_path: Path) -> None:
+    """It says how often the two agree; --json is for machines."""
+    words: list[str | Path] = [
+        "quantize",
+        CNN,
+        "--images",
+        PICTURES,
+        "--calibration",
+        "20",
+        "--overwrite",
+    ]
+    outcome = in_process(*words, "-o", tmp_path / "q.onnx")
+    outcome.succeeds()
+    assert "calibrated on 20 images" in outcome.out
+    assert "of 500 held-out images in the same class" in outcome.out
+    outcome = in_process(*words, "-o", tmp_path / "q.onnx", "--json")
+    found = json.loads(outcome.out)
+    assert found["to"] == "int8"
+    assert f"{found['agreement']:.3f} of 500" in in_process(*words, "-o", tmp_path / "q.onnx").out
+
+
+def test_a_static_batch(tmp_path: Path) -> None:
+    """A graph of exactly four images takes no fewer, so the last batch is filled up."""
+    save_model(tmp_path, graph(inputs="float[4,1,8,8] image", outputs="float[4,5] scores"))
+    save_images(tmp_path)
+    made = iaside_onnx.quantize(
+        tmp_path / "model.onnx", tmp_path / "images.npz", tmp_path / "q.onnx", calibration=1
+    )
+    assert made.held_out == 5
+
+
+def test_values_beyond_fp16_are_found(tmp_path: Path) -> None:
+    """A model that overflows in FP16 gives NaN, which no agreement would show."""
+    body = (
+        "flat = Flatten(image) big = MatMul(flat, weights) huge = Mul(big, factor) "
+        "none = Sub(huge, huge) scores = Add(none, big)"
+    )
+    model = graph(body)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(1e6, np.float32), "factor"))
+    save_model(tmp_path, model)
+    save_images(tmp_path)
+    path = tmp_path / "q.onnx"
+    with pytest.raises(ExportError, match="gives NaN or infinite outputs"):
+        iaside_onnx.quantize(tmp_path / "model.onnx", tmp_path / "images.npz", path, to="fp16")
+    assert not path.exists()
+
+
+def test_bad_input(int8: tuple[Path, iaside_onnx.Quantized], tmp_path: Path) -> None:
+    """One sentence each, and no file."""
+    path = tmp_path / "q.onnx"
+    in_process("quantize", CNN, "-o", path).fails("needs images", "--images SRC", code=2)
+    in_process("quantize", CNN, "--images", tmp_path, "-o", path).fails("holds no images")
+    in_process("quantize", int8[0], "--images", PICTURES, "-o", path).fails("is int8 already")
+    in_process("quantize", CNN, "--images", PICTURES, "-o", path, "--calibration", "0").fails(
+        "at least 1 image", code=2
+    )
+    with pytest.raises(ExportError, match="at least 2 images"):
+        iaside_onnx.quantize(CNN, np.zeros((1, 28, 28), np.uint8), path)
+    with pytest.raises(ImageError, match="not in"):
+        iaside_onnx.quantize(CNN, np.full((4, 28, 28), 7.0), path)
+    with pytest.raises(OptionError, match="unknown precision"):
+        iaside_onnx.quantize(CNN, PICTURES, path, to="int4")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
