@@ -58,7 +58,7 @@ def test_a_decomposition_of_digits(tmp_path: Path) -> None:
         f"{HERE}:pipeline", path, input_size=(1, 8, 8), preprocess=iaside_onnx.Preprocess()
     )
     images = rows[:40].reshape(-1, 8, 8)
-    archive = iaside_onnx.decompose(path, (images, labels[:40]), tmp_path / "a.h5", bands=3)
+    archive = iaside_onnx.decompose(path, images, tmp_path / "a.h5", bands=3, labels=labels[:40])
     expected = (sklearn_models.pipeline().predict(rows[:40]) == labels[:40]).mean()
     assert archive.metadata.accuracy == pytest.approx(expected)
 

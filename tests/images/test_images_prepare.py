@@ -74,6 +74,13 @@ def test_geometry_by_hand(
     assert found.pad == pad
 
 
+def test_a_crop_from_the_floor() -> None:
+    """The hub's processors begin at 58 and 79 where torchvision rounds 58.5 to 58, 79.5 to 80."""
+    for image, corner in (((500, 375), (58, 16)), ((640, 427), (79, 16)), ((400, 301), (58, 16))):
+        found = plan(*image, Preprocess((3, 224, 224), crop_pct=0.875, crop_offset="floor"))
+        assert (found.top, found.left) == corner
+
+
 def test_a_share_made_of_two_sides_gives_the_side_back() -> None:
     """256 made into 224 / 256 and back, for all sides: a plain floor loses one in places."""
     for resized in range(1, 600):
