@@ -3,7 +3,7 @@
 from iaside_onnx.export.finishing import EXPORT_KEY, Exported, ExportWords, Target
 from iaside_onnx.export.jax import export_jax
 from iaside_onnx.export.keras import export_keras
-from iaside_onnx.export.quantize import QUANTIZE_KEY, Precision, Quantized, quantize
+from iaside_onnx.export.quantization import QUANTIZE_KEY, Precision, Quantized, quantize
 from iaside_onnx.export.saved_model import export_saved_model
 from iaside_onnx.export.sklearn import export_sklearn
 from iaside_onnx.export.tflite import export_tflite

@@ -167,7 +167,7 @@ def test_values_that_do_not_fit_are_found(tmp_path: Path, monkeypatch: pytest.Mo
         weights.CopyFrom(numpy_helper.from_array(np.full((64, 5), np.inf, np.float32), "weights"))
         return model
 
-    monkeypatch.setattr("iaside_onnx.export.quantize._to_fp16", overflown)
+    monkeypatch.setattr("iaside_onnx.export.quantization._to_fp16", overflown)
     save_model(tmp_path)
     save_images(tmp_path)
     path = tmp_path / "q.onnx"
