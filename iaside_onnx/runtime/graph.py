@@ -202,7 +202,10 @@ def output_hint(graph: GraphProto, name: str) -> OutputKind | None:
     """The kind that the operators at the end of a graph make of an output; None if unclear."""
     makers = {output: node for node in graph.node for output in node.output}
     node = makers.get(name)
-    while node is not None and node.op_type in _PASS_THROUGH and node.input:
+    # No longer than there are nodes: strangers' graphs go round in circles.
+    for _ in graph.node:
+        if node is None or node.op_type not in _PASS_THROUGH or not node.input:
+            break
         node = makers.get(node.input[0])
     if node is None:
         return None

@@ -75,6 +75,11 @@ CASES = [
         make=_is(graph(_ONE, outputs="float[N,1] scores")),
     ),
     Case(
+        "model that goes round in a circle",
+        "model.onnx: ONNX Runtime refuses the model",
+        make=_is(graph("again = Identity(scores) scores = Identity(again)")),
+    ),
+    Case(
         "model with several outputs",
         "several outputs may be the classes: 'scores'",
         make=_is(graph(_TWO, outputs="float[N,5] scores, float[N,5] more")),
