@@ -175,12 +175,9 @@ def _samples(path: Path) -> list[tuple[_Member, str | None]]:
 
 
 def _text(file: IO[bytes], info: tarfile.TarInfo) -> str:
-    # The tar reader goes on where it was.
-    here = file.tell()
+    # The tar reader looks for the next header from its own place.
     file.seek(info.offset_data)
-    text = file.read(info.size).decode("utf-8", errors="replace")
-    file.seek(here)
-    return text
+    return file.read(info.size).decode("utf-8", errors="replace")
 
 
 def _label_text(texts: dict[str, str]) -> str | None:

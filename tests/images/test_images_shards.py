@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -110,6 +111,17 @@ def test_the_same_images_as_in_a_folder(kind: str, files: list[Path], tmp_path: 
             expected = folder.read(index, SPEC)
             np.testing.assert_array_equal(sample.pixels, expected.pixels)
             assert sample.sha256 == expected.sha256 == shards.sha256(index)
+
+
+def test_rows_that_are_not_kept_are_read_again(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a row group larger than what is held of it, an earlier row is not the last one read."""
+    monkeypatch.setattr("iaside_onnx.images.parquet._BATCH_ROWS", 3)
+    source = open_images(parquet(tmp_path / "a.parquet", rows(files), group=N))
+    for index in [*range(N), *range(N - 1, -1, -1), 49, 0, 25]:
+        expected = hashlib.sha256(files[index].read_bytes()).hexdigest()
+        assert source.sha256(index) == expected
 
 
 def test_names_of_images(files: list[Path], tmp_path: Path) -> None:
