@@ -57,8 +57,9 @@ def decompose(
 
     Args:
         model: an ONNX file.
-        images: a folder of class folders, a flat folder, an ``.npz``, ``.npy`` or ``.h5`` file, or
-            an array, ``(n, height, width[, channels])``, uint8 or float in [0, 1].
+        images: a folder of class folders, a flat folder, an ``.npz``, ``.npy``, ``.h5``,
+            ``.parquet`` or ``.tar`` file, a folder of Parquet or tar shards, or an array,
+            ``(n, height, width[, channels])``, uint8 or float in [0, 1].
         output: the archive to write; work in progress is in a folder beside it.
         progress: listens to the run; by default the logger ``iaside_onnx``.
         **options: see `iaside_onnx.Options`.

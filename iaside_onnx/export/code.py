@@ -53,7 +53,7 @@ def load_code(name: str) -> tuple[Any, Hashes]:
                     "run the command in its folder, or set PYTHONPATH"
                 ) from error
             raise failure(f"the module {module_name!r} cannot be imported", error) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise failure(f"the module {module_name!r} cannot be imported", error) from error
     try:
         found: Any = module
@@ -87,7 +87,7 @@ def call_code(found: Any, source: str, *arguments: Any) -> Any:
     """
     try:
         return found(*arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         how = "with the weights" if arguments else "without arguments"
         raise failure(f"{source} failed when it was called {how}", error) from error
 
@@ -113,12 +113,12 @@ def sha256_of(path: Path) -> str:
         raise ExportError(f"{path}: {found}; check the path") from error
 
 
-def failure(what: str, error: Exception) -> ExportError:
+def failure(what: str, error: BaseException) -> ExportError:
     """The error to raise where a framework or a user's code failed."""
     return ExportError(f"{what} ({type(error).__name__}: {one_line(error)})")
 
 
-def one_line(error: Exception, longest: int = 240) -> str:
+def one_line(error: BaseException, longest: int = 240) -> str:
     """The beginning of a message, on one line."""
     text = " ".join(str(error).split())
     return text if len(text) <= longest else text[:longest] + "..."
