@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from iaside_onnx.images import BUNDLED_IMAGES, Preprocess, bundled_folder, prepare_array
 from iaside_onnx.types import Layout
 
-__all__ = ["as_type", "bundled_pixels", "to_inputs"]
+__all__ = ["as_type", "bundled_pixels", "image_shape", "to_inputs"]
 
 
 def bundled_pixels(spec: Preprocess, n: int) -> NDArray[np.float32]:
@@ -40,6 +40,12 @@ def to_inputs(
     if layout == "NHWC":
         inputs = inputs.transpose(0, 2, 3, 1)
     return np.ascontiguousarray(as_type(inputs, dtype))
+
+
+def image_shape(size: tuple[int, int, int], layout: Layout) -> tuple[int, int, int]:
+    """The shape of one image of channels, height and width, in a layout."""
+    channels, height, width = size
+    return (height, width, channels) if layout == "NHWC" else size
 
 
 def as_type(inputs: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -22,6 +22,7 @@ from iaside_onnx.export.finishing import (
     size_of_images,
 )
 from iaside_onnx.export.graphs import INPUT_NAME
+from iaside_onnx.export.inputs import image_shape
 from iaside_onnx.types import Layout
 
 __all__ = ["export_jax"]
@@ -63,7 +64,7 @@ def export_jax(
     function = _function(found, arguments, source)
     preprocess, note = target.preprocessing()
     size = size_of_images(input_size, preprocess)
-    shape = (size[1], size[2], size[0]) if layout == "NHWC" else size
+    shape = image_shape(size, layout)
     compiled = jax.jit(function)
 
     def reference(inputs: NDArray[np.float32]) -> NDArray[Any]:

@@ -20,6 +20,7 @@ from iaside_onnx.export.code import (
 )
 from iaside_onnx.export.extras import quiet, require
 from iaside_onnx.export.finishing import Draft, Exported, ExportWords, Target, finish
+from iaside_onnx.export.inputs import image_shape
 from iaside_onnx.export.tensorflow import EXTRA, convert, image_size, import_tensorflow, versions
 from iaside_onnx.images import KERAS_MODES, Preprocess
 
@@ -81,7 +82,7 @@ def export_keras(
     shape = _input_shape(model, where)
     size, layout = image_size(shape, input_size, where)
     spec, note = _preprocess(model, mode, target)
-    fixed = (size[1], size[2], size[0]) if layout == "NHWC" else size
+    fixed = image_shape(size, layout)
 
     def reference(inputs: NDArray[np.float32]) -> NDArray[Any]:
         with quiet():

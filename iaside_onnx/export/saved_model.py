@@ -12,6 +12,7 @@ from iaside_onnx.errors import ExportError
 from iaside_onnx.export.code import failure, sha256_of
 from iaside_onnx.export.extras import quiet
 from iaside_onnx.export.finishing import Draft, Exported, ExportWords, Target, finish
+from iaside_onnx.export.inputs import image_shape
 from iaside_onnx.export.tensorflow import convert, image_size, import_tensorflow, versions
 
 __all__ = ["export_saved_model"]
@@ -53,7 +54,7 @@ def export_saved_model(
     name, spec = _input(function, path)
     chosen = _output(function, output_name, path)
     size, layout = image_size(tuple(spec.shape[1:]), input_size, str(path))
-    fixed = (size[1], size[2], size[0]) if layout == "NHWC" else size
+    fixed = image_shape(size, layout)
     preprocess, note = target.preprocessing()
 
     def call(image: Any) -> Any:

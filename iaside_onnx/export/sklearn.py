@@ -20,6 +20,7 @@ from iaside_onnx.export.finishing import (
     size_of_images,
 )
 from iaside_onnx.export.graphs import flatten_input
+from iaside_onnx.export.inputs import image_shape
 from iaside_onnx.types import Layout
 
 __all__ = ["export_sklearn"]
@@ -55,7 +56,7 @@ def export_sklearn(
     classifier = _classifier(found, source)
     preprocess, note = target.preprocessing()
     size = size_of_images(input_size, preprocess)
-    shape = (size[1], size[2], size[0]) if layout == "NHWC" else size
+    shape = image_shape(size, layout)
     features, wanted = int(np.prod(shape)), getattr(classifier, "n_features_in_", None)
     if wanted is not None and wanted != features:
         raise ExportError(

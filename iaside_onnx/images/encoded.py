@@ -2,28 +2,104 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 from iaside_onnx.errors import ImageError
 from iaside_onnx.images.decode import decode_image
 from iaside_onnx.images.prepare import prepare
 from iaside_onnx.images.preprocess import Preprocess
-from iaside_onnx.images.sample import Sample, sha256_of
+from iaside_onnx.images.sample import Sample, SourceKind, sha256_of
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_FILE_BYTES", "encoded_sample"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_FILE_BYTES", "EncodedSource", "check_length"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MAX_FILE_BYTES = 512 * 2**20
 """Bound on one image file, in bytes."""
 
 
-def encoded_sample(data: bytes, spec: Preprocess, where: str) -> Sample:
-    """Decode and prepare the bytes of one image file.
+class EncodedSource(ABC):
+    """Images that are kept as the bytes of image files, wherever these are.
+
+    Args:
+        kind: how the images are kept.
+        title: what to call the source, in a few words.
+        ids: name of each image within the source.
+        labels: ``(n,)``, if there are any.
+        classes: class index of each name, if known.
+    """
+
+    def __init__(
+        self,
+        kind: SourceKind,
+        title: str,
+        ids: Sequence[str],
+        labels: NDArray[np.int64] | None,
+        classes: dict[str, int] | None,
+    ) -> None:
+        self.kind: SourceKind = kind
+        self.title = title
+        self.ids = ids
+        self.labels = labels
+        self.classes = classes
+        self.size: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @abstractmethod
+    def encoded(self, index: int) -> bytes:
+        """The bytes of one image file.
+
+        Raises:
+            ImageError: They cannot be read; the message names the image.
+        """
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """What to call one image in an error."""
+
+    def sha256(self, index: int) -> str:
+        """Hash of the bytes of one image file.
+
+        Raises:
+            ImageError: They cannot be read.
+        """
+        return sha256_of(self.encoded(index))
+
+    def read(self, index: int, spec: Preprocess) -> Sample:
+        """Decode and prepare one image.
+
+        Raises:
+            ImageError: It cannot be read, decoded or resized.
+        """
+        data, where = self.encoded(index), self.name(index)
+        image = decode_image(data, spec.size()[0], where)
+        try:
+            pixels = prepare(image, spec)
+        except ImageError as error:
+            raise ImageError(f"{where}: {error}") from None
+        return Sample(pixels, sha256_of(data))
+
+    def describe(self) -> str:
+        """The kind and name of the source, and how much it holds."""
+        counts = [f"{len(self)} image{'' if len(self) == 1 else 's'}"]
+        if self.labels is not None:
+            held = len(np.unique(self.labels))
+            counts.append(f"{held} class{'' if held == 1 else 'es'}")
+        return f"{self.title} ({', '.join(counts)})"
+
+
+def check_length(size: int, where: str) -> None:
+    """Refuse an image file that is too large to be read.
 
     Raises:
-        ImageError: It cannot be decoded or resized; the message begins with ``where``.
+        ImageError: It has more than ``MAX_FILE_BYTES`` bytes.
     """
-    image = decode_image(data, spec.size()[0], where)
-    try:
-        pixels = prepare(image, spec)
-    except ImageError as error:
-        raise ImageError(f"{where}: {error}") from None
-    return Sample(pixels, sha256_of(data))
+    if size > MAX_FILE_BYTES:
+        raise ImageError(
+            f"{where} is larger than the limit of {MAX_FILE_BYTES} bytes; use a smaller file."
+        )

@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ImageError
-from iaside_onnx.images.encoded import IMAGE_SUFFIXES, MAX_FILE_BYTES, encoded_sample
+from iaside_onnx.images.encoded import IMAGE_SUFFIXES, MAX_FILE_BYTES, EncodedSource
 from iaside_onnx.images.files import read_bytes
-from iaside_onnx.images.preprocess import Preprocess
-from iaside_onnx.images.sample import Sample, SourceKind, sha256_of
 
 __all__ = ["FolderSource", "open_folder"]
 
 
-class FolderSource:
+class FolderSource(EncodedSource):
     """Image files below one folder."""
 
     def __init__(
@@ -28,44 +26,24 @@ class FolderSource:
         labels: NDArray[np.int64] | None,
         classes: dict[str, int] | None,
     ) -> None:
-        self.kind: SourceKind = "folder" if labels is None else "class-folder"
+        name = root.name or str(root)
+        if labels is None:
+            super().__init__("folder", f"folder {name}", ids, labels, classes)
+        else:
+            super().__init__("class-folder", f"class folder {name}", ids, labels, classes)
         self.root = root
-        self.ids = ids
-        self.labels = labels
-        self.classes = classes
-        self.size: tuple[int, int] | None = None
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def sha256(self, index: int) -> str:
-        """Hash of the bytes of one file.
+    def encoded(self, index: int) -> bytes:
+        """The bytes of one file.
 
         Raises:
-            ImageError: The file cannot be read.
+            ImageError: It cannot be read.
         """
-        return sha256_of(self._bytes(self.root / self.ids[index]))
+        return read_bytes(self.root / self.ids[index], MAX_FILE_BYTES, self.name(index), ImageError)
 
-    def read(self, index: int, spec: Preprocess) -> Sample:
-        """Decode and prepare one file.
-
-        Raises:
-            ImageError: The file cannot be read, decoded or resized.
-        """
-        path = self.root / self.ids[index]
-        return encoded_sample(self._bytes(path), spec, str(path))
-
-    def _bytes(self, path: Path) -> bytes:
-        return read_bytes(path, MAX_FILE_BYTES, str(path), ImageError)
-
-    def describe(self) -> str:
-        """The kind, the name of the folder, and how much it holds."""
-        images = f"{len(self)} image{'' if len(self) == 1 else 's'}"
-        if self.labels is None:
-            return f"folder {self.root.name or self.root} ({images})"
-        held = len(np.unique(self.labels))
-        classes = f"{held} class{'' if held == 1 else 'es'}"
-        return f"class folder {self.root.name or self.root} ({images}, {classes})"
+    def name(self, index: int) -> str:
+        """The path of one file."""
+        return str(self.root / self.ids[index])
 
 
 def open_folder(root: Path, classes: Mapping[str, int] | None) -> FolderSource:

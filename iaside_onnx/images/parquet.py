@@ -14,10 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExtraMissingError, ImageError
-from iaside_onnx.images.encoded import MAX_FILE_BYTES, encoded_sample
+from iaside_onnx.images.encoded import EncodedSource, check_length
 from iaside_onnx.images.labels import checked_labels
-from iaside_onnx.images.preprocess import Preprocess
-from iaside_onnx.images.sample import Sample, SourceKind, sha256_of
 
 __all__ = ["ParquetSource", "open_parquet"]
 
@@ -26,7 +24,7 @@ _BATCH_ROWS = 16
 _BATCHES_KEPT = 4
 
 
-class ParquetSource:
+class ParquetSource(EncodedSource):
     """The images of one or more Parquet files, one after the other."""
 
     def __init__(
@@ -37,68 +35,37 @@ class ParquetSource:
         classes: dict[str, int] | None,
         where: str,
     ) -> None:
-        self.kind: SourceKind = "parquet"
         self.where = where
-        self.labels = labels
-        self.classes = classes
-        self.size: tuple[int, int] | None = None
         self.starts = np.cumsum([0, *(file.rows for file in files)])
-        self.ids = _ids(files, column, len(self))
+        ids = _ids(files, column, int(self.starts[-1]))
+        super().__init__("parquet", f"Parquet {Path(where).name}", ids, labels, classes)
         self._rows = _Rows(files, column)
 
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
-    def sha256(self, index: int) -> str:
-        """Hash of the bytes of one image.
+    def encoded(self, index: int) -> bytes:
+        """The bytes in one row.
 
         Raises:
-            ImageError: The file cannot be read there.
+            ImageError: The file is damaged there, or the row is null.
         """
-        return sha256_of(self._bytes(index))
-
-    def read(self, index: int, spec: Preprocess) -> Sample:
-        """Decode and prepare one image.
-
-        Raises:
-            ImageError: The image cannot be read, decoded or resized.
-        """
-        return encoded_sample(self._bytes(index), spec, self._name(index))
-
-    def _bytes(self, index: int) -> bytes:
         number = int(np.searchsorted(self.starts, index, side="right")) - 1
         try:
             data = self._rows.at(number, index - int(self.starts[number]))
         except (OSError, ValueError, RuntimeError) as failure:
             reason = " ".join(str(failure).split())
             raise ImageError(
-                f"{self._name(index)} cannot be read ({reason}); the file is damaged, make it again"
+                f"{self.name(index)} cannot be read ({reason}); the file is damaged, make it again"
             ) from None
         if data is None:
             raise ImageError(
-                f"{self._name(index)} has no bytes in the file, and paths out of it are not "
+                f"{self.name(index)} has no bytes in the file, and paths out of it are not "
                 "followed; save the images inside"
             )
-        if len(data) > MAX_FILE_BYTES:
-            raise ImageError(
-                f"{self._name(index)} is larger than the limit of {MAX_FILE_BYTES} bytes; use a "
-                "smaller image"
-            )
+        check_length(len(data), self.name(index))
         return data
 
-    def _name(self, index: int) -> str:
+    def name(self, index: int) -> str:
+        """The source, and the image in it."""
         return f"{self.where}: image {self.ids[index]}"
-
-    def describe(self) -> str:
-        """The name of the source, and how much it holds."""
-        files = len(self.starts) - 1
-        counts = [f"{len(self)} image{'' if len(self) == 1 else 's'}"]
-        if files > 1:
-            counts.append(f"{files} files")
-        if self.labels is not None:
-            held = len(np.unique(self.labels))
-            counts.append(f"{held} class{'' if held == 1 else 'es'}")
-        return f"Parquet {Path(self.where).name} ({', '.join(counts)})"
 
 
 def open_parquet(

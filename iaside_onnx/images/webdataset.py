@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ImageError
-from iaside_onnx.images.encoded import IMAGE_SUFFIXES, MAX_FILE_BYTES, encoded_sample
+from iaside_onnx.images.encoded import IMAGE_SUFFIXES, EncodedSource, check_length
 from iaside_onnx.images.labels import class_index
-from iaside_onnx.images.preprocess import Preprocess
-from iaside_onnx.images.sample import Sample, SourceKind, sha256_of
 
 __all__ = ["TarSource", "open_tars"]
 
@@ -33,7 +31,7 @@ class _Member:
     size: int
 
 
-class TarSource:
+class TarSource(EncodedSource):
     """The images of one or more tar files, one after the other."""
 
     def __init__(
@@ -43,69 +41,35 @@ class TarSource:
         classes: dict[str, int] | None,
         where: str,
     ) -> None:
-        self.kind: SourceKind = "webdataset"
-        self.where = where
-        self.labels = labels
-        self.classes = classes
-        self.size: tuple[int, int] | None = None
-        self.shards = len({member.shard for member in members})
-        self.ids: Sequence[str] = [
-            member.name if self.shards == 1 else f"{member.shard.name}/{member.name}"
-            for member in members
-        ]
+        several = len({member.shard for member in members}) > 1
+        ids = [f"{m.shard.name}/{m.name}" if several else m.name for m in members]
+        super().__init__("webdataset", f"WebDataset {Path(where).name}", ids, labels, classes)
         self._members = members
 
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def sha256(self, index: int) -> str:
-        """Hash of the bytes of one image.
+    def encoded(self, index: int) -> bytes:
+        """The bytes of one member.
 
         Raises:
             ImageError: The shard cannot be read there.
         """
-        return sha256_of(self._bytes(index))
-
-    def read(self, index: int, spec: Preprocess) -> Sample:
-        """Decode and prepare one image.
-
-        Raises:
-            ImageError: The image cannot be read, decoded or resized.
-        """
-        return encoded_sample(self._bytes(index), spec, self._name(index))
-
-    def _bytes(self, index: int) -> bytes:
         member = self._members[index]
-        if member.size > MAX_FILE_BYTES:
-            raise ImageError(
-                f"{self._name(index)} is larger than the limit of {MAX_FILE_BYTES} bytes; use a "
-                "smaller image"
-            )
+        check_length(member.size, self.name(index))
         try:
             with member.shard.open("rb") as file:
                 file.seek(member.offset)
                 data = file.read(member.size)
         except OSError as failure:
             raise ImageError(
-                f"{self._name(index)} cannot be read ({failure.strerror}); check the path"
+                f"{self.name(index)} cannot be read ({failure.strerror}); check the path"
             ) from None
         if len(data) != member.size:
-            raise ImageError(f"{self._name(index)} is cut short; copy the shard again")
+            raise ImageError(f"{self.name(index)} is cut short; copy the shard again")
         return data
 
-    def _name(self, index: int) -> str:
+    def name(self, index: int) -> str:
+        """The shard, and the member of it."""
         member = self._members[index]
         return f"{member.shard}: {member.name}"
-
-    def describe(self) -> str:
-        """The name of the source, and how much it holds."""
-        counts = [f"{len(self)} image{'' if len(self) == 1 else 's'}"]
-        if self.shards > 1:
-            counts.append(f"{self.shards} shards")
-        if self.labels is not None:
-            held = len(np.unique(self.labels))
-            counts.append(f"{held} class{'' if held == 1 else 'es'}")
-        return f"WebDataset {Path(self.where).name} ({', '.join(counts)})"
 
 
 def open_tars(paths: Sequence[Path], where: str, classes: dict[str, int] | None) -> TarSource:
