@@ -19,8 +19,9 @@ from iaside_onnx.export.code import (
     sha256_of,
 )
 from iaside_onnx.export.extras import quiet, require
-from iaside_onnx.export.finishing import Draft, Exported, ExportWords, Target, finish
+from iaside_onnx.export.finishing import Draft, Exported, finish
 from iaside_onnx.export.inputs import image_shape
+from iaside_onnx.export.target import ExportWords, Target
 from iaside_onnx.export.tensorflow import EXTRA, convert, image_size, import_tensorflow, versions
 from iaside_onnx.images import KERAS_MODES, Preprocess
 

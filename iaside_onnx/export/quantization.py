@@ -25,8 +25,9 @@ from iaside_onnx.engine.preprocessing import (
 from iaside_onnx.errors import ExportError, IasideError, OptionError
 from iaside_onnx.export.code import failure
 from iaside_onnx.export.extras import quiet, require, version_of
-from iaside_onnx.export.finishing import check_beside, check_output, named, write_model
+from iaside_onnx.export.finishing import check_beside, named, write_model
 from iaside_onnx.export.inputs import to_inputs
+from iaside_onnx.export.target import check_output
 from iaside_onnx.images import ImagesLike, ImageSource, Preprocess, open_images, sample_images
 from iaside_onnx.runtime import Classifier, GraphFacts, load_classifier, read_graph
 from iaside_onnx.version import __version__

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from iaside_onnx.errors import ExportError
 from iaside_onnx.export.code import failure, sha256_of
 from iaside_onnx.export.extras import quiet
-from iaside_onnx.export.finishing import Draft, Exported, ExportWords, Target, finish
+from iaside_onnx.export.finishing import Draft, Exported, finish
 from iaside_onnx.export.inputs import image_shape
+from iaside_onnx.export.target import ExportWords, Target
 from iaside_onnx.export.tensorflow import convert, image_size, import_tensorflow, versions
 
 __all__ = ["export_saved_model"]

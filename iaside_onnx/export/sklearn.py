@@ -11,16 +11,10 @@ from numpy.typing import NDArray
 from iaside_onnx.errors import ExportError
 from iaside_onnx.export.code import call_code, failure, load_code
 from iaside_onnx.export.extras import quiet, require, version_of
-from iaside_onnx.export.finishing import (
-    Draft,
-    Exported,
-    ExportWords,
-    Target,
-    finish,
-    size_of_images,
-)
+from iaside_onnx.export.finishing import Draft, Exported, finish
 from iaside_onnx.export.graphs import flatten_input
 from iaside_onnx.export.inputs import image_shape
+from iaside_onnx.export.target import ExportWords, Target, size_of_images
 from iaside_onnx.types import Layout
 
 __all__ = ["export_sklearn"]

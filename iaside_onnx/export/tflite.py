@@ -13,7 +13,8 @@ from onnx import ModelProto, TensorProto, helper
 from iaside_onnx.errors import ExportError
 from iaside_onnx.export.code import failure, sha256_of
 from iaside_onnx.export.extras import quiet, require
-from iaside_onnx.export.finishing import Draft, Exported, ExportWords, Target, finish
+from iaside_onnx.export.finishing import Draft, Exported, finish
+from iaside_onnx.export.target import ExportWords, Target
 from iaside_onnx.export.tensorflow import EXTRA, image_size, import_tensorflow, versions
 
 __all__ = ["export_tflite"]

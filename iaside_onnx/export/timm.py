@@ -10,7 +10,8 @@ from typing import Any, Unpack
 from iaside_onnx.errors import ExportError
 from iaside_onnx.export.code import failure, sha256_of
 from iaside_onnx.export.extras import quiet, require
-from iaside_onnx.export.finishing import Exported, ExportWords, Target, finish
+from iaside_onnx.export.finishing import Exported, finish
+from iaside_onnx.export.target import ExportWords, Target
 from iaside_onnx.export.torch import draft_of, timm_preprocess
 from iaside_onnx.export.weights import load_into, read_weights, unwrapped
 

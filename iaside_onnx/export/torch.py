@@ -13,14 +13,8 @@ from numpy.typing import NDArray
 from iaside_onnx.errors import ExportError
 from iaside_onnx.export.code import Hashes, call_code, failure, load_code, sha256_of
 from iaside_onnx.export.extras import quiet, require, version_of
-from iaside_onnx.export.finishing import (
-    Draft,
-    Exported,
-    ExportWords,
-    Target,
-    finish,
-    size_of_images,
-)
+from iaside_onnx.export.finishing import Draft, Exported, finish
+from iaside_onnx.export.target import ExportWords, Target, size_of_images
 from iaside_onnx.export.weights import load_into, read_weights, unwrapped
 from iaside_onnx.images import Preprocess
 
