@@ -48,7 +48,8 @@ def main() -> None:
         sys.stdout.flush()
     except click.Abort:
         fail(
-            "interrupted; what is finished is kept: the same command again resumes a decomposition"
+            "interrupted; nothing is half-written: the same command again goes on with a "
+            "decomposition, and starts anything else anew"
         )
         sys.exit(_INTERRUPTED)
     except click.ClickException as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,9 @@ def export() -> None:
 
 
 def _made(run: Callable[..., Exported], as_json: bool, *arguments: Any, **options: Any) -> None:
-    exported = run(*arguments, **options)
+    # A user's code may print, and stdout is for the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        exported = run(*arguments, **options)
     if as_json:
         write_json(_as_json(exported))
     else:

@@ -43,6 +43,11 @@ def load_code(name: str) -> tuple[Any, Hashes]:
             f"{name!r} does not name code: package.module:factory was expected, where factory is "
             f"a class, or a function that gives the model{loads}"
         )
+    if "/" in module_name or module_name.endswith(".py"):
+        dotted = module_name.removesuffix(".py").strip("./").replace("/", ".")
+        raise ExportError(
+            f"{name!r}: a module is named with dots and without .py: {dotted}:{attribute}"
+        )
     with _current_folder_first():
         try:
             module = importlib.import_module(module_name)
@@ -62,7 +67,10 @@ def load_code(name: str) -> tuple[Any, Hashes]:
     except AttributeError as error:
         close = difflib.get_close_matches(attribute, dir(module), n=1)
         hint = f"did you mean {close[0]!r}" if close else "check the name"
-        raise ExportError(f"the module {module_name!r} has no {attribute!r}; {hint}") from error
+        where = getattr(module, "__file__", None) or "built in"
+        raise ExportError(
+            f"the module {module_name!r} ({where}) has no {attribute!r}; {hint}"
+        ) from error
     path = getattr(module, "__file__", None)
     return found, {} if path is None else {Path(path).name: sha256_of(Path(path))}
 

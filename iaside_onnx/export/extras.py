@@ -32,9 +32,13 @@ def require(extra: str, *modules: str) -> ModuleType:
         except Exception as error:
             # A package that is broken, or too old for another, raises anything on import.
             missing = isinstance(error, ModuleNotFoundError) and error.name == module
-            state = "is not installed" if missing else f"does not start ({_one_line(error)})"
+            if not missing:
+                raise ExtraMissingError(
+                    f"{module} is installed, but does not start ({_one_line(error)}); install it "
+                    "again, in versions that go together"
+                ) from error
             raise ExtraMissingError(
-                f"{module} {state}: pip install 'iaside-onnx[{extra}]'"
+                f"{module} is not installed: pip install 'iaside-onnx[{extra}]'"
             ) from error
     return found[0]
 

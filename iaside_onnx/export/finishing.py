@@ -73,6 +73,8 @@ class Draft:
         preprocess_note: where that is from.
         output: the graph's output to keep; None if it has one.
         notes: what was decided on the way.
+        classes: their names in order, if the framework has them.
+        step: of an output that is quantised; 0 if it is not.
     """
 
     model: onnx.ModelProto
@@ -87,6 +89,8 @@ class Draft:
     preprocess_note: str
     output: str | None = None
     notes: Sequence[str] = ()
+    classes: Sequence[str] = ()
+    step: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +136,11 @@ def finish(draft: Draft, target: Target) -> Exported:
     check_beside(target.output, spec)
     if draft.output is not None:
         graphs.keep_output(model, draft.output)
-    _check_graph(model, target.output)
+    _check_graph(model, target)
     graphs.tidy(model)
     inputs = _check_inputs(draft, spec or Preprocess(input_size=draft.size), target)
     expected = _expected(draft, inputs)
+    notes = [*draft.notes, *_check_steady(draft, inputs, expected, target)]
     kind = _kind(model, expected, target.output)
     graphs.name_ends(model, kind.replace("-", "_"))
     with finished_file(target.output) as temporary:
@@ -146,7 +151,7 @@ def finish(draft: Draft, target: Target) -> Exported:
             raise ExportError(
                 f"{target.output}: ONNX Runtime differs from {draft.framework} by "
                 f"{difference:.1e} on {len(inputs)} images, over {target.tolerance:g}, so nothing "
-                "was written; try another --opset, or give --tolerance if outputs are large"
+                f"was written; {_advice(draft, expected)}"
             )
         onnx.helper.set_model_props(model, _metadata(draft, spec, difference, len(inputs)))
         write_model(model, temporary, target.output)
@@ -154,7 +159,7 @@ def finish(draft: Draft, target: Target) -> Exported:
     signature = load_classifier(facts, input_size=draft.size, device="cpu").signature
     return Exported(
         facts, signature, kind, draft.framework, draft.versions, draft.source, spec,
-        draft.preprocess_note, difference, len(inputs), draft.notes,
+        draft.preprocess_note, difference, len(inputs), notes,
     )  # fmt: skip
 
 
@@ -182,7 +187,19 @@ def _without_size(spec: Preprocess) -> Preprocess:
     return Preprocess.from_dict({**spec.to_dict(), "input_size": None}, "")
 
 
-def _check_graph(model: onnx.ModelProto, output: Path) -> None:
+def _check_graph(model: onnx.ModelProto, target: Target) -> None:
+    output = target.output
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if opset > target.opset:
+        raise ExportError(
+            f"{output}: opset {target.opset} was asked for, and the exporter gives {opset} at "
+            f"least; give --opset {opset}"
+        )
+    if any(tensor.data_type == onnx.TensorProto.BFLOAT16 for tensor in model.graph.initializer):
+        raise ExportError(
+            f"{output}: the model computes in bfloat16, which ONNX Runtime does not on a CPU; "
+            "export it in float32"
+        )
     unknown = graphs.unknown_operators(model)
     if unknown:
         raise ExportError(
@@ -222,6 +239,16 @@ def _expected(draft: Draft, inputs: NDArray[np.float32]) -> NDArray[Any]:
             "batch must do",
             error,
         ) from error
+    if outputs.dtype == object:
+        raise ExportError(
+            f"{draft.source}: gives several things, as a dict or a tuple, where one tensor of "
+            "scores was expected; wrap it so that it gives the scores alone"
+        )
+    if outputs.ndim in (1, 2) and outputs[:1].size == 1 and outputs.dtype.kind == "f":
+        raise ExportError(
+            f"{draft.source}: gives one number for each image, where one for each class was "
+            "expected, also of two; wrap it so that it gives both (for p, 1 - p and p)"
+        )
     if outputs.dtype.kind not in "fV":
         raise ExportError(
             f"{draft.source}: gives values of type {outputs.dtype}, where one number for each "
@@ -239,6 +266,48 @@ def _expected(draft: Draft, inputs: NDArray[np.float32]) -> NDArray[Any]:
             "preprocessing"
         )
     return outputs
+
+
+def _advice(draft: Draft, expected: NDArray[Any]) -> str:
+    if draft.step:
+        return f"its quantised output has steps of {draft.step:.1e}: --tolerance may allow for one"
+    largest = float(np.abs(expected).max())
+    if largest > 100:
+        return f"outputs are as large as {largest:.0f}: --tolerance may allow for their rounding"
+    return "try another --opset, or mend what the converter gets wrong"
+
+
+def _check_steady(
+    draft: Draft, inputs: NDArray[np.float32], expected: NDArray[Any], target: Target
+) -> list[str]:
+    """That the framework agrees with itself, without which no agreement means anything.
+
+    Returns:
+        A note, if the outputs hardly depend on the images.
+
+    Raises:
+        ExportError: it does not.
+    """
+    again = np.asarray(draft.reference(inputs))
+    alone = np.asarray(draft.reference(inputs[:1]))
+    for other, first, why in (
+        (again, expected, "twice the same images: it draws at random; switch that off (dropout)"),
+        (alone, expected[:1], "an image alone and among others: it mixes the images of a batch"),
+    ):
+        difference = _largest(other, first)
+        if not difference <= target.tolerance / 10:
+            raise ExportError(
+                f"{draft.source}: {draft.framework} itself gives outputs that differ by "
+                f"{difference:.1e} for {why}"
+            )
+    with np.errstate(invalid="ignore"):
+        spread = float(np.nan_to_num(np.ptp(expected.astype(np.float64), axis=0)).max())
+    if spread > 10 * target.tolerance:
+        return []
+    return [
+        f"its outputs differ by {spread:.1e} at most between these images, so comparing them says "
+        "little: give --images"
+    ]
 
 
 def _kind(model: onnx.ModelProto, expected: NDArray[Any], output: Path) -> str:
@@ -306,6 +375,7 @@ def _metadata(
         "checked_images": images,
         "largest_difference": difference,
         "tool_version": __version__,
+        **({"classes": list(draft.classes)} if draft.classes else {}),
     }
     kept = {EXPORT_KEY: json.dumps(made)}
     if spec is not None:

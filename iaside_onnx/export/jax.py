@@ -119,7 +119,14 @@ def _of_one_input(function: Any, source: str) -> Callable[[Any], Any]:
             f"{source}: the function takes {_needs(function)} inputs, where one batch of images "
             "was expected; fix the others with functools.partial"
         )
-    checked: Callable[[Any], Any] = function
+    if hasattr(function, "eval") and callable(function.eval):
+        # Modules of Flax (nnx), which may have been left in training mode.
+        function.eval()
+
+    def checked(images: Any) -> Any:
+        # Bound modules of Flax (linen) cannot be hashed, as what is compiled must be.
+        return function(images)
+
     return checked
 
 
@@ -142,7 +149,7 @@ def _check_call(
         run(np.zeros((2, *shape), dtype=np.float32))
     except Exception as error:
         raise failure(
-            f"{source}: the function fails on a batch of shape {(2, *shape)}; is --layout right?",
+            f"{source}: it fails on a batch of shape {(2, *shape)}, the order of --layout",
             error,
         ) from error
 

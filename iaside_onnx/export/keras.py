@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Unpack
@@ -120,6 +121,8 @@ def _load(source: str, weights: Path | None) -> tuple[Any, Hashes]:
             "a stranger's code"
         )
     keras = require(EXTRA, "keras")
+    if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
+        raise ExportError(f"{path} is no Keras model, or a damaged one; save it again")
     try:
         with quiet():
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -182,24 +185,39 @@ def _preprocess(model: Any, mode: str | None, target: Target) -> tuple[Preproces
     if mode is not None:
         return KERAS_MODES[mode], f"keras:{mode}, as given"
     keras = require(EXTRA, "keras")
-    for step in _steps(model, keras):
-        if isinstance(step, keras.layers.Rescaling | keras.layers.Normalization):
-            if _takes_bytes(step, keras):
-                return KERAS_MODES["raw"], f"keras:raw, as the model begins with {step.name}"
-            break
-        if isinstance(step, keras.Model):
-            family = step.name.lower().replace("_", "").replace("-", "")
-            known = next((m for name, m in _FAMILIES.items() if family.startswith(name)), None)
+    names, first = _beginning(model, keras)
+    if isinstance(first, keras.layers.Rescaling | keras.layers.Normalization):
+        if _takes_bytes(first, keras):
+            return KERAS_MODES["raw"], f"keras:raw, as the model begins with {first.name}"
+    elif isinstance(first, keras.layers.Layer) and model.inputs[0].shape[-1] != 1:
+        for name in names:
+            family = name.lower().replace("_", "").replace("-", "")
+            known = next((m for begin, m in _FAMILIES.items() if family.startswith(begin)), None)
             # A raw family that does not normalise inside was told not to.
             if known is not None and known != "raw":
-                return KERAS_MODES[known], f"keras:{known}, guessed from the name {step.name!r}"
-        elif not isinstance(step, keras.layers.Layer) or step.weights:
-            # Arithmetic on the input, as preprocess_input within a model, or the first weights.
-            break
+                return KERAS_MODES[known], f"keras:{known}, guessed from the name {name!r}"
     return None, (
-        "nothing tells it, so auditing would only scale pixels to [0, 1]; give --mode or "
-        "--preprocess"
+        "nothing tells it, so auditing would only scale pixels; give --mode or --preprocess"
     )
+
+
+def _beginning(model: Any, keras: Any) -> tuple[list[str], Any]:
+    """The models that an image enters, and the first thing that does anything to it.
+
+    That is a layer that normalises or has weights; or an operation that is no layer, arithmetic on
+    the input as preprocess_input is within a model.
+    """
+    names = []
+    for step in _steps(model, keras):
+        if isinstance(step, keras.Model):
+            names.append(step.name)
+        elif (
+            not isinstance(step, keras.layers.Layer)
+            or isinstance(step, keras.layers.Rescaling | keras.layers.Normalization)
+            or step.weights
+        ):
+            return names, step
+    return names, None
 
 
 def _takes_bytes(layer: Any, keras: Any) -> bool:

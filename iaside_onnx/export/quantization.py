@@ -41,6 +41,7 @@ QUANTIZE_KEY = "iaside.quantize"
 
 EXTRA = "quantize"
 _HELD_OUT = 500
+_SOFTMAX = ("Softmax", "LogSoftmax")
 _BATCH = 8
 
 
@@ -112,7 +113,7 @@ def quantize(
     if calibration < 1:
         raise OptionError(f"at least 1 image must calibrate, found {calibration}")
     facts = read_graph(Path(model))
-    _check_float(facts, to)
+    _check_float(facts, target)
     options = Options(preprocess=preprocess, input_size=input_size, output_name=output_name,
                       device="cpu", seed=seed)  # fmt: skip
     found, note = choose_preprocess(facts, options)
@@ -131,8 +132,11 @@ def quantize(
         agreement = _agreement(batches, other, second, target)
         how = _how(facts, to, len(first), len(second), agreement)
         kept = {p.key: p.value for p in made.metadata_props} | {
-            METADATA_KEY: json.dumps(spec.to_dict()), QUANTIZE_KEY: json.dumps(how),
+            QUANTIZE_KEY: json.dumps(how),
         }  # fmt: skip
+        if found is not None:
+            # A guess stays one, and is said to be one when the model is audited.
+            kept[METADATA_KEY] = json.dumps(spec.to_dict())
         onnx.helper.set_model_props(made, kept)
         write_model(made, temporary, target)
     return Quantized(
@@ -140,8 +144,10 @@ def quantize(
     )  # fmt: skip
 
 
-def _check_float(facts: GraphFacts, to: Precision) -> None:
-    if facts.precision == "int8" or (to == "fp16" and facts.precision != "float32"):
+def _check_float(facts: GraphFacts, target: Path) -> None:
+    if target.exists() and target.samefile(facts.path):
+        raise OptionError(f"{target} is the model itself, which is kept; give another name")
+    if facts.precision != "float32":
         raise ExportError(
             f"{facts.path} is {facts.precision} already; give the float32 model that it was made of"
         )
@@ -192,7 +198,10 @@ def _to_fp16(facts: GraphFacts) -> onnx.ModelProto:
     try:
         with quiet():
             made: onnx.ModelProto = float16.convert_float_to_float16(
-                onnx.load(str(facts.path)), keep_io_types=True
+                onnx.load(str(facts.path)),
+                keep_io_types=True,
+                # What an image of bytes goes through first, and what the tool converts wrongly.
+                op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, "Cast"],
             )
     except Exception as error:
         raise failure(f"{facts.path}: it cannot be converted to FP16", error) from error
@@ -217,6 +226,7 @@ def _to_int8(facts: GraphFacts, batches: _Batches, rows: NDArray[np.int64]) -> o
                     per_channel=True,
                     activation_type=quantization.QuantType.QUInt8,
                     weight_type=quantization.QuantType.QInt8,
+                    nodes_to_exclude=_last_softmax(prepared),
                 )
                 return onnx.load(str(made))
         except IasideError:
@@ -224,6 +234,21 @@ def _to_int8(facts: GraphFacts, batches: _Batches, rows: NDArray[np.int64]) -> o
             raise
         except Exception as error:
             raise failure(f"{facts.path}: it cannot be quantised to INT8", error) from error
+
+
+def _last_softmax(path: Path) -> list[str]:
+    """Names of the softmax that a model ends in, if it does; it is given one where it has none.
+
+    In steps of 1/256 most probabilities would be exactly 0, and their logarithms nothing.
+    """
+    model = onnx.load(str(path))
+    makers = {output: node for node in model.graph.node for output in node.output}
+    ends = [makers.get(output.name) for output in model.graph.output]
+    found = [node for node in ends if node is not None and node.op_type in _SOFTMAX]
+    for number, node in enumerate(found):
+        node.name = node.name or f"last_softmax_{number}"
+    onnx.save(model, str(path))
+    return [node.name for node in found]
 
 
 def _reader(quantization: Any, name: str, batches: Iterator[NDArray[Any]]) -> Any:

@@ -70,6 +70,7 @@ def export_sklearn(
         preprocess_note=note,
         output="probabilities",
         notes=[f"classes: {_listed(classifier.classes_)}, as 0 to {len(classifier.classes_) - 1}"],
+        classes=[str(name) for name in classifier.classes_],
     )  # fmt: skip
     return finish(draft, target)
 
@@ -124,6 +125,11 @@ def _converted(classifier: Any, shape: tuple[int, int, int], opset: int, source:
             )
     except Exception as error:
         raise failure(f"{source}: it cannot be converted to ONNX", error) from error
+    if not model.graph.output[1].type.HasField("tensor_type"):
+        raise ExportError(
+            f"{source}: the scores of a {type(classifier).__name__} do not come as a table; fit it "
+            "with probability=True, or use a classifier that has predict_proba"
+        )
     # Its answer, which may be a text, comes first; its scores, second.
     model.graph.output[1].name, scores = "probabilities", model.graph.output[1].name
     for node in model.graph.node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -69,9 +70,7 @@ class Target:
             PreprocessError: it cannot be read.
         """
         if self.preprocess is None:
-            return None, (
-                "none was given, so auditing would only scale pixels to [0, 1]; give --preprocess"
-            )
+            return None, ("none was given, so auditing would only scale pixels; give --preprocess")
         if isinstance(self.preprocess, Preprocess):
             return self.preprocess, "as given"
         return read_preprocess(self.preprocess), f"as given, {self.preprocess}"
@@ -87,6 +86,8 @@ def check_output(output: Path, overwrite: bool) -> None:
         raise OptionError(f"{output}: an ONNX file is written; end its name in .onnx")
     if not output.absolute().parent.is_dir():
         raise OptionError(f"{output}: its folder does not exist; make it")
+    if not os.access(output.absolute().parent, os.W_OK):
+        raise OptionError(f"{output}: its folder cannot be written to; choose another")
     if output.is_dir() or (output.exists() and not overwrite):
         raise OptionError(f"{output}: is there already; give --overwrite or another name")
 

@@ -63,6 +63,7 @@ def export_tflite(
         size=size,
         preprocess=preprocess,
         preprocess_note=note,
+        step=scores.scale if scores.kind in _INTEGERS else 0.0,
         notes=[f"{what}: {end.kind} inside, scale {end.scale:g}, zero point {end.zero}"
                for what, end in (("input", image), ("output", scores)) if end.kind in _INTEGERS],
     )  # fmt: skip
@@ -103,7 +104,8 @@ def _interpreter(tensorflow: Any, path: Path) -> Any:
                 experimental_op_resolver_type=tensorflow.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             )
     except Exception as error:
-        raise failure(f"{path} is no TensorFlow Lite model, or a damaged one", error) from error
+        # What TensorFlow says quotes the bytes that it found.
+        raise ExportError(f"{path} is no TensorFlow Lite model, or a damaged one") from error
 
 
 def _end(details: list[dict[str, Any]], what: str, path: Path) -> _End:

@@ -50,7 +50,7 @@ def export_torch(
     require("torch", "torch", "onnxscript")
     found, hashes = load_code(source)
     model = _module(found, source)
-    notes: list[str] = []
+    notes = ["weights: those that the code gives, as there is no --weights"]
     if weights is not None:
         path = Path(weights)
         state, notes = read_weights(path)
@@ -78,7 +78,17 @@ def draft_of(
     """A module as a draft, in evaluation mode."""
     import torch
 
-    model = model.eval().cpu().float()
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ExportError(
+            f"{source} gives a TorchScript program; give the Python class that it was made of"
+        )
+    try:
+        model = model.eval().cpu().float()
+    except NotImplementedError as error:
+        raise ExportError(
+            f"{source}: some of its weights are on the meta device, without values; give --weights "
+            "with all of them"
+        ) from error
 
     def reference(inputs: NDArray[np.float32]) -> NDArray[Any]:
         with torch.inference_mode():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["load_into", "read_weights", "unwrapped"]
 
 # Where training loops put the weights beside an optimiser's state and an epoch.
+_NO_FILE = "is no file of PyTorch weights, or a damaged one"
 _PARTS = ("state_dict", "model_state_dict", "model", "net", "module", "weights", "params")
 
 
@@ -29,7 +30,11 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise ExportError(f"{path} {found}; give the file with the weights")
-    data = _safetensors(path) if path.suffix == ".safetensors" else _checkpoint(path)
+    with path.open("rb") as file:
+        begin = file.read(9)
+    # A length, and JSON: safetensors, whatever they are called.
+    safe = path.suffix == ".safetensors" or begin[8:] == b"{"
+    data = _safetensors(path) if safe else _checkpoint(path)
     if _is_state(data):
         return dict(data), []
     if isinstance(data, Mapping):
@@ -67,17 +72,17 @@ def _checkpoint(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if path.read_bytes()[:2] not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-            raise failure(f"{path} is no file of PyTorch weights", error) from error
+            raise ExportError(
+                f"{path} {_NO_FILE}; save model.state_dict(), or safetensors"
+            ) from error
         raise ExportError(
             f"{path} holds Python objects beside tensors, and to unpickle them is to run a "
             "stranger's code; save model.state_dict() alone, or safetensors"
         ) from error
     except Exception as error:
-        if "TorchScript" in str(error):
-            raise ExportError(
-                f"{path} is a TorchScript program, not weights; save model.state_dict()"
-            ) from error
-        raise failure(f"{path} is no file of PyTorch weights", error) from error
+        # What PyTorch says here advises to load without care.
+        what = "is a TorchScript program, not weights" if "TorchScript" in str(error) else _NO_FILE
+        raise ExportError(f"{path} {what}; save model.state_dict(), or safetensors") from error
 
 
 def unwrapped(
@@ -99,8 +104,10 @@ def load_into(model: torch.nn.Module, state: dict[str, torch.Tensor], path: Path
     Raises:
         ExportError: Weights are missing, left over, or of another shape.
     """
+    # Modules that were made without memory take the tensors themselves.
+    empty = any(parameter.is_meta for parameter in model.parameters())
     try:
-        found = model.load_state_dict(state, strict=False)
+        found = model.load_state_dict(state, strict=False, assign=empty)
     except RuntimeError as error:
         mismatch = next((x for x in str(error).splitlines() if "size mismatch" in x), str(error))
         raise ExportError(

@@ -38,7 +38,10 @@ class ParquetSource(EncodedSource):
         self.where = where
         self.starts = np.cumsum([0, *(file.rows for file in files)])
         ids = _ids(files, column, int(self.starts[-1]))
-        super().__init__("parquet", f"Parquet {Path(where).name}", ids, labels, classes)
+        title = f"Parquet {Path(where).name}"
+        if labels is None and classes is None and _are_names(files[0]):
+            title += ", whose labels are names that need --classes FILE"
+        super().__init__("parquet", title, ids, labels, classes)
         self._rows = _Rows(files, column)
 
     def encoded(self, index: int) -> bytes:
@@ -233,16 +236,28 @@ def _labels(
     files: Sequence[_File], where: str, classes: dict[str, int] | None
 ) -> tuple[NDArray[np.int64] | None, dict[str, int] | None]:
     """Labels and, where the files tell them, class indices by name."""
-    _, arrow = _import()
     told = _class_labels(files[0])
     names = files[0].schema.names
     column = "label" if "label" in names else next(iter(told), None) if len(told) == 1 else None
     if column is None:
+        labelled = [file.path for file in files if "label" in file.schema.names]
+        if labelled:
+            raise ImageError(
+                f"{labelled[0]} has labels, and {files[0].path} has none; give files of one data "
+                "set"
+            )
         return None, None
+    for file in files:
+        if column not in file.schema.names or (
+            file.schema.field(column).type != files[0].schema.field(column).type
+        ):
+            raise ImageError(
+                f"{file.path} has no labels {column!r} as {files[0].path} has them; give files of "
+                "one data set"
+            )
     known = told.get(column)
-    kind = files[0].schema.field(column).type
     values = [value for file in files for batch in file.column(column) for value in batch]
-    if arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
+    if _are_names(files[0], column):
         if classes is None:
             return None, None
         missing = {value.as_py() for value in values} - classes.keys()
@@ -258,6 +273,15 @@ def _labels(
     if found.dtype.kind == "i" and (found == -1).all():
         return None, known
     return checked_labels(found, len(found), where), known
+
+
+def _are_names(file: _File, column: str = "label") -> bool:
+    """Whether labels are text."""
+    _, arrow = _import()
+    if column not in file.schema.names:
+        return False
+    kind = file.schema.field(column).type
+    return bool(arrow.types.is_string(kind) or arrow.types.is_large_string(kind))
 
 
 def _class_labels(file: _File) -> dict[str, dict[str, int] | None]:

@@ -116,6 +116,9 @@ def find_shards(folder: Path) -> list[Path]:
         )
     except OSError as failure:
         raise ImageError(f"{folder} cannot be listed ({failure.strerror}); check it.") from None
+    below = next(iter(sorted(folder.glob("*/*.parquet"))), None)
+    if not shards and below is not None:
+        raise ImageError(f"{folder} holds Parquet files in a folder: give {below.parent}.")
     splits = {match[1] for path in shards if (match := _SPLIT.match(path.name))}
     if len({path.suffix for path in shards}) > 1 or len(splits) > 1:
         names = ", ".join(path.name for path in shards[:4])

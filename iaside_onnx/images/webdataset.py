@@ -127,15 +127,19 @@ def _samples(path: Path) -> list[tuple[_Member, str | None]]:
                     images[key] = _Member(path, info.name, info.offset_data, info.size)
                 elif suffix in (".cls", ".json") and info.size <= _MAX_LABEL_BYTES:
                     texts.setdefault(key, {})[suffix] = _text(file, info)
+            file.seek(tar.offset)
+            # The reader takes a file that stops within a header, or between two, for a whole one.
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError("it has no end mark: it is cut short")
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist; check the path") from None
     except (tarfile.TarError, OSError, ValueError, EOFError) as failure:
         reason = " ".join(str(failure).split())
         raise ImageError(
-            f"{path} is no plain tar file, or a damaged one ({reason}); if it is compressed, "
-            "unpack it once, as images are read from their places in it"
+            f"{path} is no plain tar file, or a damaged one ({reason}); copy it again, or, if it "
+            "is compressed, unpack it once, as images are read from their places in it"
         ) from None
-    return [(member, _label_text(texts.get(key, {}))) for key, member in images.items()]
+    return [(member, _label_text(texts.get(key, {}), member)) for key, member in images.items()]
 
 
 def _text(file: IO[bytes], info: tarfile.TarInfo) -> str:
@@ -144,14 +148,16 @@ def _text(file: IO[bytes], info: tarfile.TarInfo) -> str:
     return file.read(info.size).decode("utf-8", errors="replace")
 
 
-def _label_text(texts: dict[str, str]) -> str | None:
+def _label_text(texts: dict[str, str], member: _Member) -> str | None:
     if ".cls" in texts:
         return texts[".cls"].strip()
     try:
         data = json.loads(texts.get(".json", "null"))
-    except (ValueError, RecursionError):
-        return None
-    label = data.get("label") if isinstance(data, dict) else None
+    except (ValueError, RecursionError) as failure:
+        raise ImageError(
+            f"{member.shard}: the .json of {member.name} is not valid JSON ({failure}); mend it"
+        ) from None
+    label = data.get("label", data.get("cls")) if isinstance(data, dict) else None
     return str(label) if isinstance(label, int | str) and not isinstance(label, bool) else None
 
 

@@ -71,7 +71,7 @@ def test_twin(tmp_path: Path) -> None:
         ("broken", "KeyError: 'kernel'"),
         ("labels", "values of type int32"),
         ("features", "gives the shape (16, 8, 8, 3)"),
-        ("direct", "fails on a batch of shape (2, 8, 8, 3)"),
+        ("direct", "it fails on a batch of shape (2, 8, 8, 3)"),
     ],
 )
 def test_bad_code(factory: str, says: str, tmp_path: Path) -> None:
