@@ -115,7 +115,7 @@ input_size_option = click.option(
     "--input-size",
     callback=_parse_size,
     metavar="C,H,W",
-    help="For models that leave it open, as 3,224,224.",
+    help="Channels, height and width, where nothing else says them, as 3,224,224.",
 )
 
 

@@ -55,7 +55,10 @@ _layout_option = click.option(
     help="Where the channels are in what the model takes.",
 )  # fmt: skip
 
-_weights_option = click.option("--weights", type=click.Path(path_type=Path), metavar="FILE")
+_weights_option = click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE",
+    help="Loaded into what the code gives; left out, its own are taken.",
+)  # fmt: skip
 
 
 @click.group(short_help="Bring a model of another framework to ONNX.")

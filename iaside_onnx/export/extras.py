@@ -31,7 +31,9 @@ def require(extra: str, *modules: str) -> ModuleType:
                 found.append(importlib.import_module(module))
         except Exception as error:
             # A package that is broken, or too old for another, raises anything on import.
-            missing = isinstance(error, ModuleNotFoundError) and error.name == module
+            missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(
+                f"{error.name}."
+            )
             if not missing:
                 raise ExtraMissingError(
                     f"{module} is installed, but does not start ({_one_line(error)}); install it "

@@ -24,12 +24,20 @@ WEIGHTS = np.random.default_rng(0).standard_normal((192, 5), dtype=np.float32)
 
 def graph(
     body: str = "flat = Flatten(x) y = MatMul(flat, weights)", inputs: str = "float[N,3,8,8] x",
-    outputs: str = "float[N,5] y",
+    outputs: str = "float[N,5] y", opset: int = 17,
 ) -> onnx.ModelProto:  # fmt: skip
     """A linear model, with the weights that ``reference`` has."""
-    text = f'<ir_version: 8, opset_import: ["": 17]> g ({inputs}) => ({outputs}) {{{body}}}'
+    text = f'<ir_version: 8, opset_import: ["": {opset}]> g ({inputs}) => ({outputs}) {{{body}}}'
     model = parser.parse_model(text)
     model.graph.initializer.append(numpy_helper.from_array(WEIGHTS, "weights"))
+    return model
+
+
+def half_brain() -> onnx.ModelProto:
+    """The same in bfloat16."""
+    model = graph()
+    (weights,) = model.graph.initializer
+    weights.data_type = TensorProto.BFLOAT16
     return model
 
 
@@ -66,7 +74,7 @@ def test_a_difference_over_the_tolerance_leaves_no_file(share: float, tmp_path: 
 
     def off(inputs: NDArray[np.float32]) -> NDArray[Any]:
         outputs = reference(inputs).astype(np.float64)
-        outputs[11, 3] += share * 1e-2
+        outputs[11:12, 3] += share * 1e-2
         return outputs
 
     path = tmp_path / "m.onnx"
@@ -80,6 +88,17 @@ def test_a_difference_over_the_tolerance_leaves_no_file(share: float, tmp_path: 
         finish(draft(reference=off), target)
     assert path.read_bytes() == b"what was there"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_comparison_that_says_nothing_is_said_to(tmp_path: Path) -> None:
+    """Where outputs hardly depend on the image, any two models would agree."""
+    model = graph(
+        "k = Constant<value_float=1e-6>() f = Flatten(x) s = MatMul(f, weights) y = Mul(s, k)"
+    )
+    quiet = draft(model=model, reference=lambda x: reference(x) * np.float32(1e-6))
+    made = finish(quiet, Target(tmp_path / "m.onnx"))
+    assert any("comparing them says little" in note for note in made.notes)
+    assert not finish(draft(), Target(tmp_path / "n.onnx")).notes
 
 
 def test_images_are_of_all_frequencies(tmp_path: Path) -> None:
@@ -159,7 +178,17 @@ def test_names_that_are_taken(tmp_path: Path) -> None:
         ({"reference": lambda x: np.full((len(x), 5), np.nan)}, ExportError, "gives NaN in Paper"),
         ({"reference": lambda x: np.array([["a"] * 5] * len(x))}, ExportError, "values of type"),
         ({"reference": lambda x: reference(x).argmax(1)}, ExportError, "values of type int64"),
-        ({"reference": lambda x: reference(x)[:, :1]}, ExportError, "at least 2 classes"),
+        ({"reference": lambda x: reference(x)[:, :1]}, ExportError,
+         "gives one number for each image"),
+        ({"reference": lambda x: reference(x)[:, :, None]}, ExportError, "at least 2 classes"),
+        ({"reference": lambda x: np.array([{"scores": 1}] * len(x))}, ExportError,
+         "gives several things"),
+        ({"reference": lambda x: reference(x) + np.random.default_rng().random()}, ExportError,
+         "for twice the same images"),
+        ({"reference": lambda x: reference(x) - x.mean()}, ExportError,
+         "for an image alone and among others"),
+        ({"model": graph(opset=19)}, ExportError, "opset 18 was asked for"),
+        ({"model": half_brain()}, ExportError, "computes in bfloat16"),
         ({"reference": lambda x: len(x) / 0}, ExportError, "fails on a batch of 16 images"),
         ({"preprocess": iaside_onnx.Preprocess(input_size=(3, 9, 9))}, PreprocessError, "9"),
     ],

@@ -128,6 +128,28 @@ def test_what_is_not_known_is_not_guessed(tmp_path: Path) -> None:
     assert "keras:tf" in made.preprocess_note
 
 
+def test_a_layer_says_more_than_a_name(tmp_path: Path) -> None:
+    """A model that normalises inside takes bytes, whatever it is called; ImageNet's are no grey."""
+    inside = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.RandomFlip(),
+            keras.layers.Rescaling(1 / 127.5, -1),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4),
+        ],
+        name="mobilenetv2_mine",
+    )
+    made = export_keras_object(inside, tmp_path / "a.onnx", None)  # type: ignore[arg-type]
+    assert "keras:raw, as the model begins with rescaling" in made.preprocess_note
+    grey = keras.Sequential(
+        [keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(4)],
+        name="resnet50_mine",
+    )
+    made = export_keras_object(grey, tmp_path / "b.onnx", None)  # type: ignore[arg-type]
+    assert made.preprocess is None
+
+
 @pytest.mark.parametrize(
     ("factory", "says"),
     [

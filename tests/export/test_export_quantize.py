@@ -145,6 +145,48 @@ def test_command_line(tmp_path: Path) -> None:
     assert f"{found['agreement']:.3f} of 500" in in_process(*words, "-o", tmp_path / "q.onnx").out
 
 
+def test_the_last_softmax_stays_as_it_is(tmp_path: Path) -> None:
+    """In steps of 1/256 most probabilities are 0, and an audit would be of the steps."""
+    path = tmp_path / "q.onnx"
+    iaside_onnx.quantize(MODELS / "fashion-cnn-keras.onnx", PICTURES, path, calibration=50)
+    with np.load(PICTURES) as bundled:
+        images = 2 * bundled["images"][:50, :, :, None].astype(np.float32) / 255 - 1
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: images})
+    assert 0 < found.min() < 1e-3
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_original_is_kept(tmp_path: Path) -> None:
+    """Quantised in place, there would be nothing left to compare with."""
+    save_model(tmp_path)
+    save_images(tmp_path)
+    model = tmp_path / "model.onnx"
+    data = model.read_bytes()
+    with pytest.raises(OptionError, match="is the model itself"):
+        iaside_onnx.quantize(model, tmp_path / "images.npz", model, overwrite=True)
+    assert model.read_bytes() == data
+
+
+def test_a_guess_stays_one(tmp_path: Path) -> None:
+    """Preprocessing that nobody gave must not come out as if somebody had."""
+    save_model(tmp_path)
+    save_images(tmp_path)
+    path = tmp_path / "q.onnx"
+    iaside_onnx.quantize(tmp_path / "model.onnx", tmp_path / "images.npz", path, to="fp16")
+    assert "as a guess" in iaside_onnx.inspect_model(path).preprocess_note
+
+
+def test_fp16_of_a_model_of_bytes(tmp_path: Path) -> None:
+    """Images of bytes are cast first, which the tool converts wrongly."""
+    body = "cast = Cast<to=1>(image) flat = Flatten(cast) scores = MatMul(flat, weights)"
+    save_model(tmp_path, graph(body, inputs="uint8[N,1,8,8] image"))
+    save_images(tmp_path)
+    path = tmp_path / "q.onnx"
+    made = iaside_onnx.quantize(tmp_path / "model.onnx", tmp_path / "images.npz", path, to="fp16")
+    assert made.facts.precision == "float16"
+
+
 def test_a_static_batch(tmp_path: Path) -> None:
     """A graph of exactly four images takes no fewer, so the last batch is filled up."""
     save_model(tmp_path, graph(inputs="float[4,1,8,8] image", outputs="float[4,5] scores"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.export import torch_models
 from tests.export.checks import check_file, metadata, sha256
 from tests.export.torch_models import Net, trained
 from tests.export.twins import SPEC, assert_same_contributions
+from tests.faults.command import in_process
 
 HERE = "tests.export.torch_models"
 SIZE = (3, 16, 16)
@@ -99,6 +101,38 @@ def test_a_checkpoint_of_a_training_loop(tmp_path: Path) -> None:
     assert any("'module.'" in note for note in made.notes)
 
 
+def test_a_model_without_memory(weights: Path, tmp_path: Path) -> None:
+    """Weights take the place of nothing."""
+    path = tmp_path / "net.onnx"
+    iaside_onnx.export_torch(f"{HERE}:on_meta", path, weights=weights, input_size=SIZE)
+    check_file(path, reference(trained()), SIZE)
+
+
+def test_safetensors_by_another_name(tmp_path: Path) -> None:
+    """The hub's files are told by what is in them."""
+    safetensors = pytest.importorskip("safetensors.torch")
+    weights, path = tmp_path / "pytorch_model.bin", tmp_path / "net.onnx"
+    safetensors.save_file(trained().state_dict(), weights)
+    iaside_onnx.export_torch(f"{HERE}:Net", path, weights=weights, input_size=SIZE)
+    check_file(path, reference(trained()), SIZE)
+
+
+def test_an_opset_that_the_exporter_does_not_have(tmp_path: Path) -> None:
+    """Asked for 13 and given 18 in silence would fail where 13 is needed."""
+    path = tmp_path / "net.onnx"
+    with pytest.raises(ExportError, match="opset 13 was asked for, and the exporter gives 18"):
+        iaside_onnx.export_torch(f"{HERE}:trained", path, input_size=SIZE, opset=13)
+
+
+def test_what_code_prints_is_no_result(tmp_path: Path) -> None:
+    """Machines read stdout."""
+    words = ["export", "torch", f"{HERE}:prints", "--input-size", "3,16,16", "--json"]
+    outcome = in_process(*words, "-o", tmp_path / "net.onnx")
+    outcome.succeeds()
+    assert json.loads(outcome.out)["framework"] == "PyTorch"
+    assert "loading" in outcome.err
+
+
 def test_an_object_with_logits(weights: Path, tmp_path: Path) -> None:
     """Models of the hub give an object; its logits are the scores."""
     path = tmp_path / "net.onnx"
@@ -128,6 +162,10 @@ def test_twin(tmp_path: Path) -> None:
         ("Batch", "fails on a batch of 16 images"),
         ("Nan", "gives NaN in PyTorch itself"),
         ("Custom", "cannot export it to ONNX"),
+        ("on_meta", "on the meta device, without values"),
+        ("script", "gives a TorchScript program"),
+        ("leaves", "SystemExit: 0"),
+        ("Always", "for twice the same images"),
     ],
 )
 def test_bad_code(factory: str, says: str, tmp_path: Path) -> None:
@@ -195,7 +233,7 @@ def save_list(path: Path) -> None:
         (save_pickle, "w.pt", "holds Python objects"),
         (save_module, "w.pt", "holds Python objects"),
         (save_script, "w.pt", "is a TorchScript program"),
-        (save_bytes, "w.pt", "no file of PyTorch weights"),
+        (save_bytes, "w.pt", "no file of PyTorch weights, or a damaged one"),
         (save_bytes, "w.safetensors", "no safetensors file"),
         (save_other, "w.pt", "lacks weights of the model"),
         (save_part, "w.pt", "(head.bias)"),

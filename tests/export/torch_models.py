@@ -117,5 +117,31 @@ def broken() -> Net:
     raise FileNotFoundError("no such config")
 
 
+def on_meta() -> Any:
+    """Made without memory, as large models are."""
+    with torch.device("meta"):
+        return Net()
+
+
+def script() -> Any:
+    return torch.jit.trace(trained().eval(), torch.zeros(1, 3, 16, 16))
+
+
+def leaves() -> Any:
+    raise SystemExit(0)
+
+
+def prints() -> Any:
+    print("loading")  # noqa: T201  # as the code of users does
+    return trained()
+
+
+class Always(Net):
+    """Draws at random in evaluation mode too."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(super().forward(images), 0.5, training=True)
+
+
 def number() -> int:
     return 3

@@ -251,6 +251,43 @@ def test_bad_files(save: Any, name: str, says: str, tmp_path: Path) -> None:
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("cut", [512 * 3, 512 * 3 + 200, 512 * 4 + 100, 5000])
+def test_a_shard_that_is_cut_short_is_not_a_whole_one(
+    cut: int, files: list[Path], tmp_path: Path
+) -> None:
+    """Half of a data set would be audited without a word, as a download that broke off."""
+    path = tar(tmp_path / "a.tar", [(f"{p.stem}.png", p.read_bytes()) for p in files])
+    assert cut < path.stat().st_size
+    os.truncate(path, cut)
+    with pytest.raises(ImageError, match=r"a\.tar is no plain tar file, or a damaged one"):
+        open_images(path)
+
+
+def test_labels_of_some_files_only(files: list[Path], tmp_path: Path) -> None:
+    """Whichever comes first, the one without them is named."""
+    parquet(tmp_path / "a.parquet", rows(files[:3]), [0, 1, 2])
+    parquet(tmp_path / "b.parquet", rows(files[3:6]))
+    with pytest.raises(ImageError, match=r"b\.parquet has no labels 'label'"):
+        open_images(tmp_path)
+    (tmp_path / "a.parquet").rename(tmp_path / "c.parquet")
+    with pytest.raises(ImageError, match=r"c\.parquet has labels, and .*b\.parquet has none"):
+        open_images(tmp_path)
+
+
+def test_words_about_labels(files: list[Path], tmp_path: Path) -> None:
+    """What is there but cannot be used is said, not that there is none."""
+    words = open_images(parquet(tmp_path / "a.parquet", rows(files[:2]), ["dog", "cat"]))
+    assert "names that need --classes" in words.describe()
+    data = files[0].read_bytes()
+    with pytest.raises(ImageError, match=r"the \.json of a\.png is not valid JSON"):
+        open_images(tar(tmp_path / "a.tar", [("a.png", data), ("a.json", b"{")]))
+    below = tmp_path / "repo" / "data"
+    below.mkdir(parents=True)
+    parquet(below / "train-00000-of-00001.parquet", rows(files[:2]))
+    with pytest.raises(ImageError, match=r"in a folder: give .*repo/data"):
+        open_images(tmp_path / "repo")
+
+
 def test_splits_are_not_mixed(files: list[Path], tmp_path: Path) -> None:
     """Training images counted among the test images would be in nobody's interest."""
     for split in ("train", "test"):
