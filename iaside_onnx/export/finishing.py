@@ -142,6 +142,11 @@ def finish(draft: Draft, target: Target) -> Exported:
     expected = _expected(draft, inputs)
     notes = [*draft.notes, *_check_steady(draft, inputs, expected, target)]
     kind = _kind(model, expected, target.output)
+    if draft.step and kind == "probabilities":
+        notes.append(
+            f"probabilities come in steps of {draft.step:.1e}, so many will be exactly 0: export "
+            "the float model, or logits, if there is a choice"
+        )
     graphs.name_ends(model, kind.replace("-", "_"))
     with finished_file(target.output) as temporary:
         write_model(model, temporary, target.output)
