@@ -48,8 +48,8 @@ def main() -> None:
         sys.stdout.flush()
     except click.Abort:
         fail(
-            "interrupted; nothing is half-written: the same command again goes on with a "
-            "decomposition, and starts anything else anew"
+            "interrupted; what is finished is kept: the same command again resumes a "
+            "decomposition, and begins anything else anew"
         )
         sys.exit(_INTERRUPTED)
     except click.ClickException as error:
