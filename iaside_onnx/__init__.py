@@ -4,7 +4,7 @@ I-ASIDE: Luo, McDermott, O'Riordan, TMLR 2024, arXiv:2408.01139.
 """
 
 from iaside_onnx.archive import Archive, open_archive
-from iaside_onnx.engine import Options, decompose, extend, inspect_model
+from iaside_onnx.engine import Options, Verification, decompose, extend, inspect_model, verify
 from iaside_onnx.errors import IasideError
 from iaside_onnx.export import (
     Exported,
@@ -40,6 +40,7 @@ __all__ = [
     "Options",
     "Preprocess",
     "Quantized",
+    "Verification",
     "__version__",
     "all_coalitions",
     "band_components",
@@ -63,4 +64,5 @@ __all__ = [
     "shapley_values",
     "spectral_distribution",
     "spectral_importance_score",
+    "verify",
 ]

@@ -1,5 +1,7 @@
 """The HDF5 archive: schema, shards, writing and reading."""
 
+from iaside_onnx.archive.checking import check_file
+from iaside_onnx.archive.digest import digest_of
 from iaside_onnx.archive.files import finished_file
 from iaside_onnx.archive.reading import Archive, Metadata, open_archive
 from iaside_onnx.archive.schema import SCHEMA_VERSION, encode
@@ -13,8 +15,10 @@ __all__ = [
     "Metadata",
     "Shard",
     "Workspace",
+    "check_file",
     "collect",
     "describe_differences",
+    "digest_of",
     "encode",
     "finished_file",
     "open_archive",

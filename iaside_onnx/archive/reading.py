@@ -67,7 +67,8 @@ class Metadata:
     are equal, so that psi and SIS are a convention; ``smallest_bands`` are the bands that may have
     the smallest contribution, and where they are several the bounds of psi and SIS allow for each;
     ``profile`` is where the time went, if the run was asked to write it down; ``sample`` is how
-    far a sampled run went, None where every coalition was evaluated.
+    far a sampled run went, None where every coalition was evaluated; ``digest`` is the hash of all
+    that the file holds besides.
     """
 
     schema_version: int
@@ -97,6 +98,7 @@ class Metadata:
     notes: list[str]
     profile: Mapping[str, Any] | None = None
     sample: Mapping[str, Any] | None = None
+    digest: str | None = None
 
 
 class Archive:

@@ -214,5 +214,5 @@ ATTRIBUTES: dict[str, Kind] = {
 }
 """The root's attributes and what each is; an object and a list are stored as JSON strings."""
 
-OPTIONAL_ATTRIBUTES: dict[str, Kind] = {"profile": "object", "sample": "object"}
-"""Those of a run that was asked for a profile, and of a sampled one."""
+OPTIONAL_ATTRIBUTES: dict[str, Kind] = {"profile": "object", "sample": "object", "digest": "str"}
+"""Those of a run that was asked for a profile, and of a sampled one; and the hash of all else."""

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from iaside_onnx.archive.digest import DIGEST, digest_of
 from iaside_onnx.archive.files import finished_file
 from iaside_onnx.archive.schema import (
     ATTRIBUTES,
@@ -117,6 +118,7 @@ def write_archive(
             _write_small(file, summary, values)
             _write_attributes(file, attributes)
             _write_tables(file, tables, (summary.image.size, columns))
+            file.attrs[DIGEST] = digest_of(file)
 
 
 def _reserve(path: Path, size: int) -> None:

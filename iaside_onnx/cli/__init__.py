@@ -17,6 +17,7 @@ from iaside_onnx.cli.extend import extend
 from iaside_onnx.cli.inspect import inspect
 from iaside_onnx.cli.quantize import quantize
 from iaside_onnx.cli.show import show
+from iaside_onnx.cli.verify import verify
 from iaside_onnx.errors import IasideError, OptionError
 from iaside_onnx.version import __version__
 
@@ -31,7 +32,7 @@ def iaside() -> None:
     """Audit how an image classifier uses spatial frequencies."""
 
 
-for _command in (decompose, demo, export, extend, inspect, quantize, show):
+for _command in (decompose, demo, export, extend, inspect, quantize, show, verify):
     iaside.add_command(_command)
 
 

@@ -73,6 +73,7 @@ def summary(archive: Archive) -> dict[str, Any]:
         "options": meta.options,
         "preprocess": meta.preprocess,
         "notes": meta.notes,
+        "digest": meta.digest,
         **({} if meta.profile is None else {"profile": meta.profile}),
         **({} if meta.sample is None else {"sample": meta.sample}),
     }
@@ -114,6 +115,7 @@ def print_archive(archive: Archive) -> None:
         f"model      {meta.model_name}, {meta.precision}, sha256 {meta.model_sha256[:16]}",
         f"runtime    {meta.runtime} {meta.runtime_version}, {meta.provider}; "
         f"iaside {meta.tool_version}, {meta.finished}",
+        *([] if meta.digest is None else [f"digest     {meta.digest}"]),
     ]
     if meta.profile is not None:
         lines.append(f"time       {_time_text(meta.profile)}")

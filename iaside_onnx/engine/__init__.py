@@ -6,6 +6,7 @@ from iaside_onnx.engine.inspection import Inspection, inspect_model
 from iaside_onnx.engine.options import DEFAULT_BUDGET, Options, OptionWords
 from iaside_onnx.engine.preprocessing import METADATA_KEY
 from iaside_onnx.engine.progress import LogProgress, Progress
+from iaside_onnx.engine.verification import Verification, verify
 
 __all__ = [
     "DEFAULT_BUDGET",
@@ -15,7 +16,9 @@ __all__ = [
     "OptionWords",
     "Options",
     "Progress",
+    "Verification",
     "decompose",
     "extend",
     "inspect_model",
+    "verify",
 ]

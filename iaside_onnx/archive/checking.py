@@ -1,0 +1,89 @@
+"""Whether an archive's file is what was written: schema, checksums, digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from iaside_onnx.archive.digest import DIGEST, digest_of
+from iaside_onnx.archive.reading import open_archive
+from iaside_onnx.archive.schema import ATTRIBUTES, OPTIONAL_ATTRIBUTES, Variable, variables_of
+from iaside_onnx.errors import ArchiveError
+
+__all__ = ["check_file"]
+
+
+def check_file(path: Path) -> list[str]:
+    """All that is wrong with the file of an archive, one sentence each; none if it is whole.
+
+    Raises:
+        ArchiveError: if the file is no archive that can be read at all.
+    """
+    open_archive(path)
+    try:
+        with h5py.File(path, "r") as file:
+            problems = [*_schema(file), *_checksums(file)]
+            return problems or _digest(file)
+    # What h5py raises on damage that the reader does not meet.
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise ArchiveError(f"{path}: is damaged ({' '.join(str(error).split())})") from error
+
+
+def _schema(file: h5py.File) -> Iterator[str]:
+    declared = variables_of(sampled="slot" in file)
+    # The scale of an axis that has no coordinate of its own is not a variable.
+    for name in sorted(set(file) - declared.keys()):
+        yield f"{name!r} is in the file, but not in the schema"
+    for name, variable in declared.items():
+        if name in file:
+            yield from _variable(file, name, variable)
+    for name in sorted(set(file.attrs) - ATTRIBUTES.keys() - OPTIONAL_ATTRIBUTES.keys()):
+        yield f"the attribute {name!r} is in the file, but not in the schema"
+
+
+def _variable(file: h5py.File, name: str, variable: Variable) -> Iterator[str]:
+    dataset = file[name]
+    if variable.dtype != "utf-8" and dataset.dtype != np.dtype(variable.dtype):
+        yield f"the variable {name!r} is of type {dataset.dtype}, not {variable.dtype}"
+    for attribute, wanted in (("units", variable.units), ("long_name", variable.long_name)):
+        found = dataset.attrs.get(attribute, "")
+        if found != wanted:
+            yield f"the {attribute} of {name!r} is {found!r}, not {wanted!r}"
+    if dataset.shape and not dataset.fletcher32:
+        yield f"the variable {name!r} has no checksums"
+    for axis, dim in enumerate(variable.dims):
+        scales = [str(scale.name) for scale in dataset.dims[axis].values()]
+        if dim != name and scales != [f"/{dim}"]:
+            yield f"axis {axis} of {name!r} has the scales {scales}, not {dim!r}"
+
+
+def _checksums(file: h5py.File) -> Iterator[str]:
+    for name in sorted(file):
+        dataset = file[name]
+        if not isinstance(dataset, h5py.Dataset) or not dataset.chunks:
+            continue
+        for chunk in dataset.iter_chunks():
+            try:
+                dataset[chunk]
+            except (OSError, RuntimeError):
+                yield f"the variable {name!r} cannot be read at {_place(chunk)}: wrong checksum"
+
+
+def _place(chunk: Any) -> str:
+    rows = chunk[0]
+    return f"rows {rows.start} to {rows.stop - 1}"
+
+
+def _digest(file: h5py.File) -> list[str]:
+    if DIGEST not in file.attrs:
+        return [
+            "there is no digest, so metadata may have been changed; it was made by an old iaside"
+        ]
+    stored, found = str(file.attrs[DIGEST]), digest_of(file)
+    if stored == found:
+        return []
+    return [f"the digest is {found[:16]}..., not {stored[:16]}...: a value or an attribute changed"]

@@ -1,0 +1,56 @@
+"""``iaside verify``: whether an archive is what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from iaside_onnx.cli.console import printable, results, write_json
+from iaside_onnx.engine import Verification
+from iaside_onnx.engine import verify as check
+
+__all__ = ["verify"]
+
+
+@click.command(short_help="Check an archive: schema, checksums, digest, arithmetic.")
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.option(
+    "--timeout", type=float, default=600.0, show_default=True, metavar="S",
+    help="Seconds that reading it may take; it is read in a process of its own.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def verify(archive: Path, timeout: float, as_json: bool) -> int:
+    """Check that ARCHIVE is as it was written, and that its results follow from its worths.
+
+    Exit 0 if all is well, 1 with what is wrong, and where.
+
+    \b
+    Example:
+        iaside verify demo.h5
+    """  # noqa: D301  # \b tells click to keep the lines below as they are
+    found = check(archive, timeout=timeout)
+    if as_json:
+        write_json(_as_json(found))
+    else:
+        console = results()
+        for line in _lines(found):
+            console.print(printable(line), soft_wrap=True)
+    return 1 if found.problems else 0
+
+
+def _lines(found: Verification) -> list[str]:
+    meta = found.archive.metadata
+    head = f"{found.archive.path}: {', '.join(found.checked)}"
+    if found.problems:
+        return [f"{head}: {len(found.problems)} problem(s)", *found.problems]
+    return [f"{head}: all is well", f"digest     {meta.digest}"]
+
+
+def _as_json(found: Verification) -> dict[str, object]:
+    return {
+        "archive": str(found.archive.path),
+        "digest": found.archive.metadata.digest,
+        "checked": found.checked,
+        "problems": found.problems,
+    }

@@ -1,0 +1,166 @@
+"""Whether an archive is what it says: its file, and the arithmetic from worths to scores."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from iaside_onnx.archive import Archive, check_file, open_archive
+from iaside_onnx.errors import ArchiveError, OptionError
+from iaside_onnx.game import Estimate, PairedDesign, estimate, estimate_blocks, shapley_values
+from iaside_onnx.types import Phi
+
+__all__ = ["Verification", "check", "verify"]
+
+_ROWS = 256
+# Sums of float64 in another order, on another processor.
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found.
+
+    Attributes:
+        archive: that was looked at.
+        problems: what is wrong and where, one sentence each; none if all is well.
+        checked: what was looked at, in words.
+    """
+
+    archive: Archive
+    problems: list[str]
+    checked: list[str]
+
+
+def verify(path: str | Path, *, timeout: float = 600.0) -> Verification:
+    """Check an archive's schema, checksums and digest, and its arithmetic.
+
+    Contributions are computed again from the worths, and distribution, score and intervals from
+    the contributions. The file is read in a process of its own first, as a damaged one can crash
+    HDF5 or keep it busy for ever.
+
+    Args:
+        path: the archive.
+        timeout: seconds that reading it may take.
+
+    Raises:
+        ArchiveError: if the file is no archive that can be read at all.
+        OptionError: if the timeout is not above 0.
+    """
+    if not timeout > 0:
+        raise OptionError(f"the timeout must be above 0 seconds, found {timeout}")
+    problems, checked = _in_child(Path(path), timeout)
+    return Verification(open_archive(path), problems, checked)
+
+
+def check(path: Path) -> tuple[list[str], list[str]]:
+    """What is wrong with an archive, and what was looked at, in this process.
+
+    Raises:
+        ArchiveError: if the file is no archive that can be read at all.
+    """
+    problems, checked = check_file(path), ["schema", "checksums", "digest"]
+    # What is damaged need not add up.
+    if not problems:
+        checked.append("arithmetic")
+        problems = list(_arithmetic(open_archive(path)))
+    return problems, checked
+
+
+_CHILD = """
+import json, sys
+from pathlib import Path
+from iaside_onnx.engine.verification import check
+from iaside_onnx.errors import ArchiveError
+try:
+    print(json.dumps(check(Path(sys.argv[1]))))
+except ArchiveError as error:
+    print(json.dumps(str(error)))
+"""
+
+
+def _in_child(path: Path, timeout: float) -> tuple[list[str], list[str]]:
+    try:
+        done = subprocess.run(  # noqa: S603  # our own code, in our own interpreter
+            [sys.executable, "-c", _CHILD, str(path)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ArchiveError(
+            f"{path}: was not read in {timeout:g} seconds; it is damaged, or larger than that: "
+            "give --timeout"
+        ) from error
+    try:
+        found = json.loads(done.stdout)
+    except ValueError as error:
+        raise ArchiveError(
+            f"{path}: is damaged so that HDF5 itself fails on it (exit status {done.returncode}); "
+            "restore the file"
+        ) from error
+    if isinstance(found, str):
+        raise ArchiveError(found)
+    problems, checked = found
+    return problems, checked
+
+
+def _arithmetic(archive: Archive) -> Iterator[str]:
+    if archive.sampled:
+        forward, backward = _gains(archive)
+        phi_image = (forward + backward) / 2
+    else:
+        forward = backward = phi_image = _contributions(archive)
+    rows = np.flatnonzero(
+        ~np.isclose(phi_image, archive["phi_image"], _TOLERANCE, _TOLERANCE).all(1)
+    )
+    if rows.size:
+        yield (
+            f"phi_image does not follow from the worths for {rows.size} of {len(phi_image)} images,"
+            f" the first is {archive['image_id'][rows[0]]}"
+        )
+        return
+    found = _estimated(archive, forward, backward)
+    names = ["phi", "psi", "sis"]
+    # Intervals about these images alone take how many there are in the source, which is not kept.
+    if archive.metadata.options["resolved"].get("about", "population") == "population":
+        names += [f"{name}_{end}" for name in names for end in ("low", "high")]
+    for name in names:
+        theirs, mine = archive[name], np.asarray(getattr(found, name))
+        if not np.allclose(theirs, mine, _TOLERANCE, _TOLERANCE, equal_nan=True):
+            yield f"{name} does not follow from phi_image: {theirs} is stored, {mine} was found"
+
+
+def _contributions(archive: Archive) -> Phi:
+    """Shapley values of each image, some worths at a time."""
+    n = archive["image"].size
+    return np.concatenate(
+        [shapley_values(archive.worth(start, start + _ROWS)) for start in range(0, n, _ROWS)]
+    )
+
+
+def _gains(archive: Archive) -> tuple[Phi, Phi]:
+    """Mean gains in the orders of each image, and in their reverses."""
+    design = PairedDesign(archive.bands, archive.metadata.seed)
+    pairs, draws = archive["pairs"], archive["draw"]
+    sums = np.zeros((2, draws.size, archive.bands))
+    for start in range(0, draws.size, _ROWS):
+        worth = archive.worth(start, start + _ROWS)
+        for count in np.unique(pairs[start : start + _ROWS]):
+            own = np.flatnonzero(pairs[start : start + _ROWS] == count)
+            both = design.gains(worth[own], draws[start + own], 0, int(count))
+            sums[:, start + own] = np.array(both) / count
+    return sums[0], sums[1]
+
+
+def _estimated(archive: Archive, forward: Phi, backward: Phi) -> Estimate:
+    if not archive.sampled:
+        return estimate(forward)
+    return estimate_blocks(forward, backward, archive["block"])

@@ -1,0 +1,245 @@
+"""What `iaside verify` must find: every change of what is read from an archive."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import iaside_onnx
+from iaside_onnx.archive import digest_of
+from iaside_onnx.errors import ArchiveError, OptionError
+from tests.faults.command import CNN, PICTURES, in_process, in_subprocess
+
+
+@pytest.fixture(scope="module", params=["exact", "sampled"])
+def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small archive of all coalitions, or of a sample with pairs that differ."""
+    path = tmp_path_factory.mktemp(request.param) / "a.h5"
+    options: dict[str, Any] = {"limit": 20, "bands": 4}
+    if request.param == "sampled":
+        # A second pair for some images.
+        options |= {"method": "sampled", "budget": 180}
+    iaside_onnx.decompose(CNN, PICTURES, path, **options)
+    return path
+
+
+def edited(original: Path, folder: Path, edit: Callable[[Any], object], *, sign: bool) -> Path:
+    """A copy that somebody has changed, and signed again or not."""
+    path = folder / "edited.h5"
+    shutil.copy(original, path)
+    with h5py.File(path, "r+") as file:
+        edit(file)
+        if sign:
+            file.attrs["digest"] = digest_of(file)
+    return path
+
+
+def test_a_whole_archive_is_well(original: Path) -> None:
+    """Otherwise what is found below could be found everywhere."""
+    found = iaside_onnx.verify(original)
+    assert found.problems == []
+    assert found.checked == ["schema", "checksums", "digest", "arithmetic"]
+    outcome = in_process("verify", original)
+    outcome.succeeds()
+    digest = found.archive.metadata.digest
+    assert f"digest     {digest}" in outcome.out
+    assert f"digest     {digest}" in in_process("show", original).out
+
+
+def set_attribute(file: Any) -> None:
+    file.attrs["model_name"] = "another.onnx"
+
+
+def set_note(file: Any) -> None:
+    file.attrs["notes"] = json.dumps(["all is well"])
+
+
+def set_id(file: Any) -> None:
+    file["image_id"][0] = file["image_id"][1]
+
+
+def set_label(file: Any) -> None:
+    file["label"][3] = 7
+
+
+def drop_digest(file: Any) -> None:
+    del file.attrs["digest"]
+
+
+@pytest.mark.parametrize("edit", [set_attribute, set_note, set_id, set_label])
+def test_a_change_is_found_by_the_digest(
+    edit: Callable[[Any], object], original: Path, tmp_path: Path
+) -> None:
+    """HDF5's own checksums are of chunks as they are written, so an edit has the right ones."""
+    outcome = in_process("verify", edited(original, tmp_path, edit, sign=False))
+    assert outcome.code == 1
+    assert "a value or an attribute changed" in outcome.out
+
+
+def test_an_archive_without_a_digest_says_so(original: Path, tmp_path: Path) -> None:
+    """Then metadata may have been changed, and nobody would know."""
+    found = iaside_onnx.verify(edited(original, tmp_path, drop_digest, sign=False))
+    assert ["there is no digest" in problem for problem in found.problems] == [True]
+
+
+def set_worth(file: Any) -> None:
+    file["worth"][2, 3] = file["worth"][2, 3] + 0.01
+
+
+def set_phi(file: Any) -> None:
+    file["phi"][1] = file["phi"][1] * 1.001
+
+
+def set_sis(file: Any) -> None:
+    file["sis_high"][...] = file["sis_high"][()] + 1e-4
+
+
+def set_units(file: Any) -> None:
+    file["phi"].attrs["units"] = "bit"
+
+
+def add_table(file: Any) -> None:
+    file["more"] = np.arange(3)
+
+
+def add_attribute(file: Any) -> None:
+    file.attrs["approved"] = "yes"
+
+
+def swap_scale(file: Any) -> None:
+    file["phi"].dims[0].detach_scale(file["band"])
+
+
+def drop_checksums(file: Any) -> None:
+    values = file["label"][()]
+    file.attrs["kept"] = file["label"].attrs["long_name"]
+    del file["label"]
+    file["label"] = values
+    file["label"].attrs["long_name"] = file.attrs["kept"]
+    file["label"].attrs["units"] = "1"
+    file["label"].dims[0].attach_scale(file["image"])
+    del file.attrs["kept"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (set_worth, "phi_image does not follow from the worths for 1 of"),
+        (set_phi, "phi does not follow from phi_image"),
+        (set_sis, "sis_high does not follow from phi_image"),
+        (set_units, "the units of 'phi' is 'bit', not 'nat'"),
+        (add_table, "'more' is in the file, but not in the schema"),
+        (add_attribute, "the attribute 'approved' is in the file"),
+        (swap_scale, "axis 0 of 'phi' has the scales [], not 'band'"),
+        (drop_checksums, "the variable 'label' has no checksums"),
+    ],
+)
+def test_a_change_that_was_signed_is_found_by_what_it_means(
+    edit: Callable[[Any], object], says: str, original: Path, tmp_path: Path
+) -> None:
+    """A digest can be made again by anybody; numbers that do not add up stay so."""
+    found = iaside_onnx.verify(edited(original, tmp_path, edit, sign=True))
+    assert [says in problem for problem in found.problems] == [True], found.problems
+
+
+def test_the_place_of_a_damaged_chunk_is_named(original: Path, tmp_path: Path) -> None:
+    """One flipped bit in the worths."""
+    path = tmp_path / "flipped.h5"
+    shutil.copy(original, path)
+    with h5py.File(path) as file:
+        chunk = file["worth"].id.get_chunk_info(0)
+        place = chunk.byte_offset + chunk.size // 2
+    data = bytearray(path.read_bytes())
+    data[place] ^= 16
+    path.write_bytes(data)
+    found = iaside_onnx.verify(path)
+    assert found.problems[0].startswith("the variable 'worth' cannot be read at rows 0 to ")
+    outcome = in_subprocess("verify", path, "--json")
+    assert outcome.code == 1
+    assert json.loads(outcome.out)["problems"] == found.problems
+
+
+_FLIPS = """
+import collections, os, random, signal, sys
+from pathlib import Path
+import numpy as np
+from iaside_onnx import open_archive
+from iaside_onnx.engine.verification import check
+from iaside_onnx.errors import ArchiveError
+
+original, copy, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+data, whole, rng = original.read_bytes(), open_archive(original), random.Random(0)
+seen = collections.Counter()
+for _ in range(count):
+    flipped, place = bytearray(data), rng.randrange(len(data))
+    flipped[place] ^= 1 << rng.randrange(8)
+    copy.write_bytes(flipped)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            if check(copy)[0]:
+                os._exit(1)
+            found = open_archive(copy)
+            same = found.metadata == whole.metadata and found.names == whole.names and all(
+                np.array_equal(found[n], whole[n], equal_nan=found[n].dtype.kind == "f")
+                for n in whole.names
+            )
+            os._exit(2 if same else 3)
+        except ArchiveError:
+            os._exit(1)
+        except BaseException as error:
+            print(place, repr(error), file=sys.stderr)
+            os._exit(4)
+    _, status = os.waitpid(child, 0)
+    # A crash or a hang of HDF5, which `verify` reports of its child, is found as well.
+    seen[os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1] += 1
+print(seen[1], seen[2], seen[3], seen[4])
+"""
+
+
+def test_every_flipped_bit_is_found_or_changes_nothing(original: Path, tmp_path: Path) -> None:
+    """An archive that reads otherwise than it was written, and is called well, is worthless."""
+    words: list[str | Path] = [
+        sys.executable,
+        "-c",
+        _FLIPS,
+        original,
+        tmp_path / "flipped.h5",
+        "150",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    found, harmless, missed, raised = map(int, done.stdout.split())
+    assert (missed, raised) == (0, 0), done.stderr
+    assert found > 10
+    assert harmless > 10
+
+
+def test_hdf5_that_crashes_or_never_ends_is_an_error(
+    original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damaged files do both; neither may take this process along."""
+    monkeypatch.setattr("iaside_onnx.engine.verification._CHILD", "import os; os.abort()")
+    with pytest.raises(ArchiveError, match="HDF5 itself fails on it"):
+        iaside_onnx.verify(original)
+    monkeypatch.setattr("iaside_onnx.engine.verification._CHILD", "import time; time.sleep(60)")
+    with pytest.raises(ArchiveError, match=r"was not read in 0\.5 seconds"):
+        iaside_onnx.verify(original, timeout=0.5)
+    with pytest.raises(OptionError, match="timeout"):
+        iaside_onnx.verify(original, timeout=0)
+
+
+def test_what_is_no_archive(tmp_path: Path) -> None:
+    """One sentence, and exit 1."""
+    in_process("verify", tmp_path / "none.h5").fails("does not exist")
+    (tmp_path / "a.h5").write_bytes(b"no archive")
+    in_process("verify", tmp_path / "a.h5").fails("not an HDF5 file, or a damaged one")
