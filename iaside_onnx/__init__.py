@@ -3,7 +3,7 @@
 I-ASIDE: Luo, McDermott, O'Riordan, TMLR 2024, arXiv:2408.01139.
 """
 
-from iaside_onnx.archive import Archive, open_archive
+from iaside_onnx.archive import Archive, convert, open_archive
 from iaside_onnx.engine import Options, Verification, decompose, extend, inspect_model, verify
 from iaside_onnx.errors import IasideError
 from iaside_onnx.export import (
@@ -47,6 +47,7 @@ __all__ = [
     "band_edges",
     "band_index",
     "coalition_size",
+    "convert",
     "decompose",
     "estimate",
     "export_jax",

@@ -6,10 +6,12 @@ from iaside_onnx.archive.files import finished_file
 from iaside_onnx.archive.reading import Archive, Metadata, open_archive
 from iaside_onnx.archive.schema import SCHEMA_VERSION, encode
 from iaside_onnx.archive.shards import Failure, Shard, Workspace, describe_differences
+from iaside_onnx.archive.tables import TABLES, convert
 from iaside_onnx.archive.writing import collect, shard_tables, write_archive
 
 __all__ = [
     "SCHEMA_VERSION",
+    "TABLES",
     "Archive",
     "Failure",
     "Metadata",
@@ -17,6 +19,7 @@ __all__ = [
     "Workspace",
     "check_file",
     "collect",
+    "convert",
     "describe_differences",
     "digest_of",
     "encode",

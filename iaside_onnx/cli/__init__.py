@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from iaside_onnx.cli.console import fail
+from iaside_onnx.cli.convert import convert
 from iaside_onnx.cli.decompose import decompose
 from iaside_onnx.cli.demo import demo
 from iaside_onnx.cli.export import export
@@ -32,7 +33,7 @@ def iaside() -> None:
     """Audit how an image classifier uses spatial frequencies."""
 
 
-for _command in (decompose, demo, export, extend, inspect, quantize, show, verify):
+for _command in (convert, decompose, demo, export, extend, inspect, quantize, show, verify):
     iaside.add_command(_command)
 
 
