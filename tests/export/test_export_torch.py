@@ -148,6 +148,7 @@ def test_twin(tmp_path: Path) -> None:
     assert_same_contributions(path, tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     ("factory", "says"),
     [
