@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from iaside_onnx.cli.console import printable, results, write_json
+from iaside_onnx.cli.console import ConsoleProgress, printable, results, write_json
 from iaside_onnx.engine import Verification
 from iaside_onnx.engine import verify as check
 
@@ -16,11 +17,24 @@ __all__ = ["verify"]
 @click.command(short_help="Check an archive: schema, checksums, digest, arithmetic.")
 @click.argument("archive", type=click.Path(path_type=Path))
 @click.option(
+    "--model", type=click.Path(path_type=Path), metavar="MODEL",
+    help="Compare with this model, and evaluate some worths again.",
+)  # fmt: skip
+@click.option(
+    "--images", type=click.Path(path_type=Path), metavar="SRC",
+    help="Compare with these images; by default those that the archive names.",
+)  # fmt: skip
+@click.option(
+    "--sample", type=int, metavar="N",
+    help="Worths to evaluate again, with the model and images that the archive names if no others "
+    "are given; 64 unless said.",
+)  # fmt: skip
+@click.option(
     "--timeout", type=float, default=600.0, show_default=True, metavar="S",
     help="Seconds that reading it may take; it is read in a process of its own.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def verify(archive: Path, timeout: float, as_json: bool) -> int:
+def verify(archive: Path, as_json: bool, **options: Any) -> int:
     """Check that ARCHIVE is as it was written, and that its results follow from its worths.
 
     Exit 0 if all is well, 1 with what is wrong, and where.
@@ -28,8 +42,9 @@ def verify(archive: Path, timeout: float, as_json: bool) -> int:
     \b
     Example:
         iaside verify demo.h5
+        iaside verify demo.h5 --sample 200
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    found = check(archive, timeout=timeout)
+    found = check(archive, progress=ConsoleProgress(), **options)
     if as_json:
         write_json(_as_json(found))
     else:

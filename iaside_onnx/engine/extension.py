@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from iaside_onnx.archive import (
     describe_differences,
     open_archive,
 )
+from iaside_onnx.engine.archived import archived_input, archived_options
 from iaside_onnx.engine.decomposition import run_and_assemble
-from iaside_onnx.engine.options import Options
 from iaside_onnx.engine.plan import LIMITS, Plan, SamplePlan, make_plan
 from iaside_onnx.engine.progress import LogProgress, Progress
 from iaside_onnx.engine.schedule import Piece
@@ -97,11 +97,11 @@ def _plan(
     Raises:
         IasideError: if the model, the images or the options cannot be had, or are not the same.
     """
-    options = _options(old, limits)
-    source = _input(old, "images", images)
+    options = archived_options(old, {**limits, **_FIXED})
+    source = archived_input(old, "images", images)
     # A batch size that was searched for is kept.
     before = {**old.metadata.options["resolved"], **limits}
-    plan = make_plan(_input(old, "model", model), source, options, progress, [before])
+    plan = make_plan(archived_input(old, "model", model), source, options, progress, [before])
     _check_same(old, plan)
     assert plan.sample is not None  # noqa: S101  # for the checker: the method is `sampled`
     sample = replace(plan.sample, rounds=_rounds(old, plan.sample))
@@ -179,48 +179,6 @@ def _is_left_over(old: Archive, workspace: Workspace) -> bool:
         return workspace.folder.is_dir()
     left.pop("extends", None)
     return bool(left == old.metadata.options["resolved"])
-
-
-def _options(old: Archive, limits: Mapping[str, Any]) -> Options:
-    """The options of the archive's run, with other limits.
-
-    Raises:
-        ArchiveError: if they cannot be had back from the archive.
-    """
-    names = {field.name for field in fields(Options)}
-    words = {k: v for k, v in old.metadata.options["given"].items() if k in names}
-    if words.get("labels") == "array":
-        raise ArchiveError(
-            f"{old.path}: its labels were an array, which the archive does not hold as it was "
-            "given; make the sample anew with a larger budget"
-        )
-    if isinstance(words.get("classes"), str):
-        words["classes"] = Path(words["classes"])
-    if words.get("input_size") is not None:
-        words["input_size"] = tuple(words["input_size"])
-    try:
-        return Options(**{**words, **limits, **_FIXED})
-    except (TypeError, OptionError) as error:
-        if any(name in str(error) for name in ("budget", "target")):
-            raise
-        raise ArchiveError(f"{old.path}: its options cannot be read: {error}") from error
-
-
-def _input(old: Archive, name: str, given: Any) -> Any:
-    """A path as it was given then or now.
-
-    Raises:
-        ArchiveError: if it is not there.
-    """
-    if given is not None:
-        return given
-    path = str(old.metadata.options["given"].get(name))
-    if not Path(path).exists():
-        raise ArchiveError(
-            f"{old.path}: its {name} {path!r} {'is' if name == 'model' else 'are'} not there; say "
-            f"where with --{name}"
-        )
-    return path
 
 
 def _check_same(old: Archive, plan: Plan) -> None:

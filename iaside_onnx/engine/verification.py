@@ -8,10 +8,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from iaside_onnx.archive import Archive, check_file, open_archive
+from iaside_onnx.engine.progress import LogProgress, Progress
+from iaside_onnx.engine.reevaluation import evaluate_again
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.game import Estimate, PairedDesign, estimate, estimate_blocks, shapley_values
 from iaside_onnx.types import Phi
@@ -19,6 +23,7 @@ from iaside_onnx.types import Phi
 __all__ = ["Verification", "check", "verify"]
 
 _ROWS = 256
+_SAMPLE = 64
 # Sums of float64 in another order, on another processor.
 _TOLERANCE = 1e-9
 
@@ -38,25 +43,47 @@ class Verification:
     checked: list[str]
 
 
-def verify(path: str | Path, *, timeout: float = 600.0) -> Verification:
+def verify(
+    path: str | Path,
+    *,
+    model: str | Path | None = None,
+    images: str | Path | NDArray[Any] | None = None,
+    sample: int | None = None,
+    timeout: float = 600.0,
+    progress: Progress | None = None,
+) -> Verification:
     """Check an archive's schema, checksums and digest, and its arithmetic.
 
     Contributions are computed again from the worths, and distribution, score and intervals from
     the contributions. The file is read in a process of its own first, as a damaged one can crash
-    HDF5 or keep it busy for ever.
+    HDF5 or keep it busy for ever. With a model, images or a sample, their hashes are compared as
+    well, and some worths evaluated again; what is not given is taken from where it was.
 
     Args:
         path: the archive.
-        timeout: seconds that reading it may take.
+        model: the ONNX file that it is about.
+        images: the images that it is about.
+        sample: worths to evaluate again, chosen by chance; 64 unless said.
+        timeout: seconds that reading the archive may take.
+        progress: listens to the evaluation; by default the logger ``iaside_onnx``.
 
     Raises:
         ArchiveError: if the file is no archive that can be read at all.
-        OptionError: if the timeout is not above 0.
+        IasideError: if model or images cannot be had.
+        OptionError: if the timeout or the sample is not above 0.
     """
     if not timeout > 0:
         raise OptionError(f"the timeout must be above 0 seconds, found {timeout}")
+    if sample is not None and sample < 1:
+        raise OptionError(f"the sample must be of 1 worth at least, found {sample}")
     problems, checked = _in_child(Path(path), timeout)
-    return Verification(open_archive(path), problems, checked)
+    archive = open_archive(path)
+    if not problems and (model, images, sample) != (None, None, None):
+        problems, looked = evaluate_again(
+            archive, model, images, sample or _SAMPLE, progress or LogProgress()
+        )
+        checked += looked
+    return Verification(archive, problems, checked)
 
 
 def check(path: Path) -> tuple[list[str], list[str]]:

@@ -243,3 +243,53 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
     in_process("verify", tmp_path / "none.h5").fails("does not exist")
     (tmp_path / "a.h5").write_bytes(b"no archive")
     in_process("verify", tmp_path / "a.h5").fails("not an HDF5 file, or a damaged one")
+
+
+@pytest.mark.parametrize("cells", [1, 50, 10_000])
+def test_some_worths_are_evaluated_again(cells: int, original: Path) -> None:
+    """The same model on the same images must still say so, and how closely is said."""
+    found = iaside_onnx.verify(original, sample=cells)
+    assert found.problems == []
+    (looked,) = [line for line in found.checked if "evaluated again" in line]
+    count = int(looked.split()[0])
+    # Eight coalitions of each of the twenty images at most.
+    assert min(cells, 100) <= count <= 160 + 8
+    assert float(looked.split()[-2]) < 1e-3
+
+
+def test_worths_of_another_model_are_found(original: Path, tmp_path: Path) -> None:
+    """Whoever forges an archive can sign it, and make its numbers add up, but not the model say it.
+
+    Here a whole archive of another model says that it is of this one.
+    """
+    options: dict[str, Any] = {"limit": 20, "bands": 4, "baseline": "noise"}
+    noisy, forged = CNN.with_name("fashion-cnn-noise.onnx"), tmp_path / "forged.h5"
+    iaside_onnx.decompose(noisy, PICTURES, forged, **options)
+    known = iaside_onnx.open_archive(original).metadata
+    with h5py.File(forged, "r+") as file:
+        file.attrs["model_sha256"] = known.model_sha256
+        file.attrs["preprocess"] = json.dumps(dict(known.preprocess))
+        file.attrs["digest"] = digest_of(file)
+    assert iaside_onnx.verify(forged).problems == []
+    found = iaside_onnx.verify(forged, model=CNN, sample=40)
+    assert ["worths are not what they were" in problem for problem in found.problems] == [True]
+
+
+def test_another_model_or_image_is_named(original: Path, tmp_path: Path) -> None:
+    """By their hashes, before anything is evaluated."""
+    noisy = CNN.with_name("fashion-cnn-noise.onnx")
+    outcome = in_process("verify", original, "--model", noisy)
+    assert outcome.code == 1
+    assert f"{noisy} is another model" in outcome.out
+    with np.load(PICTURES) as bundled:
+        arrays = dict(bundled)
+    first = int(iaside_onnx.open_archive(original)["image"][0])
+    arrays["images"][first, 0, 0] ^= 1
+    np.savez(tmp_path / "other.npz", **arrays)
+    found = iaside_onnx.verify(original, images=tmp_path / "other.npz")
+    assert found.problems == [f"the image {first:03d} has changed since: its SHA-256 is another"]
+    arrays["images"], arrays["labels"] = arrays["images"][:first], arrays["labels"][:first]
+    np.savez(tmp_path / "fewer.npz", **arrays)
+    found = iaside_onnx.verify(original, images=tmp_path / "fewer.npz")
+    assert "holds other images than the archive" in found.problems[0]
+    in_process("verify", original, "--sample", "0").fails("at least", code=2)
