@@ -129,7 +129,7 @@ def _write_json(archive: Archive, table: _Table, path: Path) -> None:
     }
     scores = {name: _plain(float(archive[name])) for name in ("sis", "sis_low", "sis_high")}
     data = {
-        "metadata": {name: _plain(value) for name, value in asdict(archive.metadata).items()},
+        "metadata": _about(archive),
         **scores,
         "units": dict(table.units),
         "columns": columns,

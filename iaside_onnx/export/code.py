@@ -5,16 +5,24 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
-import importlib.util
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from iaside_onnx.errors import ExportError
 
-__all__ = ["Hashes", "call_code", "failure", "load_code", "one_line", "sha256_of"]
+__all__ = [
+    "Hashes",
+    "call_code",
+    "failure",
+    "load_code",
+    "needed_arguments",
+    "one_line",
+    "sha256_of",
+]
 
 Hashes = dict[str, str]
 """SHA-256 of each file that a model was made of, by its name."""
@@ -98,6 +106,21 @@ def call_code(found: Any, source: str, *arguments: Any) -> Any:
     except (Exception, SystemExit) as error:
         how = "with the weights" if arguments else "without arguments"
         raise failure(f"{source} failed when it was called {how}", error) from error
+
+
+def needed_arguments(function: Callable[..., Any]) -> list[str]:
+    """Names of the arguments that a call must have by position.
+
+    Raises:
+        TypeError: It has no signature that Python can look at.
+        ValueError: Likewise.
+    """
+    return [
+        parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
 
 
 def sha256_of(path: Path) -> str:

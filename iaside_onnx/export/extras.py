@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from iaside_onnx.errors import ExtraMissingError
+from iaside_onnx.export.code import one_line
 
 __all__ = ["quiet", "require", "version_of"]
 
@@ -35,8 +36,9 @@ def require(extra: str, *modules: str) -> ModuleType:
                 f"{error.name}."
             )
             if not missing:
+                why = one_line(error) or type(error).__name__
                 raise ExtraMissingError(
-                    f"{module} is installed, but does not start ({_one_line(error)}); install it "
+                    f"{module} is installed, but does not start ({why}); install it "
                     "again, in versions that go together"
                 ) from error
             raise ExtraMissingError(
@@ -77,8 +79,3 @@ def quiet() -> Iterator[None]:
                 os.dup2(copy, descriptor)
                 os.close(copy)
             logging.disable(disabled)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text[:200] or type(error).__name__

@@ -151,7 +151,7 @@ def finish(draft: Draft, target: Target) -> Exported:
     with finished_file(target.output) as temporary:
         write_model(model, temporary, target.output)
         with named(temporary, target.output):
-            difference = _difference(read_graph(temporary), draft, inputs, expected)
+            difference, signature = _difference(read_graph(temporary), draft, inputs, expected)
         if not difference <= target.tolerance:
             raise ExportError(
                 f"{target.output}: ONNX Runtime differs from {draft.framework} by "
@@ -160,11 +160,9 @@ def finish(draft: Draft, target: Target) -> Exported:
             )
         onnx.helper.set_model_props(model, _metadata(draft, spec, difference, len(inputs)))
         write_model(model, temporary, target.output)
-    facts = read_graph(target.output)
-    signature = load_classifier(facts, input_size=draft.size, device="cpu").signature
     return Exported(
-        facts, signature, kind, draft.framework, draft.versions, draft.source, spec,
-        draft.preprocess_note, difference, len(inputs), notes,
+        read_graph(target.output), signature, kind, draft.framework, draft.versions, draft.source,
+        spec, draft.preprocess_note, difference, len(inputs), notes,
     )  # fmt: skip
 
 
@@ -342,8 +340,11 @@ def write_model(model: onnx.ModelProto, path: Path, output: Path) -> None:
 
 def _difference(
     facts: GraphFacts, draft: Draft, inputs: NDArray[np.float32], expected: NDArray[Any]
-) -> float:
-    """Largest difference from the framework's outputs: all images at once, and the first alone."""
+) -> tuple[float, Signature]:
+    """Largest difference from the framework's outputs: all images at once, and the first alone.
+
+    And what the model takes and gives, which was looked at for it.
+    """
     classifier = load_classifier(facts, input_size=draft.size, device="cpu")
     signature = classifier.signature
     if signature.batch is not None:
@@ -356,7 +357,7 @@ def _difference(
         _largest(classifier.run(inputs), expected),
         _largest(classifier.run(inputs[:1]), expected[:1]),
     ]
-    return float(np.max(differences))
+    return float(np.max(differences)), signature
 
 
 def _largest(actual: NDArray[Any], expected: NDArray[Any]) -> float:

@@ -69,9 +69,7 @@ def flatten_input(model: ModelProto, shape: tuple[int, int, int]) -> None:
     kind = flat.type.tensor_type.elem_type
     image = helper.make_tensor_value_info("image_of_rows", kind, ["batch", *shape])
     node = helper.make_node("Flatten", ["image_of_rows"], [flat.name], axis=1)
-    nodes = [node, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    graph.node.insert(0, node)
     del graph.input[:]
     graph.input.append(image)
 

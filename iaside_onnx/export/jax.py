@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Unpack
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExportError
-from iaside_onnx.export.code import call_code, failure, load_code, sha256_of
+from iaside_onnx.export.code import call_code, failure, load_code, needed_arguments, sha256_of
 from iaside_onnx.export.extras import quiet, require, version_of
 from iaside_onnx.export.finishing import Draft, Exported, finish
 from iaside_onnx.export.graphs import INPUT_NAME
@@ -133,13 +132,9 @@ def _of_one_input(function: Any, source: str) -> Callable[[Any], Any]:
 def _needs(function: Callable[..., Any]) -> int:
     """How many arguments a call must have."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        return len(needed_arguments(function))
     except (TypeError, ValueError):
         return 1
-    return sum(
-        p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        for p in parameters
-    )
 
 
 def _check_call(

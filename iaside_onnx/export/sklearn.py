@@ -57,8 +57,9 @@ def export_sklearn(
             f"{source}: takes rows of {wanted} values, but {' x '.join(map(str, size))} pixels are "
             f"{features}; give --input-size C,H,W that fits"
         )
+    model = _converted(classifier, shape, target.opset, source)
     draft = Draft(
-        model=_converted(classifier, shape, target.opset, source),
+        model=model,
         reference=lambda inputs: _scores(classifier, inputs.reshape(len(inputs), -1)),
         framework="scikit-learn",
         versions={"scikit-learn": sklearn.__version__, "skl2onnx": version_of("skl2onnx")},
@@ -68,7 +69,8 @@ def export_sklearn(
         size=size,
         preprocess=preprocess,
         preprocess_note=note,
-        output="probabilities",
+        # Its answer, which may be a text, comes first; its scores, second.
+        output=model.graph.output[1].name,
         notes=[f"classes: {_listed(classifier.classes_)}, as 0 to {len(classifier.classes_) - 1}"],
         classes=[str(name) for name in classifier.classes_],
     )  # fmt: skip
@@ -130,11 +132,5 @@ def _converted(classifier: Any, shape: tuple[int, int, int], opset: int, source:
             f"{source}: the scores of a {type(classifier).__name__} do not come as a table; fit it "
             "with probability=True, or use a classifier that has predict_proba"
         )
-    # Its answer, which may be a text, comes first; its scores, second.
-    model.graph.output[1].name, scores = "probabilities", model.graph.output[1].name
-    for node in model.graph.node:
-        for place, name in enumerate(node.output):
-            if name == scores:
-                node.output[place] = "probabilities"
     flatten_input(model, shape)
     return model

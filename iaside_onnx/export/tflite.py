@@ -152,9 +152,7 @@ def _quantise_input(model: ModelProto, end: _End) -> None:
     node = helper.make_node(
         "QuantizeLinear", [free, *_constants(graph, end, "image")], [inner], name="quantise_image"
     )
-    nodes = [node, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    graph.node.insert(0, node)
 
 
 def _dequantise_output(model: ModelProto, end: _End) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -11,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExportError
-from iaside_onnx.export.code import Hashes, call_code, failure, load_code, sha256_of
+from iaside_onnx.export.code import (
+    Hashes,
+    call_code,
+    failure,
+    load_code,
+    needed_arguments,
+    sha256_of,
+)
 from iaside_onnx.export.extras import quiet, require, version_of
 from iaside_onnx.export.finishing import Draft, Exported, finish
 from iaside_onnx.export.target import ExportWords, Target, size_of_images
@@ -205,12 +211,7 @@ def _scores(found: Any, source: str) -> Any:
 
 def _check_call(model: torch.nn.Module, size: tuple[int, int, int], source: str, run: Any) -> None:
     """Try the model on one batch, to say what is wrong with it in plain words."""
-    needed = [
-        parameter.name
-        for parameter in inspect.signature(model.forward).parameters.values()
-        if parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
+    needed = needed_arguments(model.forward)
     if len(needed) > 1:
         raise ExportError(
             f"{source}: the model takes {len(needed)} inputs ({', '.join(needed)}), where one "

@@ -16,7 +16,7 @@ from iaside_onnx.images.decode import MAX_PIXELS
 from iaside_onnx.images.labels import checked_labels
 from iaside_onnx.images.prepare import prepare_array
 from iaside_onnx.images.preprocess import Preprocess
-from iaside_onnx.images.sample import Sample, SourceKind
+from iaside_onnx.images.sample import Sample, SourceKind, numbered
 
 __all__ = ["ARRAY_SUFFIXES", "ArraySource", "open_arrays"]
 
@@ -62,8 +62,7 @@ class ArraySource:
         self.labels = None if labels is None else checked_labels(labels, len(self), where)
         self.classes = classes
         self.size: tuple[int, int] | None = (images.shape[1], images.shape[2])
-        digits = len(str(len(self) - 1))
-        self.ids: Sequence[str] = [f"{index:0{digits}d}" for index in range(len(self))]
+        self.ids: Sequence[str] = numbered(len(self))
 
     def __len__(self) -> int:
         return self.images.shape[0]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from iaside_onnx.errors import ExtraMissingError, ImageError
 from iaside_onnx.images.encoded import EncodedSource, check_length
 from iaside_onnx.images.labels import checked_labels
+from iaside_onnx.images.sample import numbered
 
 __all__ = ["ParquetSource", "open_parquet"]
 
@@ -228,8 +229,7 @@ def _ids(files: Sequence[_File], column: str, n: int) -> Sequence[str]:
         ]
         if all(isinstance(name, str) and name for name in names) and len(set(names)) == n:
             return names
-    digits = len(str(n - 1))
-    return [f"{index:0{digits}d}" for index in range(n)]
+    return numbered(n)
 
 
 def _labels(
@@ -256,10 +256,11 @@ def _labels(
                 "one data set"
             )
     known = told.get(column)
+    names_only = _are_names(files[0], column)
+    if names_only and classes is None:
+        return None, None
     values = [value for file in files for batch in file.column(column) for value in batch]
-    if _are_names(files[0], column):
-        if classes is None:
-            return None, None
+    if names_only and classes is not None:
         missing = {value.as_py() for value in values} - classes.keys()
         if missing:
             raise ImageError(

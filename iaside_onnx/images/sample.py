@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from iaside_onnx.images.preprocess import Preprocess
 from iaside_onnx.types import Pixels
 
-__all__ = ["ImageSource", "Sample", "SourceKind", "sha256_of"]
+__all__ = ["ImageSource", "Sample", "SourceKind", "numbered", "sha256_of"]
 
 SourceKind: TypeAlias = Literal["class-folder", "folder", "arrays", "parquet", "webdataset"]
 
@@ -30,6 +30,12 @@ class Sample:
 
     pixels: Pixels
     sha256: str
+
+
+def numbered(n: int) -> list[str]:
+    """Names of ``n`` images that have none: their indices, padded with zeros."""
+    digits = len(str(n - 1))
+    return [f"{index:0{digits}d}" for index in range(n)]
 
 
 def sha256_of(data: bytes) -> str:
