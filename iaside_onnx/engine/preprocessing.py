@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 
 from iaside_onnx.engine.options import Options
 from iaside_onnx.errors import PreprocessError
-from iaside_onnx.images import Preprocess, find_preprocess, parse_preprocess, read_preprocess
+from iaside_onnx.images import MAX_PIXELS, Preprocess, find_preprocess, parse_preprocess, read_preprocess
 from iaside_onnx.runtime import (
     Classifier,
     GraphFacts,
@@ -92,6 +93,11 @@ def complete_preprocess(
             "C,H,W, or a spec with input_size, [channels, height, width]"
         )
     size = (signature.channels, height, width)
+    if math.prod(size) > MAX_PIXELS:
+        raise PreprocessError(
+            f"images of {height} x {width} pixels are asked for, over the limit of {MAX_PIXELS} "
+            "values; give the model, or --input-size, a smaller size"
+        )
     try:
         spec = spec.resolved(size)
     except PreprocessError as error:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
@@ -27,6 +31,26 @@ _MAX_UNPACKED_BYTES = 2 * 2**30
 # HDF5 unpacks a whole chunk to read one image of it.
 _MAX_CHUNK_BYTES = 2**30
 _TOLERANCE = 1e-6
+
+# What NumPy's header parser, zipfile, its decompressors, mmap and h5py raise on damaged or hostile
+# files.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    EOFError,
+    RuntimeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    SyntaxError,
+    MemoryError,
+    tokenize.TokenError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
 
 
 class _Table(Protocol):
@@ -91,7 +115,7 @@ class ArraySource:
     def _image(self, index: int) -> NDArray[Any]:
         try:
             return np.asarray(self.images[index])
-        except (OSError, ValueError, RuntimeError) as failure:
+        except _DAMAGE as failure:
             raise ImageError(
                 f"{self.where}: image {index} cannot be read ({failure}); the file is damaged, "
                 "make it again."
@@ -116,8 +140,7 @@ def open_arrays(path: Path, classes: dict[str, int] | None = None) -> ArraySourc
     readers = {".npy": _open_npy, ".npz": _open_npz, ".h5": _open_hdf5, ".hdf5": _open_hdf5}
     try:
         images, labels = readers[path.suffix.lower()](path)
-    # RuntimeError, KeyError: from h5py; NotImplementedError: zip features; EOFError: cut short.
-    except (OSError, ValueError, EOFError, RuntimeError, KeyError, zipfile.BadZipFile) as failure:
+    except _DAMAGE as failure:
         reason = " ".join(str(failure).split())
         raise ImageError(
             f"{path} cannot be read ({reason}); it is damaged, make it again."

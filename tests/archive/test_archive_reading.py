@@ -142,27 +142,106 @@ def test_no_images_are_no_archive(copy: Path) -> None:
     refused(copy, "'image'")
 
 
-def test_values_of_other_files_are_not_read(copy: Path, tmp_path: Path) -> None:
-    """A stranger's archive shows what lies in files that nobody named."""
+def refilter(file: h5py.File, code: int) -> None:
+    """Make phi anew with an optional filter that no HDF5 has built in."""
+    values = file["phi"][()]
+    del file["phi"]
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk((6,))
+    properties.set_filter(code, h5py.h5z.FLAG_OPTIONAL, (1,))
+    made = h5py.h5d.create(
+        file.id, b"phi", h5py.h5t.NATIVE_DOUBLE, h5py.h5s.create_simple((6,)), properties
+    )
+    made.write(h5py.h5s.ALL, h5py.h5s.ALL, values)
+
+
+def commit(file: h5py.File) -> None:
+    file["kind"] = np.dtype("f8")
+    file.move("phi", "old")
+    file.create_dataset("phi", (6,), file["kind"])
+    del file["old"], file["kind"]
+
+
+HOSTILE: dict[str, tuple[str, Callable[[h5py.File, Path], object]]] = {
+    "external link": (
+        "is a link, which is not followed",
+        lambda file, other: replace(file, "phi", h5py.ExternalLink(str(other), "phi")),
+    ),
+    "soft link": (
+        "is a link, which is not followed",
+        lambda file, _: replace(file, "phi", h5py.SoftLink("/psi")),
+    ),
+    "link under another name": (
+        "'more' is a link",
+        lambda file, other: file.__setitem__("more", h5py.ExternalLink(str(other), "/")),
+    ),
+    "virtual dataset": (
+        "its values lie in another",
+        lambda file, other: file.__delitem__("phi") or virtual(file, other),
+    ),
+    "external storage": (
+        "its values lie in another",
+        lambda file, other: (
+            file.__delitem__("phi")
+            or file.create_dataset("phi", (6,), "f8", external=[(str(other), 0, 48)])
+        ),
+    ),
+    "group": (
+        "'phi' is not a dataset of this file",
+        lambda file, _: file.__delitem__("phi") or file.create_group("phi"),
+    ),
+    "user-defined filter": (
+        "is stored with the filter 32001, not with gzip",
+        lambda file, _: refilter(file, 32001),
+    ),
+    "user-defined type": (
+        "'phi' is of a type that is no number",
+        lambda file, _: commit(file),
+    ),
+    "compound type": (
+        "'phi' is of a type that is no number",
+        lambda file, _: replace(file, "phi", np.zeros(6, dtype=[("a", "f8"), ("b", "i4")])),
+    ),
+    "object type": (
+        "'phi' is of a type that is no number",
+        lambda file, _: (
+            file.__delitem__("phi") or file.create_dataset("phi", (6,), h5py.string_dtype())
+        ),
+    ),
+    "reference": (
+        "'more' is of a type that is no number",
+        lambda file, _: file.create_dataset("more", data=file["phi"].ref, dtype=h5py.ref_dtype),
+    ),
+    "attribute of many numbers": (
+        "the attribute 'seed' of the file is no single number or text",
+        lambda file, _: file.attrs.__setitem__("seed", np.zeros(1000)),
+    ),
+    "attribute of a dataset": (
+        "the attribute 'units' of the variable 'phi' is no single number or text",
+        lambda file, _: file["phi"].attrs.__setitem__("units", file["psi"].ref),
+    ),
+    "huge chunks": (
+        "'more' has chunks of 1073741824 bytes",
+        lambda file, _: file.create_dataset("more", (1 << 28,), "f4", chunks=(1 << 28,)),
+    ),
+}
+
+
+def virtual(file: h5py.File, other: Path) -> None:
+    layout = h5py.VirtualLayout((6,), "float64")
+    layout[:] = h5py.VirtualSource(str(other), "phi", (6,))
+    file.create_virtual_dataset("phi", layout)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_a_stranger_can_build_in_is_refused(kind: str, copy: Path, tmp_path: Path) -> None:
+    """An archive shows what lies in files that nobody named, or runs the code of a plug-in."""
     other = tmp_path / "other.h5"
     with h5py.File(other, "w") as file:
         file["phi"] = np.zeros(6)
-    (tmp_path / "raw").write_bytes(bytes(48))
-    layout = h5py.VirtualLayout((6,), "float64")
-    layout[:] = h5py.VirtualSource(str(other), "phi", (6,))
-    changes: list[Callable[[h5py.File], object]] = [
-        lambda file: replace(file, "phi", h5py.ExternalLink(str(other), "phi")),
-        lambda file: replace(file, "phi", h5py.SoftLink("/psi")),
-        lambda file: file.__delitem__("phi") or file.create_virtual_dataset("phi", layout),
-        lambda file: (
-            file.__delitem__("phi")
-            or file.create_dataset("phi", (6,), "f8", external=[(str(tmp_path / "raw"), 0, 48)])
-        ),
-        lambda file: file.__delitem__("phi") or file.create_group("phi"),
-    ]
-    for change in changes:
-        edit(copy, change)
-        refused(copy, "'phi' is not a dataset of this file")
+    says, change = HOSTILE[kind]
+    edit(copy, lambda file: change(file, other))
+    refused(copy, says)
 
 
 def test_a_small_file_cannot_ask_for_much_memory(copy: Path) -> None:

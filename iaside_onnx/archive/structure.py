@@ -1,0 +1,83 @@
+"""Whether a file is built of what archives are built of, before any value of it is read.
+
+Files may come from strangers. HDF5 follows links into other files, reads values from wherever a
+dataset says that they are, looks for the code of filters that it does not have, and takes memory
+for the sizes that are written down.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from iaside_onnx.errors import ArchiveError
+
+__all__ = ["refuse_unsafe"]
+
+# gzip, shuffle and Fletcher-32: built into every HDF5.
+_FILTERS = frozenset([h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32])
+# No compression that HDF5 always has makes more of a byte than this.
+_MAX_EXPANSION = 1100
+_MAX_CHUNK_BYTES = 1 << 28
+# What HDF5's dimension scales consist of; nothing here reads them by value.
+_SCALES = frozenset(["CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"])
+
+
+def refuse_unsafe(path: Path, file: h5py.File) -> None:
+    """Refuse a file with anything but plain datasets and attributes of this one file.
+
+    Raises:
+        ArchiveError: a link, a group, external or virtual storage, a filter or a type that is not
+            among those of the schema, or a size that the file has no data for.
+    """
+    _attributes(path, file, "the file")
+    for name in file:
+        _dataset(path, file, name)
+
+
+def _dataset(path: Path, file: h5py.File, name: str) -> None:
+    what = f"the variable {name!r}"
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        _refuse(path, f"{what} is a link, which is not followed")
+    if file.get(name, getclass=True) is not h5py.Dataset:
+        _refuse(path, f"{what} is not a dataset of this file")
+    dataset = file[name]
+    if dataset.external or dataset.is_virtual:
+        _refuse(path, f"{what} is not a dataset of this file: its values lie in another")
+    properties = dataset.id.get_create_plist()
+    filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
+    if filters - _FILTERS:
+        _refuse(path, f"{what} is stored with the filter {min(filters - _FILTERS)}, not with gzip")
+    kind = dataset.id.get_type()
+    if kind.committed() or kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, *_texts(kind)):
+        _refuse(path, f"{what} is of a type that is no number and no text of fixed length")
+    chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
+    if chunk > _MAX_CHUNK_BYTES:
+        _refuse(path, f"{what} has chunks of {chunk} bytes")
+    if dataset.nbytes > _MAX_EXPANSION * dataset.id.get_storage_size():
+        raise ArchiveError(f"{path}: {what} is only partly filled; the archive is damaged")
+    _attributes(path, dataset, what)
+
+
+def _texts(kind: Any) -> tuple[int, ...]:
+    """The class of text, if this is text of fixed length."""
+    is_text = kind.get_class() == h5py.h5t.STRING and not kind.is_variable_str()
+    return (h5py.h5t.STRING,) if is_text else ()
+
+
+def _attributes(path: Path, found: Any, where: str) -> None:
+    for name in found.attrs:
+        if name in _SCALES:
+            continue
+        attribute = found.attrs.get_id(name)
+        kind = attribute.get_type()
+        allowed = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)
+        if kind.committed() or kind.get_class() not in allowed or attribute.shape:
+            _refuse(path, f"the attribute {name!r} of {where} is no single number or text")
+
+
+def _refuse(path: Path, what: str) -> None:
+    raise ArchiveError(f"{path}: {what}; the archive was edited, or made by something else")
