@@ -4,7 +4,15 @@ I-ASIDE: Luo, McDermott, O'Riordan, TMLR 2024, arXiv:2408.01139.
 """
 
 from iaside_onnx.archive import Archive, convert, open_archive
-from iaside_onnx.engine import Options, Verification, decompose, extend, inspect_model, verify
+from iaside_onnx.engine import (
+    Options,
+    Verification,
+    decompose,
+    extend,
+    inspect_model,
+    merge,
+    verify,
+)
 from iaside_onnx.errors import IasideError
 from iaside_onnx.export import (
     Exported,
@@ -60,6 +68,7 @@ __all__ = [
     "extend",
     "inspect_model",
     "membership",
+    "merge",
     "open_archive",
     "quantize",
     "shapley_values",

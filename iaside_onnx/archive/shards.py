@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive.files import exclusive_lock, finished_file, write_failure
+from iaside_onnx.archive.files import OWNER, exclusive_lock, finished_file, write_failure
 from iaside_onnx.archive.schema import as_text, encode
 from iaside_onnx.errors import ArchiveError, RunConflictError
 from iaside_onnx.types import Phi, Worth
@@ -98,10 +98,16 @@ def _shown(value: object) -> str:
 
 
 class Workspace:
-    """The folder ``OUT.h5.work`` of one run."""
+    """The folder ``OUT.h5.work`` of one run.
 
-    def __init__(self, output: Path) -> None:
+    Args:
+        output: the archive that the run makes.
+        say: is told what the user should know of the folder.
+    """
+
+    def __init__(self, output: Path, say: Callable[[str], None] = lambda _: None) -> None:
         self.output = output
+        self._say = say
         self.folder = output.with_name(output.name + ".work")
 
     @property
@@ -119,7 +125,7 @@ class Workspace:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
             raise write_failure(self.folder, error) from error
-        return exclusive_lock(self.folder / "lock")
+        return exclusive_lock(self.folder / "lock", self._say)
 
     def claim(self, identity: Mapping[str, object], started: str, *, overwrite: bool) -> str:
         """Make sure that the shards here, if any, belong to this run; the lock must be held.
@@ -154,7 +160,7 @@ class Workspace:
 
     def clear(self) -> None:
         """Remove the run's files, and the folder if that leaves it empty; the lock must be held."""
-        for pattern in ("shard-*.h5", ".*.tmp", "plan.json", "lock"):
+        for pattern in ("shard-*.h5", ".*.tmp", "plan.json", OWNER, "lock"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
         with suppress(OSError):
@@ -195,10 +201,6 @@ class Workspace:
     def path(self, number: int) -> Path:
         """Where the shard of this number is."""
         return self.folder / f"shard-{number:06d}.h5"
-
-    def size(self) -> int:
-        """Bytes of all shards."""
-        return sum(path.stat().st_size for path in self.folder.glob("shard-*.h5"))
 
     def write(self, number: int, shard: Shard) -> None:
         """Write a shard whole.

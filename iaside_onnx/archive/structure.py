@@ -52,7 +52,11 @@ def _dataset(path: Path, file: h5py.File, name: str) -> None:
     if filters - _FILTERS:
         _refuse(path, f"{what} is stored with the filter {min(filters - _FILTERS)}, not with gzip")
     kind = dataset.id.get_type()
-    if kind.committed() or kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, *_texts(kind)):
+    if kind.committed() or kind.get_class() not in (
+        h5py.h5t.INTEGER,
+        h5py.h5t.FLOAT,
+        *_texts(kind),
+    ):
         _refuse(path, f"{what} is of a type that is no number and no text of fixed length")
     chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
     if chunk > _MAX_CHUNK_BYTES:

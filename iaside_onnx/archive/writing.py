@@ -35,7 +35,6 @@ _HEADROOM = 1 << 18
 # HDF5 1.10, of 2016, is the first whose every structure has a checksum: on one that was damaged,
 # older formats make HDF5 crash or read for ever. It also takes a third of the room.
 _FORMAT = ("v110", "v110")
-_SLOT_BYTES = 12
 
 _PER_IMAGE = (
     "label", "predicted", "phi_image",
@@ -104,10 +103,7 @@ def write_archive(
     """
     output = workspace.output
     columns = values["slot" if "slot" in values else "coalition"].size
-    needed = workspace.size() + _HEADROOM
-    if "slot" in values:
-        # Shards hold no coalitions, and no slots that were not evaluated.
-        needed += summary.image.size * columns * _SLOT_BYTES
+    needed = _HEADROOM + _size(summary, columns * (12 if "slot" in values else 4))
     free = shutil.disk_usage(output.parent).free
     if free < needed:
         raise ArchiveError(
@@ -122,6 +118,14 @@ def write_archive(
             _write_attributes(file, attributes)
             _write_tables(file, tables, (summary.image.size, columns))
             file.attrs[DIGEST] = digest_of(file)
+
+
+def _size(summary: Shard, row: int) -> int:
+    """Bytes of all that there is a value of for each image, with so many of worths a row."""
+    arrays: int = sum(getattr(summary, name).nbytes for name in ("image", *_PER_IMAGE))
+    texts = [summary.image_id, summary.image_sha256, [f.reason for f in summary.failures]]
+    worths = int(summary.image.size) * row
+    return arrays + worths + sum(int(encode(text).nbytes) for text in texts if text)
 
 
 def _reserve(path: Path, size: int) -> None:

@@ -16,6 +16,8 @@ from iaside_onnx.cli.demo import demo
 from iaside_onnx.cli.export import export
 from iaside_onnx.cli.extend import extend
 from iaside_onnx.cli.inspect import inspect
+from iaside_onnx.cli.limits import INTERRUPTED, KEPT, stopping_in_order
+from iaside_onnx.cli.merge import merge
 from iaside_onnx.cli.quantize import quantize
 from iaside_onnx.cli.show import show
 from iaside_onnx.cli.verify import verify
@@ -24,8 +26,6 @@ from iaside_onnx.version import __version__
 
 __all__ = ["iaside", "main"]
 
-_INTERRUPTED = 130
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="iaside")
@@ -33,7 +33,9 @@ def iaside() -> None:
     """Audit how an image classifier uses spatial frequencies."""
 
 
-for _command in (convert, decompose, demo, export, extend, inspect, quantize, show, verify):
+for _command in (
+    convert, decompose, demo, export, extend, inspect, merge, quantize, show, verify,
+):  # fmt: skip
     iaside.add_command(_command)
 
 
@@ -45,27 +47,36 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Names are from anywhere, and a terminal may know ASCII only.
             stream.reconfigure(errors="backslashreplace")
+    with stopping_in_order():
+        sys.exit(_run())
+
+
+def _run() -> int:
+    """The exit status of the command line."""
     try:
         code = iaside.main(standalone_mode=False)
         sys.stdout.flush()
     except click.Abort:
+        fail(f"interrupted; {KEPT}")
+        return INTERRUPTED
+    except MemoryError:
         fail(
-            "interrupted; what is finished is kept: the same command again resumes a "
-            "decomposition, and begins anything else anew"
+            "memory ran out: the model or the images take more than there is, or more than "
+            f"--memory-limit allows; {KEPT}"
         )
-        sys.exit(_INTERRUPTED)
+        return 1
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except OptionError as error:
         fail(str(error))
-        sys.exit(2)
+        return 2
     except IasideError as error:
         fail(str(error))
-        sys.exit(1)
+        return 1
     except OSError as error:
         fail(f"the result cannot be printed: {error.strerror}; an archive that was made is kept")
         # Python would try once more when it ends, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 1
+    return code if isinstance(code, int) else 0

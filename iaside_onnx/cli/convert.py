@@ -9,6 +9,7 @@ import click
 from iaside_onnx.archive import TABLES, open_archive
 from iaside_onnx.archive import convert as run
 from iaside_onnx.archive.tables import TableName
+from iaside_onnx.cli.limits import limited
 
 __all__ = ["convert"]
 
@@ -24,6 +25,7 @@ __all__ = ["convert"]
     help="A row for each image and band, for each band, or for each image and coalition; NetCDF "
     "holds all.",
 )  # fmt: skip
+@limited
 def convert(archive: Path, output: Path, table: TableName) -> None:
     """Write a table of ARCHIVE in long form, with units in the header or the metadata.
 

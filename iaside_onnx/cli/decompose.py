@@ -10,6 +10,7 @@ import click
 
 import iaside_onnx
 from iaside_onnx.cli.console import ConsoleProgress
+from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.show import print_result
 from iaside_onnx.engine import DEFAULT_BUDGET, Options
 from iaside_onnx.errors import OptionError
@@ -202,6 +203,7 @@ input_size_option = click.option(
     help="Write down where the time went, there and in the archive.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result for machines.")
+@limited
 def decompose(model: Path, source: Path, output_file: Path, as_json: bool, **options: Any) -> None:
     """Decompose the predictive power of MODEL, an ONNX file, over the frequency bands of images.
 

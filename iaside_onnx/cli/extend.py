@@ -10,6 +10,7 @@ import click
 import iaside_onnx
 from iaside_onnx.cli.console import ConsoleProgress
 from iaside_onnx.cli.decompose import limit_options
+from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.show import print_result
 
 __all__ = ["extend"]
@@ -27,6 +28,7 @@ __all__ = ["extend"]
     help="Where the images are, if they have moved.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result for machines.")
+@limited
 def extend(archive: Path, as_json: bool, **options: Any) -> None:
     """Evaluate more of what ARCHIVE is a sample of, with the options that it was made with.
 

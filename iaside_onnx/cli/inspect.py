@@ -9,6 +9,7 @@ import click
 
 from iaside_onnx.cli.console import printable, results, write_json
 from iaside_onnx.cli.decompose import device_options, input_size_option
+from iaside_onnx.cli.limits import limited
 from iaside_onnx.engine import Inspection, inspect_model
 
 __all__ = ["inspect"]
@@ -23,6 +24,7 @@ __all__ = ["inspect"]
 )
 @device_options
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
+@limited
 def inspect(model: Path, as_json: bool, **options: Any) -> None:
     """Print what MODEL, an ONNX file, takes and gives, and how images would be prepared for it.
 

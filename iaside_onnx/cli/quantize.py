@@ -10,6 +10,7 @@ import click
 from iaside_onnx.cli.console import printable, results, write_json
 from iaside_onnx.cli.decompose import input_size_option
 from iaside_onnx.cli.export import output_option, overwrite_option
+from iaside_onnx.cli.limits import limited
 from iaside_onnx.export import Precision, Quantized
 from iaside_onnx.export import quantize as run
 
@@ -36,6 +37,7 @@ __all__ = ["quantize"]
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of images.")
 @overwrite_option
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
+@limited
 def quantize(model: Path, images: Path | None, output: Path, as_json: bool, **options: Any) -> None:
     """Quantise MODEL, an ONNX file in float32, and say how often the two agree on other images.
 

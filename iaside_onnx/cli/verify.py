@@ -8,10 +8,14 @@ from typing import Any
 import click
 
 from iaside_onnx.cli.console import ConsoleProgress, printable, results, write_json
+from iaside_onnx.cli.limits import limited
 from iaside_onnx.engine import Verification
 from iaside_onnx.engine import verify as check
 
 __all__ = ["verify"]
+
+_SECONDS = 600.0
+"""What reading an archive may take if nothing is said: damaged ones keep HDF5 busy for ever."""
 
 
 @click.command(short_help="Check an archive: schema, checksums, digest, arithmetic.")
@@ -29,22 +33,21 @@ __all__ = ["verify"]
     help="Worths to evaluate again, with the model and images that the archive names if no others "
     "are given; 64 unless said.",
 )  # fmt: skip
-@click.option(
-    "--timeout", type=float, default=600.0, show_default=True, metavar="S",
-    help="Seconds that reading it may take; it is read in a process of its own.",
-)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
+@limited
 def verify(archive: Path, as_json: bool, **options: Any) -> int:
     """Check that ARCHIVE is as it was written, and that its results follow from its worths.
 
-    Exit 0 if all is well, 1 with what is wrong, and where.
+    Exit 0 if all is well, 1 with what is wrong, and where. The file is read in a process of its
+    own, which may take ten minutes unless --timeout says otherwise.
 
     \b
     Example:
         iaside verify demo.h5
         iaside verify demo.h5 --sample 200
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    found = check(archive, progress=ConsoleProgress(), **options)
+    seconds = click.get_current_context().params["timeout"] or _SECONDS
+    found = check(archive, timeout=seconds, progress=ConsoleProgress(), **options)
     if as_json:
         write_json(_as_json(found))
     else:

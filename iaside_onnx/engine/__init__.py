@@ -3,6 +3,7 @@
 from iaside_onnx.engine.decomposition import decompose
 from iaside_onnx.engine.extension import extend
 from iaside_onnx.engine.inspection import Inspection, inspect_model
+from iaside_onnx.engine.merging import merge
 from iaside_onnx.engine.options import DEFAULT_BUDGET, Options, OptionWords
 from iaside_onnx.engine.preprocessing import METADATA_KEY
 from iaside_onnx.engine.progress import LogProgress, Progress
@@ -20,5 +21,6 @@ __all__ = [
     "decompose",
     "extend",
     "inspect_model",
+    "merge",
     "verify",
 ]

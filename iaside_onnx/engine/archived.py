@@ -20,6 +20,12 @@ def archived_options(old: Archive, changes: Mapping[str, Any]) -> Options:
     Raises:
         ArchiveError: if they cannot be had back from the archive.
     """
+    parts = old.metadata.options["given"].get("parts")
+    if parts is not None:
+        raise ArchiveError(
+            f"{old.path}: is merged from {len(parts)} archives, each with images of its own; do "
+            "this with those archives"
+        )
     names = {field.name for field in fields(Options)}
     words = {k: v for k, v in old.metadata.options["given"].items() if k in names}
     if words.get("labels") == "array":

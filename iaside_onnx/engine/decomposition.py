@@ -73,7 +73,7 @@ def decompose(
     """
     progress = progress or LogProgress()
     chosen = Options(**options)
-    workspace = Workspace(Path(output))
+    workspace = Workspace(Path(output), progress.warn)
     inputs = [model, images, *(getattr(chosen, name) for name in _INPUTS)]
     _check_output(workspace, inputs)
     _check_profile(chosen, workspace, inputs)

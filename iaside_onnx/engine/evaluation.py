@@ -22,7 +22,7 @@ from iaside_onnx.runtime import Answer, Game, log_probabilities, usable_cores
 from iaside_onnx.spectrum import band_components, limit_range
 from iaside_onnx.types import Coalitions, Worth
 
-__all__ = ["Result", "Task", "Worker", "is_finished", "make_shard"]
+__all__ = ["Result", "Task", "Worker", "check_model", "is_finished", "make_shard"]
 
 _GAMES_BYTES = 1 << 21
 """Components that are made together, of as many images as fit."""
@@ -251,6 +251,23 @@ class Worker:
         if isinstance(self._empty, EvaluationError):
             raise self._empty
         return self._empty
+
+
+def check_model(plan: Plan) -> None:
+    """Make sure that what was evaluated last is still the model that was hashed.
+
+    Asked before a shard is written: ONNX Runtime maps external data into memory, so whoever writes
+    into that file changes the model that runs.
+
+    Raises:
+        RunConflictError: if it is not.
+    """
+    changed = plan.classifier.facts.changed()
+    if changed is not None:
+        raise RunConflictError(
+            f"{changed}: changed during the run; what was finished before is kept for the model as "
+            "it was: put it back and run the same command again, or give another output"
+        )
 
 
 def make_shard(

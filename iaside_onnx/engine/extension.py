@@ -71,7 +71,7 @@ def extend(
     if all(value is None for value in limits.values()):
         raise OptionError("say how far to go: a budget, or a target")
     plan, sample = _plan(old, limits, model, images, progress)
-    workspace = Workspace(Path(archive))
+    workspace = Workspace(Path(archive), progress.warn)
     if sample.limit <= sample.rounds[-1]:
         spent = sample.schedule.cost(sample.rounds[-1])
         progress.say(f"{archive} has {spent:,} evaluations already")
@@ -128,8 +128,11 @@ def _check_same_archive(old: Archive) -> None:
     Raises:
         RunConflictError: if it is not.
     """
-    now = open_archive(old.path).metadata
-    if (now.finished, now.sample) != (old.metadata.finished, old.metadata.sample):
+    now, before = (
+        (meta.digest, meta.finished, meta.sample)
+        for meta in (open_archive(old.path).metadata, old.metadata)
+    )
+    if now != before:
         raise RunConflictError(
             f"{old.path}: was extended by another process meanwhile; run the same command again"
         )
@@ -141,7 +144,8 @@ def _claim(old: Archive, plan: Plan, workspace: Workspace) -> str:
     Raises:
         RunConflictError: if it is that of another unfinished run.
     """
-    identity = {**plan.identity, "extends": old.metadata.finished}
+    # By what it holds, as clocks go backwards; those of before there was a digest by their time.
+    identity = {**plan.identity, "extends": old.metadata.digest or old.metadata.finished}
     left = workspace.identity()
     done = _is_left_over(old, workspace)
     if left is not None and left != identity and not done:

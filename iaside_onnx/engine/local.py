@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from iaside_onnx.archive import Workspace
-from iaside_onnx.engine.evaluation import Task, Worker, is_finished, make_shard
+from iaside_onnx.engine.evaluation import Task, Worker, check_model, is_finished, make_shard
 from iaside_onnx.engine.plan import Plan
 from iaside_onnx.engine.progress import Progress
 from iaside_onnx.game import shapley_values
@@ -56,6 +56,7 @@ def run_shards(plan: Plan, workspace: Workspace, progress: Progress) -> None:
             results, failures = worker.evaluate(shards[number].size)
             shard = make_shard(plan, results, failures, coalitions.size)
             shard = replace(shard, phi_image=shapley_values(shard.worth))
+            check_model(plan)
             with profile.phase("write"):
                 workspace.write(number, shard)
             profile.images += shard.image.size

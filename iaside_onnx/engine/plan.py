@@ -349,6 +349,7 @@ def _identity(
     }
     if options.about != "population":
         identity["about"] = options.about
+        identity["population"] = len(selection.source)
     if sample is not None:
         identity |= {name: getattr(sample, name) for name in LIMITS}
     # As it will be read back, so that equal means equal.

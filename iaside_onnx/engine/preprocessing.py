@@ -10,7 +10,13 @@ import numpy as np
 
 from iaside_onnx.engine.options import Options
 from iaside_onnx.errors import PreprocessError
-from iaside_onnx.images import MAX_PIXELS, Preprocess, find_preprocess, parse_preprocess, read_preprocess
+from iaside_onnx.images import (
+    MAX_PIXELS,
+    Preprocess,
+    find_preprocess,
+    parse_preprocess,
+    read_preprocess,
+)
 from iaside_onnx.runtime import (
     Classifier,
     GraphFacts,

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.archive import Failure, Shard, Workspace, collect
-from iaside_onnx.engine.evaluation import Task, Worker, is_finished, make_shard
+from iaside_onnx.engine.evaluation import Task, Worker, check_model, is_finished, make_shard
 from iaside_onnx.engine.findings import Findings
 from iaside_onnx.engine.local import timed
 from iaside_onnx.engine.plan import Plan, SamplePlan
 from iaside_onnx.engine.progress import Progress
 from iaside_onnx.engine.schedule import Piece
-from iaside_onnx.errors import ArchiveError
+from iaside_onnx.errors import ArchiveError, RunConflictError
 from iaside_onnx.game import Estimate, estimate_blocks, next_end
 from iaside_onnx.types import Coalitions, Phi, Worth
 
@@ -43,6 +43,7 @@ class Sample:
         backward: likewise over their reverses.
         pairs: how many there are, ``(n,)``.
         floored: how many worths were raised to the smallest probability, ``(n,)``.
+        hashes: SHA-256 of the images as they were in the first pass, ``(n,)``.
         later: images that failed in a later pass; their earlier pairs are kept.
         batch_size: the smallest of all shards.
     """
@@ -57,6 +58,7 @@ class Sample:
         self.backward = np.zeros((0, plan.options.bands))
         self.pairs = np.zeros(0, dtype=np.int64)
         self.floored = np.zeros(0, dtype=np.int64)
+        self.hashes = np.zeros(0, dtype="S64")
         self.later: list[Failure] = []
         self.batch_size = 0
         self.workspace = workspace
@@ -133,7 +135,7 @@ class Sample:
         self.batch_size = min(self.batch_size or shard.batch_size, shard.batch_size)
         if piece.turn == 0:
             grown = piece.stop - self.pairs.size
-            for name in ("labels", "pairs", "floored", "forward", "backward"):
+            for name in ("labels", "pairs", "floored", "hashes", "forward", "backward"):
                 array = getattr(self, name)
                 empty = np.zeros((grown, *array.shape[1:]), dtype=array.dtype)
                 setattr(self, name, np.concatenate([array, empty]))
@@ -150,6 +152,24 @@ class Sample:
         self.floored[done] += shard.floored
         if piece.turn == 0:
             self.labels[done] = shard.label
+            self.hashes[done] = shard.image_sha256
+
+    def check_images(self, piece: Piece, shard: Shard) -> None:
+        """Make sure that the images of a later pass are those of the first.
+
+        Raises:
+            RunConflictError: with the first that has changed during the run.
+        """
+        if piece.turn == 0:
+            return
+        known = self.hashes[self._done(piece, shard)]
+        now = np.array(shard.image_sha256, dtype=known.dtype)
+        if (known != now).any():
+            name = shard.image_id[int(np.argmax(known != now))]
+            raise RunConflictError(
+                f"{self.workspace.folder}: the image {name} has changed during the run; put it "
+                "back and run the same command again, or add --overwrite"
+            )
 
     def estimate(self) -> Estimate | None:
         """Phi, psi and SIS with intervals, as known so far; None without any image."""
@@ -324,6 +344,8 @@ def _run_pass(sample: Sample, turn: int, pieces: list[Piece], progress: Progress
             if number in todo:
                 results, failures = worker.evaluate(own.size)
                 shard = make_shard(plan, results, failures, form.size)
+                check_model(plan)
+                sample.check_images(piece, shard)
                 with profile.phase("write"):
                     workspace.write(number, shard)
                 profile.images += shard.image.size

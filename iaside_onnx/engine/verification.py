@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.game import Estimate, PairedDesign, estimate, estimate_blocks, shapley_values
 from iaside_onnx.types import Phi
 
-__all__ = ["Verification", "check", "verify"]
+__all__ = ["Verification", "check", "estimate_again", "verify"]
 
 _ROWS = 256
 _SAMPLE = 64
@@ -101,10 +101,12 @@ def check(path: Path) -> tuple[list[str], list[str]]:
 
 
 _CHILD = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
 from iaside_onnx.engine.verification import check
 from iaside_onnx.errors import ArchiveError
+# Also if nobody is left to stop it.
+signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]))
 try:
     print(json.dumps(check(Path(sys.argv[1]))))
 except ArchiveError as error:
@@ -115,7 +117,7 @@ except ArchiveError as error:
 def _in_child(path: Path, timeout: float) -> tuple[list[str], list[str]]:
     try:
         done = subprocess.run(  # noqa: S603  # our own code, in our own interpreter
-            [sys.executable, "-c", _CHILD, str(path)],
+            [sys.executable, "-c", _CHILD, str(path), str(2 * timeout)],
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -140,11 +142,8 @@ def _in_child(path: Path, timeout: float) -> tuple[list[str], list[str]]:
 
 
 def _arithmetic(archive: Archive) -> Iterator[str]:
-    if archive.sampled:
-        forward, backward = _gains(archive)
-        phi_image = (forward + backward) / 2
-    else:
-        forward = backward = phi_image = _contributions(archive)
+    forward, backward = _gains(archive)
+    phi_image = (forward + backward) / 2
     rows = np.flatnonzero(
         ~np.isclose(phi_image, archive["phi_image"], _TOLERANCE, _TOLERANCE).all(1)
     )
@@ -154,15 +153,36 @@ def _arithmetic(archive: Archive) -> Iterator[str]:
             f" the first is {archive['image_id'][rows[0]]}"
         )
         return
-    found = _estimated(archive, forward, backward)
+    found = estimate_again([archive])
     names = ["phi", "psi", "sis"]
-    # Intervals about these images alone take how many there are in the source, which is not kept.
-    if archive.metadata.options["resolved"].get("about", "population") == "population":
+    resolved = archive.metadata.options["resolved"]
+    # Intervals about these images alone take how many there are, which was not kept at first.
+    if resolved.get("about", "population") == "population" or _population(archive) is not None:
         names += [f"{name}_{end}" for name in names for end in ("low", "high")]
     for name in names:
         theirs, mine = archive[name], np.asarray(getattr(found, name))
         if not np.allclose(theirs, mine, _TOLERANCE, _TOLERANCE, equal_nan=True):
             yield f"{name} does not follow from phi_image: {theirs} is stored, {mine} was found"
+
+
+def estimate_again(parts: Sequence[Archive]) -> Estimate:
+    """Phi, psi and SIS over the images of archives of one model and one set of options."""
+    first = parts[0]
+    population = _population(first)
+    if not first.sampled:
+        return estimate(np.concatenate([part["phi_image"] for part in parts]), population)
+    gains = [_gains(part) for part in parts]
+    forward, backward = (np.concatenate(part) for part in zip(*gains, strict=True))
+    # Class shares are known of these images; of what they were drawn from they are not.
+    strata = first["stratum"] if population is not None and "stratum" in first.names else None
+    blocks, draws = (np.concatenate([part[n] for part in parts]) for n in ("block", "draw"))
+    return estimate_blocks(forward, backward, blocks, strata, population, draws)
+
+
+def _population(archive: Archive) -> int | None:
+    """How many images the intervals are about, if about these images alone."""
+    found = archive.metadata.options["resolved"].get("population")
+    return found if isinstance(found, int) and found >= archive["image"].size else None
 
 
 def _contributions(archive: Archive) -> Phi:
@@ -174,7 +194,10 @@ def _contributions(archive: Archive) -> Phi:
 
 
 def _gains(archive: Archive) -> tuple[Phi, Phi]:
-    """Mean gains in the orders of each image, and in their reverses."""
+    """Mean gains in the orders of each image, and in their reverses; exact ones are the same."""
+    if not archive.sampled:
+        found = _contributions(archive)
+        return found, found
     design = PairedDesign(archive.bands, archive.metadata.seed)
     pairs, draws = archive["pairs"], archive["draw"]
     sums = np.zeros((2, draws.size, archive.bands))
@@ -185,9 +208,3 @@ def _gains(archive: Archive) -> tuple[Phi, Phi]:
             both = design.gains(worth[own], draws[start + own], 0, int(count))
             sums[:, start + own] = np.array(both) / count
     return sums[0], sums[1]
-
-
-def _estimated(archive: Archive, forward: Phi, backward: Phi) -> Estimate:
-    if not archive.sampled:
-        return estimate(forward)
-    return estimate_blocks(forward, backward, archive["block"])

@@ -94,6 +94,7 @@ def estimate_blocks(
     blocks: NDArray[np.int64],
     strata: NDArray[np.int64] | None = None,
     population: int | None = None,
+    draws: NDArray[np.int64] | None = None,
 ) -> Estimate:
     """Estimate phi, psi and SIS from a sample of coalitions of each image.
 
@@ -116,13 +117,16 @@ def estimate_blocks(
         strata: the class of each image, ``(n,)``, if the images were drawn in proportion; left out
             where there are fewer than two blocks a class.
         population: N, if the estimate is about these images alone.
+        draws: the place of each image in the order of its draw, ``(n,)``, where several samples of
+            one seed are put together: images of one place have the same permutations, and count as
+            one where blocks are too few.
     """
     units = (forward + backward) / 2
     n, bands = units.shape
     covariance = np.full((bands, bands), np.nan)
     _, block_of = np.unique(blocks, return_inverse=True)
     if int(block_of.max()) + 1 < _FEW_BLOCKS:
-        block_of = np.arange(n)
+        block_of = np.arange(n) if draws is None else np.unique(draws, return_inverse=True)[1]
     count = int(block_of.max()) + 1
     if count >= _LEAST:
         stratum = np.zeros(n, dtype=np.int64)

@@ -164,6 +164,10 @@ def load_classifier(
         RuntimeMissingError: if the runtime or the provider is missing.
     """
     execution = open_session(facts.path, device, provider, threads, **session_options)
+    # What was hashed is what is run, or the archive is about another model.
+    changed = facts.changed()
+    if changed is not None:
+        raise ModelError(f"{changed}: changed while it was read; run the same command again")
     signature = _signature(facts, execution.session, output, input_size)
     kind, _, index = execution.device.partition(":")
     # A provider that is named goes through the host's memory, whichever it is.

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -27,6 +28,17 @@ _QUANTISED = frozenset(
 )
 _STANDARD_DOMAINS = frozenset(["", "ai.onnx", "ai.onnx.ml", "com.microsoft"])
 
+# Protobuf's own limit.
+_MAX_BYTES = (1 << 31) - 1
+
+
+class ModelFile(NamedTuple):
+    """A file, its hash, and its device, inode, length and time of change."""
+
+    path: Path
+    sha256: str
+    stamp: tuple[int, ...] | None
+
 
 @dataclass(frozen=True, slots=True)
 class GraphFacts:
@@ -44,6 +56,7 @@ class GraphFacts:
         layout_hint: layout that the first operators expect; None if they do not tell.
         output_hints: for each output, the kind that the end of the graph makes of it; absent where
             the graph does not tell.
+        files: the model and its external data, as they were when they were hashed.
     """
 
     path: Path
@@ -56,6 +69,17 @@ class GraphFacts:
     precision: str
     layout_hint: Layout | None
     output_hints: Mapping[str, OutputKind] = field(default_factory=dict)
+    files: tuple[ModelFile, ...] = ()
+
+    def changed(self) -> Path | None:
+        """The first of the model's files that is not what was hashed; None if all are.
+
+        A file is read again only where its stamp is another, so asking costs next to nothing.
+        """
+        for file in self.files:
+            if _stamp(file.path) != file.stamp and _hash(file.path) != file.sha256:
+                return file.path
+        return None
 
 
 def read_graph(path: Path) -> GraphFacts:
@@ -74,6 +98,7 @@ def read_graph(path: Path) -> GraphFacts:
         raise ModelError(
             f"{path}: its path is not UTF-8, as ONNX Runtime needs; rename it"
         ) from error
+    stamp = _stamp(path)
     data = _read(path)
     try:
         model = onnx.load_model_from_string(data)
@@ -88,12 +113,18 @@ def read_graph(path: Path) -> GraphFacts:
             f"{path}: uses operators of the domain {foreign[0]!r}, which ONNX Runtime does not "
             "have built in; export the model with standard operators only"
         )
+    if any(node.op_type == "EPContext" for node in _nodes(model)):
+        raise ModelError(
+            f"{path}: holds or names compiled code for one device (EPContext), which is not "
+            "loaded; give the model that it was compiled from"
+        )
     external = _external_data(path, model)
+    own = ModelFile(path, hashlib.sha256(data).hexdigest(), stamp)
     return GraphFacts(
         path=path,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data) + sum((path.parent / name).stat().st_size for name in external),
-        external=external,
+        sha256=own.sha256,
+        size=len(data) + sum(file.path.stat().st_size for file in external.values()),
+        external={name: file.sha256 for name, file in external.items()},
         opset=max(
             (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0
         ),
@@ -102,14 +133,38 @@ def read_graph(path: Path) -> GraphFacts:
         precision=_precision(model),
         layout_hint=_layout_hint(graph),
         output_hints={o.name: kind for o in graph.output if (kind := output_hint(graph, o.name))},
+        files=(own, *external.values()),
     )
 
 
 def _read(path: Path) -> bytes:
     try:
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise ModelError(
+                f"{path}: is {size} bytes long, and no ONNX file is longer than {_MAX_BYTES}; "
+                "export it with its weights in a file beside it"
+            )
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); check it") from error
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file does; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _hash(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
@@ -120,9 +175,10 @@ def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
 
 def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
     for attribute in node.attribute:
-        for graph in [attribute.g, *attribute.graphs]:
-            if graph.node or graph.initializer:
-                yield from _graphs(graph)
+        if attribute.HasField("g"):
+            yield from _graphs(attribute.g)
+        for graph in attribute.graphs:
+            yield from _graphs(graph)
 
 
 def _nodes(model: ModelProto) -> Iterator[NodeProto]:
@@ -145,23 +201,50 @@ def _tensors(model: ModelProto) -> Iterator[TensorProto]:
         for sparse in graph.sparse_initializer:
             yield sparse.values
             yield sparse.indices
-    for node in _nodes(model):
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
+    attributes = [a for node in _nodes(model) for a in node.attribute]
+    attributes += [a for function in model.functions for a in function.attribute_proto]
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        for sparse in [attribute.sparse_tensor, *attribute.sparse_tensors]:
+            yield sparse.values
+            yield sparse.indices
 
 
-def _external_data(path: Path, model: ModelProto) -> dict[str, str]:
+def _external_data(path: Path, model: ModelProto) -> dict[str, ModelFile]:
     """Hash every external data file, after making sure that it lies in the model's folder."""
-    hashes: dict[str, str] = {}
-    folder = path.parent.resolve()
+    files: dict[str, ModelFile] = {}
     for tensor in _tensors(model):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
-        location = next((e.value for e in tensor.external_data if e.key == "location"), "")
-        if location in hashes:
-            continue
+        locations = [entry.value for entry in tensor.external_data if entry.key == "location"]
+        # Of several, readers take now the first and now the last.
+        if len(locations) != 1:
+            raise ModelError(
+                f"{path}: names {len(locations)} places for the values of one tensor, where one "
+                "was expected; export it again"
+            )
+        if locations[0] not in files:
+            target = _inside(path, locations[0])
+            stamp = _stamp(target)
+            digest = _hash(target)
+            if digest is None:
+                raise ModelError(
+                    f"{path}: its weights in {locations[0]!r} cannot be read; check it"
+                )
+            files[locations[0]] = ModelFile(target, digest, stamp)
+    return files
+
+
+def _inside(path: Path, location: str) -> Path:
+    """Where the data of a model are, in its own folder.
+
+    Raises:
+        ModelError: if they are elsewhere, or not there.
+    """
+    try:
+        folder = path.parent.resolve()
         target = (folder / location).resolve()
         if not location or Path(location).is_absolute() or folder not in target.parents:
             link = f", a link to {target}" if (folder / location).is_symlink() else ""
@@ -169,14 +252,19 @@ def _external_data(path: Path, model: ModelProto) -> dict[str, str]:
                 f"{path}: keeps weights in {location!r}{link}, outside of its own folder; put the "
                 "data file beside the model, or export with the weights inside"
             )
-        if not target.is_file():
-            raise ModelError(
-                f"{path}: its weights are in {location!r}, which is not there; copy that file "
-                "beside the model"
-            )
-        with target.open("rb") as file:
-            hashes[location] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
+        is_there = target.is_file()
+    # Links that go round in circles; names that no file can have.
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"{path}: keeps weights in {location[:80]!r}, which is no name of a file; export it "
+            "again"
+        ) from error
+    if not is_there:
+        raise ModelError(
+            f"{path}: its weights are in {location!r}, which is not there; copy that file "
+            "beside the model"
+        )
+    return target
 
 
 def _precision(model: ModelProto) -> str:

@@ -21,14 +21,18 @@ NUMBERS = st.one_of(
 )
 FLOATS = st.one_of(st.floats(width=64), st.sampled_from([0.0, 1e-300, 1e300, 0.5]))
 NAMES = st.one_of(
-    st.sampled_from(["\x1b[2J", "../../etc/passwd", "/etc/passwd", "\u202e", "<b>", "%s", "", "a" * 5000]),
+    st.sampled_from(
+        ["\x1b[2J", "../../etc/passwd", "/etc/passwd", "\u202e", "<b>", "%s", "", "a" * 5000]
+    ),
     st.text(max_size=12),
 )
+OPERATORS = (
+    "ConstantOfShape", "Conv", "EPContext", "Expand", "Identity", "If", "Loop", "Pad", "Range",
+    "Reshape", "Resize", "Softmax", "Tile",
+)  # fmt: skip
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), NUMBERS, FLOATS, NAMES),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=5), st.dictionaries(NAMES, inner, max_size=4)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(NAMES, inner, max_size=4)),
     max_leaves=8,
 )
 
@@ -40,7 +44,9 @@ def spoiled_bytes(draw: st.DrawFn, data: bytes) -> bytes:
     for _ in range(draw(st.integers(1, 6))):
         place = draw(st.integers(0, max(len(out) - 1, 0)))
         length = draw(st.sampled_from([1, 1, 2, 4, 8, 64, 1024]))
-        kind = draw(st.sampled_from(["set", "set", "set", "flip", "cut", "repeat", "insert", "end"]))
+        kind = draw(
+            st.sampled_from(["set", "set", "set", "flip", "cut", "repeat", "insert", "end"])
+        )
         if kind == "set":
             out[place : place + length] = draw(st.binary(min_size=length, max_size=length))
         elif kind == "flip" and out:
@@ -123,8 +129,7 @@ def _node(draw: st.DrawFn, _model: Any, graph: Any) -> None:
     node = draw(st.sampled_from(list(graph.node)))
     kind = draw(st.sampled_from(["op", "domain", "input", "output", "attribute", "swap", "remove"]))
     if kind == "op":
-        node.op_type = draw(st.sampled_from(["Softmax", "Loop", "If", "Reshape", "Tile", "Expand",
-            "ConstantOfShape", "Range", "Conv", "EPContext", "Identity", "Pad", "Resize"]))  # fmt: skip
+        node.op_type = draw(st.sampled_from(OPERATORS))
     elif kind == "domain":
         node.domain = draw(st.one_of(st.sampled_from(["com.microsoft", "ai.onnx.ml"]), NAMES))
     elif kind == "input" and node.input:
@@ -189,13 +194,13 @@ def spoiled_archive(draw: st.DrawFn, data: bytes, scratch: Path) -> bytes:
     """An archive that was edited with h5py, as somebody could who means ill, and closed well."""
     scratch.write_bytes(data)
     # What HDF5 refuses to write is left out.
-    with contextlib.suppress(OSError, RuntimeError, KeyError, ValueError, TypeError):
-        with h5py.File(scratch, "r+") as file:
-            for _ in range(draw(st.integers(1, 3))):
-                draw(st.sampled_from(_ARCHIVE))(draw, file)
-            # Whoever edits an archive can also sign it, and then what follows is looked at.
-            if draw(st.booleans()):
-                file.attrs["digest"] = digest_of(file)
+    refused = contextlib.suppress(OSError, RuntimeError, KeyError, ValueError, TypeError)
+    with refused, h5py.File(scratch, "r+") as file:
+        for _ in range(draw(st.integers(1, 3))):
+            draw(st.sampled_from(_ARCHIVE))(draw, file)
+        # Whoever edits an archive can also sign it, and then what follows is looked at.
+        if draw(st.booleans()):
+            file.attrs["digest"] = digest_of(file)
     return scratch.read_bytes()
 
 
@@ -209,7 +214,9 @@ def _attribute(draw: st.DrawFn, file: Any) -> None:
 
 
 def _edit_json(draw: st.DrawFn, file: Any) -> None:
-    name = draw(st.sampled_from(["options", "preprocess", "notes", "smallest_bands", "model_external"]))
+    name = draw(
+        st.sampled_from(["options", "preprocess", "notes", "smallest_bands", "model_external"])
+    )
     try:
         seed = json.loads(file.attrs[name])
     except (ValueError, TypeError, KeyError):

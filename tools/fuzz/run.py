@@ -43,7 +43,7 @@ ROUND = 200
 _FINDING = 99
 
 
-class Finding(Exception):
+class FindingError(Exception):
     """Something that must not be."""
 
 
@@ -51,7 +51,7 @@ def one_command(words: Sequence[str]) -> int:
     """Exit status of a command that behaves.
 
     Raises:
-        Finding: it ended otherwise, or said something with a control character in it.
+        FindingError: it ended otherwise, or said something with a control character in it.
     """
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
@@ -70,15 +70,15 @@ def one_command(words: Sequence[str]) -> int:
             code = stop.code
     said = out.getvalue() + err.getvalue()
     if code not in (0, 1, 2) or "Traceback" in said:
-        raise Finding(f"exit status {code}: {said[-2000:]}")
+        raise FindingError(f"exit status {code}: {said[-2000:]}")
     odd = {c for c in said if not c.isprintable() and c not in "\n"}
     if odd:
-        raise Finding(f"control characters {odd} are printed: {said[-2000:]!r}")
+        raise FindingError(f"control characters {odd} are printed: {said[-2000:]!r}")
     return int(str(code))
 
 
 def in_child(target: Target, ending: str, data: bytes) -> str:
-    """What the commands make of one file, in a word; raises `Finding` with the child's words."""
+    """What the commands make of one file, in a word; `FindingError` has the child's words."""
     folder = Path(tempfile.mkdtemp(prefix="iaside-fuzz-"))
     words = folder / "words.txt"
     child = os.fork()
@@ -95,7 +95,7 @@ def in_child(target: Target, ending: str, data: bytes) -> str:
             target.prepare(folder)
             (folder / f"input{ending}").write_bytes(data)
             # All of them must behave; what is counted is what the first one said.
-            status = [one_command(c) for c in target.commands(f"input{ending}")][0]
+            status, *_ = [one_command(c) for c in target.commands(f"input{ending}")]
         except BaseException:  # noqa: BLE001  # any other is the finding
             words.write_text(traceback.format_exc())
         finally:
@@ -106,7 +106,7 @@ def in_child(target: Target, ending: str, data: bytes) -> str:
     if os.WIFSIGNALED(status):
         return signal.Signals(os.WTERMSIG(status)).name
     if os.WEXITSTATUS(status) == _FINDING:
-        raise Finding(said)
+        raise FindingError(said)
     return ("read", "refused", "refused")[os.WEXITSTATUS(status)]
 
 
@@ -130,7 +130,7 @@ def fuzz(name: str, target: Target, seconds: float, start: int) -> dict[str, obj
             return
         try:
             seen[in_child(target, *file)] += 1
-        except Finding as error:
+        except FindingError as error:
             seen["findings"] += 1
             # The place where it was raised, and what it was.
             kind = " ".join(str(error).strip().split("\n")[-4:])

@@ -118,11 +118,16 @@ def _arrays() -> list[tuple[str, bytes]]:
     return files
 
 
+_MODES = (
+    ("RGB", "JPEG"), ("CMYK", "JPEG"), ("L", "JPEG"), ("RGB", "PNG"), ("P", "PNG"),
+    ("I;16", "PNG"), ("LA", "PNG"), ("RGB", "WEBP"), ("RGBA", "WEBP"),
+)  # fmt: skip
+
+
 @cache
 def _pictures() -> list[tuple[str, bytes]]:
     colour, made = Image.fromarray(_pixels(9, 11, 3)), []
-    for mode, form in (("RGB", "JPEG"), ("CMYK", "JPEG"), ("L", "JPEG"), ("RGB", "PNG"), ("P", "PNG"),
-                       ("I;16", "PNG"), ("LA", "PNG"), ("RGB", "WEBP"), ("RGBA", "WEBP")):  # fmt: skip
+    for mode, form in _MODES:
         buffer = io.BytesIO()
         if mode == "I;16":
             Image.fromarray(_pixels(9, 11).astype(np.uint16)).save(buffer, form)
@@ -158,7 +163,9 @@ def _spoiled(seeds: Sequence[tuple[str, bytes]]) -> st.SearchStrategy[tuple[str,
     )
 
 
-def _named(ending: str, *strategies: st.SearchStrategy[bytes]) -> st.SearchStrategy[tuple[str, bytes]]:
+def _named(
+    ending: str, *strategies: st.SearchStrategy[bytes]
+) -> st.SearchStrategy[tuple[str, bytes]]:
     return st.one_of(*strategies).map(lambda data: (ending, data))
 
 
@@ -206,7 +213,7 @@ def targets() -> dict[str, Target]:
         ),
         "images": Target(
             _spoiled(_pictures()),
-            lambda name: [
+            lambda _: [
                 _decompose("model.onnx", "--images", ".", "--labels", "predicted",
                            "--input-size", "3,16,16")
             ],
