@@ -25,7 +25,7 @@ def check_file(path: Path) -> list[str]:
     """
     open_archive(path)
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             problems = [*_schema(file), *_checksums(file)]
             return problems or _digest(file)
     # What h5py raises on damage that the reader does not meet.

@@ -166,7 +166,7 @@ class Archive:
 
     def _slice(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         try:
-            with h5py.File(self.path, "r") as file:
+            with h5py.File(self.path, "r", locking=False) as file:
                 return np.asarray(file[name][start:stop])
         except (OSError, KeyError, RuntimeError) as error:
             raise ArchiveError(
@@ -191,7 +191,7 @@ def open_archive(path: str | Path) -> Archive:
         what = "is not a file" if path.exists() else "does not exist"
         raise ArchiveError(f"{path}: {what}; give an archive made by iaside decompose")
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             _check_version(path, file)
             refuse_unsafe(path, file)
             metadata = _metadata(path, file)

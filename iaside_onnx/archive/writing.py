@@ -113,7 +113,7 @@ def write_archive(
     # What a kill leaves behind goes away with the folder.
     with finished_file(output, workspace.folder) as temporary:
         _reserve(temporary, needed)
-        with h5py.File(temporary, "r+", libver=_FORMAT) as file:
+        with h5py.File(temporary, "r+", libver=_FORMAT, locking=False) as file:
             _write_small(file, summary, values)
             _write_attributes(file, attributes)
             _write_tables(file, tables, (summary.image.size, columns))

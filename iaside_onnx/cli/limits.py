@@ -11,7 +11,6 @@ import functools
 import os
 import re
 import resource
-import select
 import signal
 import subprocess
 import sys
@@ -52,36 +51,43 @@ def stopping_in_order() -> Iterator[None]:
     """Let SIGTERM end this process as Ctrl-C does, and let neither wait for native code for ever.
 
     Python hears of a signal when native code has returned, which a hostile model never does: a
-    thread that hears of it at once ends the process after some seconds, or at the next signal.
+    thread that hears of it at once ends the process where Python does not within some seconds.
     """
+    heard = threading.Event()
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
+        heard.set()
         fail(f"stopped; {KEPT}")
         sys.exit(128 + number)
 
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        heard.set()
+        raise KeyboardInterrupt
+
     ear, mouth = os.pipe()
     os.set_blocking(mouth, False)
-    handler = signal.signal(signal.SIGTERM, stop)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    # Whoever starts this in the background may have it ignore Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     wakeup = signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
-    threading.Thread(target=_listen, args=(ear,), daemon=True).start()
+    threading.Thread(target=_listen, args=(ear, heard), daemon=True).start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(wakeup)
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         os.close(mouth)
 
 
-def _listen(ear: int) -> None:
+def _listen(ear: int, heard: threading.Event) -> None:
     """Wait for a signal that stops; ends when the other end of the pipe is closed."""
-    numbers = os.read(ear, 1)
-    while numbers and numbers[0] not in (signal.SIGINT, signal.SIGTERM):
-        numbers = os.read(ear, 1)
-    if numbers:
-        heard, _, _ = select.select([ear], [], [], _PATIENCE_SECONDS)
-        if not heard or os.read(ear, 1):
-            fail(f"stopped; {KEPT}")
-            os._exit(128 + numbers[0])
+    while number := os.read(ear, 1):
+        if number[0] not in (signal.SIGINT, signal.SIGTERM) or heard.wait(_PATIENCE_SECONDS):
+            continue
+        fail(f"stopped; {KEPT}")
+        os._exit(128 + number[0])
     os.close(ear)
 
 

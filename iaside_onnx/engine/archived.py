@@ -20,27 +20,28 @@ def archived_options(old: Archive, changes: Mapping[str, Any]) -> Options:
     Raises:
         ArchiveError: if they cannot be had back from the archive.
     """
-    parts = old.metadata.options["given"].get("parts")
-    if parts is not None:
+    given = old.metadata.options["given"]
+    if "parts" in given:
         raise ArchiveError(
-            f"{old.path}: is merged from {len(parts)} archives, each with images of its own; do "
-            "this with those archives"
+            f"{old.path}: is merged from several archives, each with images of its own; do this "
+            "with those archives"
         )
     names = {field.name for field in fields(Options)}
-    words = {k: v for k, v in old.metadata.options["given"].items() if k in names}
+    words = {k: v for k, v in given.items() if k in names}
     if words.get("labels") == "array":
         raise ArchiveError(
             f"{old.path}: its labels were an array, which the archive does not hold as it was "
             "given; make the archive anew"
         )
-    if isinstance(words.get("classes"), str):
-        words["classes"] = Path(words["classes"])
-    if words.get("input_size") is not None:
-        words["input_size"] = tuple(words["input_size"])
     try:
+        if isinstance(words.get("classes"), str):
+            words["classes"] = Path(words["classes"])
+        if words.get("input_size") is not None:
+            words["input_size"] = tuple(words["input_size"])
         return Options(**{**words, **changes})
-    except (TypeError, OptionError) as error:
-        if any(name in str(error) for name in ("budget", "target")):
+    # Archives are edited, so anything may be there.
+    except (TypeError, ValueError, AttributeError, OptionError) as error:
+        if isinstance(error, OptionError) and any(n in str(error) for n in ("budget", "target")):
             raise
         raise ArchiveError(f"{old.path}: its options cannot be read: {error}") from error
 

@@ -96,7 +96,11 @@ def check(path: Path) -> tuple[list[str], list[str]]:
     # What is damaged need not add up.
     if not problems:
         checked.append("arithmetic")
-        problems = list(_arithmetic(open_archive(path)))
+        try:
+            problems = list(_arithmetic(open_archive(path)))
+        # Numbers of pairs, draws or blocks that no design has.
+        except (IndexError, ValueError, TypeError, OverflowError) as error:
+            problems = [f"the arithmetic cannot be done, as its numbers do not fit: {error}"]
     return problems, checked
 
 

@@ -44,7 +44,6 @@ _DAMAGE = (
     IndexError,
     OverflowError,
     SyntaxError,
-    MemoryError,
     tokenize.TokenError,
     struct.error,
     zlib.error,
@@ -233,7 +232,7 @@ def _open_hdf5(path: Path) -> tuple[_Table, _Table | None]:
     import h5py
 
     # Stays open as long as the source is in use.
-    file = h5py.File(path, "r")
+    file = h5py.File(path, "r", locking=False)
     _require_images(list(file), path)
     labels = _dataset(file, "labels", path) if "labels" in file else None
     return _dataset(file, "images", path), labels

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import EvaluationError, OptionError, OutOfMemoryError
+from iaside_onnx.errors import EvaluationError, OutOfMemoryError
 from iaside_onnx.runtime.binding import Binding
 from iaside_onnx.runtime.classifier import Classifier
 from iaside_onnx.runtime.games import Answer, Game, Part, Table, cut
@@ -65,7 +65,7 @@ class WorthEvaluator:
             on_smaller_batch: is told the new size when memory runs out and the batch is halved.
 
         Raises:
-            OptionError: if not even one image fits into memory.
+            OutOfMemoryError: if not even one image fits into memory.
         """
         self._classifier = classifier
         self._memory = classifier.memory
@@ -91,7 +91,7 @@ class WorthEvaluator:
         """Take another batch size; halved until the buffers fit into memory.
 
         Raises:
-            OptionError: if not even one image fits.
+            OutOfMemoryError: if not even one image fits.
         """
         self.batch_size = batch_size
         image = 4 * int(np.prod(self._shape))
@@ -127,7 +127,7 @@ class WorthEvaluator:
         Not to be called while an exception is handled: its frames hold on to the buffers.
         """
         if self.batch_size == 1 or self._classifier.signature.batch is not None:
-            raise OptionError(
+            raise OutOfMemoryError(
                 f"a batch of {self.batch_size} images of {' x '.join(map(str, self._shape))} does "
                 "not fit into memory, and no smaller one is possible"
             )
@@ -218,7 +218,7 @@ class WorthEvaluator:
         Games are taken as they are needed: no more of them are held than a batch touches.
 
         Raises:
-            OptionError: if memory runs out for a batch of a single image.
+            OutOfMemoryError: if memory runs out for a batch of a single image.
         """
         waiting: deque[Table] = deque()
         parts: list[Part] = []

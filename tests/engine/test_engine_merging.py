@@ -216,9 +216,9 @@ def test_class_numbers_must_mean_the_same(tmp_path: Path) -> None:
 def test_what_a_merged_archive_cannot_do_is_said(halves: Path, tmp_path: Path) -> None:
     """There is no one source of images to go back to."""
     merge([halves / "a-sample.h5", halves / "b-sample.h5"], tmp_path / "c.h5")
-    with pytest.raises(ArchiveError, match="is merged from 2 archives"):
+    with pytest.raises(ArchiveError, match="is merged from several"):
         iaside_onnx.extend(tmp_path / "c.h5", budget=10_000)
-    with pytest.raises(ArchiveError, match="is merged from 2 archives"):
+    with pytest.raises(ArchiveError, match="is merged from several"):
         iaside_onnx.verify(tmp_path / "c.h5", sample=5)
     with pytest.raises(RunConflictError, match="merged"):
         iaside_onnx.decompose(CNN, halves / "all.npz", tmp_path / "c.h5", **SAMPLE)

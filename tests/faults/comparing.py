@@ -25,7 +25,8 @@ def assert_same(first: Path, second: Path) -> None:
             assert np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f"), name
         assert sorted(a.attrs) == sorted(b.attrs)
         for name in a.attrs.keys() - _ITS_OWN:
-            assert np.array_equal(a.attrs[name], b.attrs[name]), name
+            ours, theirs = np.asarray(a.attrs[name]), np.asarray(b.attrs[name])
+            assert np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f"), name
 
 
 def assert_nothing_left(output: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from iaside_onnx import all_coalitions, decompose
-from iaside_onnx.errors import EvaluationError, OptionError, OutOfMemoryError
+from iaside_onnx.errors import EvaluationError, OutOfMemoryError
 from iaside_onnx.runtime import (
     Answer,
     Game,
@@ -190,9 +190,11 @@ def test_no_room_for_one_image_is_one_sentence(
         raise OutOfMemoryError("no room")
 
     monkeypatch.setattr(Binding, "run", never)
-    with pytest.raises(OptionError, match=r"a batch of 1 images .* does not fit into memory"):
+    with pytest.raises(OutOfMemoryError, match=r"a batch of 1 images .* does not fit into memory"):
         list(make(tmp_path, 16).evaluate(games()))
-    with pytest.raises(OptionError, match=r"a batch of 5 images .* no smaller one is possible"):
+    with pytest.raises(
+        OutOfMemoryError, match=r"a batch of 5 images .* no smaller one is possible"
+    ):
         list(make(tmp_path, 16, batch=5).evaluate(games()))
 
 

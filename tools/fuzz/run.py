@@ -2,6 +2,7 @@
 
     python tools/fuzz/run.py all --seconds 60
     python tools/fuzz/run.py archives --seconds 1800 -o RECORD.json
+    python tools/fuzz/run.py again tests/data/fuzz/archives/*
 
 A command may succeed, or fail with exit status 1 or 2 and one sentence. Anything else is a finding,
 kept in tests/data/fuzz/, where a test tries it for ever. Crashes
@@ -119,7 +120,9 @@ def keep(name: str, ending: str, data: bytes) -> Path:
     return path
 
 
-def fuzz(name: str, target: Target, seconds: float, start: int) -> dict[str, object]:
+def fuzz(
+    name: str, target: Target, seconds: float, start: int, examples: Path | None
+) -> dict[str, object]:
     """Try spoiled files until the time is up; of each kind of finding the shortest file is kept."""
     seen: collections.Counter[str] = collections.Counter()
     found: dict[str, tuple[str, bytes]] = {}
@@ -129,7 +132,11 @@ def fuzz(name: str, target: Target, seconds: float, start: int) -> dict[str, obj
         if time.monotonic() > ending_at:
             return
         try:
-            seen[in_child(target, *file)] += 1
+            what = in_child(target, *file)
+            seen[what] += 1
+            if examples is not None and what.startswith("SIG"):
+                ending, data = file
+                (examples / f"{name}-{what}-{seen[what]}{ending}").write_bytes(data)
         except FindingError as error:
             seen["findings"] += 1
             # The place where it was raised, and what it was.
@@ -153,15 +160,23 @@ def main() -> None:
     """Fuzzes one target or all, one after the other; exit status 1 if there is a finding."""
     known = targets()
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("target", choices=["all", *known])
+    parser.add_argument("target", choices=["all", "again", *known])
+    parser.add_argument("files", nargs="*", type=Path, help="to be tried again, in their folders")
     parser.add_argument("--seconds", type=float, default=60, help="for all of them together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, help="append a line of JSON for each target")
+    parser.add_argument(
+        "--examples", type=Path, help="keep what crashed or was stopped in a folder"
+    )
     words = parser.parse_args()
+    if words.target == "again":
+        for path in words.files:
+            print(path.name, in_child(known[path.parent.name], path.suffix, path.read_bytes()))
+        return
     names = list(known) if words.target == "all" else [words.target]
     found = False
     for name in names:
-        result = fuzz(name, known[name], words.seconds / len(names), words.seed)
+        result = fuzz(name, known[name], words.seconds / len(names), words.seed, words.examples)
         print(json.dumps(result), flush=True)
         if words.output:
             with words.output.open("a") as file:

@@ -1,0 +1,139 @@
+"""A network folder without locks: said, and two runs are still kept apart."""
+
+from __future__ import annotations
+
+import json
+import platform
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.bad_case import save_wide
+from tests.faults.command import Outcome, in_process
+from tests.faults.comparing import assert_nothing_left, assert_same
+
+# The kernel itself answers, as it does for such file systems: a seccomp filter makes flock (73 on
+# x86-64) fail with ENOLCK (37).
+_DRIVER = """
+import ctypes, sys
+
+class Instruction(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_uint16), ("jt", ctypes.c_uint8), ("jf", ctypes.c_uint8),
+                ("k", ctypes.c_uint32)]
+
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_uint16), ("filter", ctypes.POINTER(Instruction))]
+
+steps = (Instruction * 4)(
+    (0x20, 0, 0, 0), (0x15, 0, 1, 73), (0x06, 0, 0, 0x50000 | 37), (0x06, 0, 0, 0x7FFF0000)
+)
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+if libc.prctl(22, 2, ctypes.byref(Program(4, steps)), 0, 0):
+    sys.exit(77)
+from iaside_onnx.cli import main
+main()
+"""
+WORDS = ("decompose", "model.onnx", "--images", "images.npz", "--bands", "10", "-o", "out.h5")
+OWNER = Path("out.h5.work") / "lock.owner"
+
+
+def start() -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", _DRIVER, *WORDS]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run() -> Outcome:
+    with start() as process:
+        out, err = process.communicate(timeout=120)
+    if process.returncode == 77:
+        pytest.skip("seccomp filters are not allowed here")
+    return Outcome(process.returncode, out, err)
+
+
+def wait_for_a_shard(folder: Path, process: subprocess.Popen[str]) -> None:
+    while process.poll() is None and not list(folder.glob("out.h5.work/shard-*.h5")):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGSTOP)
+
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() != "x86_64" or sys.platform != "linux", reason="the filter is for x86-64"
+)
+
+
+@pytest.fixture
+def undisturbed(folder: Path) -> Path:
+    save_wide(folder, 200)
+    output = folder / "undisturbed.h5"
+    in_process(*WORDS[:-1], output).succeeds()
+    return output
+
+
+def test_a_run_says_that_there_are_no_locks_and_is_the_same(
+    undisturbed: Path, folder: Path
+) -> None:
+    """It fails where people keep their data, or goes on as if it were alone."""
+    outcome = run()
+    outcome.succeeds()
+    assert "has no locks; lock.owner keeps other runs out" in outcome.err
+    assert_same(undisturbed, folder / "out.h5")
+    assert_nothing_left(folder / "out.h5")
+
+
+def test_two_runs_are_kept_apart_and_a_dead_one_is_taken_over(
+    undisturbed: Path, folder: Path
+) -> None:
+    """Shards of two runs in one folder; or a file that a killed run leaves stops all others."""
+    with start() as first:
+        wait_for_a_shard(folder, first)
+        refused = run()
+        refused.fails(f"process {first.pid} on {platform.node()} is writing this output")
+        first.kill()
+        first.communicate()
+    assert OWNER.exists()
+    outcome = run()
+    outcome.succeeds()
+    assert f"the run of process {first.pid} on {platform.node()} was killed" in outcome.err
+    assert "are finished already" in outcome.err
+    assert_same(undisturbed, folder / "out.h5")
+    assert_nothing_left(folder / "out.h5")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            json.dumps({"host": "another", "pid": 1, "boot": ""}),
+            "process 1 on another is writing",
+        ),
+        ("", "another process is writing"),
+        ("[1, 2]", "another process is writing"),
+    ],
+    ids=["another machine", "empty", "something else"],
+)
+def test_whoever_may_be_alive_is_left_alone(
+    text: str, says: str, undisturbed: Path, folder: Path
+) -> None:
+    """A run on another machine is overwritten by this one; or nobody says what to delete."""
+    OWNER.parent.mkdir()
+    OWNER.write_text(text)
+    run().fails(says, f"if it is known to be dead, delete {OWNER}")
+    assert OWNER.read_text() == text
+    OWNER.unlink()
+    run().succeeds()
+    assert_same(undisturbed, folder / "out.h5")
+
+
+def test_one_that_was_left_before_the_machine_was_started_anew(
+    undisturbed: Path, folder: Path
+) -> None:
+    """Its process number may be somebody else's now."""
+    OWNER.parent.mkdir()
+    OWNER.write_text(json.dumps({"host": platform.node(), "pid": 1, "boot": "another"}))
+    run().succeeds()
+    assert_same(undisturbed, folder / "out.h5")
