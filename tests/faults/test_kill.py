@@ -27,7 +27,7 @@ RUNS = {
     "8 images a shard": ("--bands 9 --limit 100", 13),
     "32 images a shard": ("--bands 7 --limit 400", 13),
     "1 image a shard": ("--bands 12 --limit 20", 20),
-    "a sample": ("--bands 8 --limit 300 --method sampled --budget 20000", 9),
+    "a sample": ("--bands 8 --limit 300 --method sampled --budget 20000", 14),
 }
 
 

@@ -224,7 +224,7 @@ def targets() -> dict[str, Target]:
                    archives.flatmap(lambda data: spoiled_archive(data, scratch))),
             lambda name: [
                 ["show", name], ["show", name, "--json"], ["convert", name, "-o", "out.json"],
-                ["convert", name, "-o", "out.csv", "--table", "coalitions"], ["CHECK", name],
+                ["convert", name, "-o", "out.csv", "--table", "worth"], ["CHECK", name],
                 ["extend", name, "--budget", "40", "--model", str(MODELS / "fashion-cnn.onnx"),
                  "--images", str(MODELS / "fashion-mnist-1000.npz")],
             ],
