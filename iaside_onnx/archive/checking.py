@@ -13,6 +13,7 @@ from iaside_onnx.archive.digest import DIGEST, digest_of
 from iaside_onnx.archive.reading import open_archive
 from iaside_onnx.archive.schema import ATTRIBUTES, OPTIONAL_ATTRIBUTES, Variable, variables_of
 from iaside_onnx.errors import ArchiveError
+from iaside_onnx.hdf5 import open_hdf5
 
 __all__ = ["check_file"]
 
@@ -25,7 +26,7 @@ def check_file(path: Path) -> list[str]:
     """
     open_archive(path)
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_hdf5(path) as file:
             problems = [*_schema(file), *_checksums(file)]
             return problems or _digest(file)
     # What h5py raises on damage that the reader does not meet.

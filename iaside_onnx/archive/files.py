@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -13,14 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from iaside_onnx.errors import ArchiveError, RunConflictError
+from iaside_onnx.hdf5 import NO_LOCKS
 
 __all__ = ["OWNER", "exclusive_lock", "finished_file", "sync_folder", "write_failure"]
 
 OWNER = "lock.owner"
 """The file that stands in for a lock where there are none."""
-
-# What file systems answer that have none.
-_NO_LOCKS = frozenset([errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL])
 
 
 def write_failure(path: Path, error: OSError) -> ArchiveError:
@@ -122,7 +119,7 @@ def _lock(path: Path) -> int | None:
             ) from error
         except BaseException as error:
             os.close(descriptor)
-            if isinstance(error, OSError) and error.errno in _NO_LOCKS:
+            if isinstance(error, OSError) and error.errno in NO_LOCKS:
                 return None
             raise
         os.close(descriptor)

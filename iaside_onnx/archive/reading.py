@@ -22,6 +22,7 @@ from iaside_onnx.archive.schema import (
 )
 from iaside_onnx.archive.structure import refuse_unsafe
 from iaside_onnx.errors import ArchiveError
+from iaside_onnx.hdf5 import open_hdf5
 
 __all__ = ["Archive", "Metadata", "open_archive"]
 
@@ -166,7 +167,7 @@ class Archive:
 
     def _slice(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         try:
-            with h5py.File(self.path, "r", locking=False) as file:
+            with open_hdf5(self.path) as file:
                 return np.asarray(file[name][start:stop])
         except (OSError, KeyError, RuntimeError) as error:
             raise ArchiveError(
@@ -191,7 +192,7 @@ def open_archive(path: str | Path) -> Archive:
         what = "is not a file" if path.exists() else "does not exist"
         raise ArchiveError(f"{path}: {what}; give an archive made by iaside decompose")
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_hdf5(path) as file:
             _check_version(path, file)
             refuse_unsafe(path, file)
             metadata = _metadata(path, file)

@@ -229,10 +229,10 @@ def _npz_member(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]
 
 
 def _open_hdf5(path: Path) -> tuple[_Table, _Table | None]:
-    import h5py
+    from iaside_onnx.hdf5 import open_hdf5
 
     # Stays open as long as the source is in use.
-    file = h5py.File(path, "r", locking=False)
+    file = open_hdf5(path)
     _require_images(list(file), path)
     labels = _dataset(file, "labels", path) if "labels" in file else None
     return _dataset(file, "images", path), labels

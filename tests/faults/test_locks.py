@@ -8,8 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from tests.faults.bad_case import save_wide
@@ -42,13 +45,13 @@ WORDS = ("decompose", "model.onnx", "--images", "images.npz", "--bands", "10", "
 OWNER = Path("out.h5.work") / "lock.owner"
 
 
-def start() -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", _DRIVER, *WORDS]
+def start(words: Sequence[str] = WORDS) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", _DRIVER, *words]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def run() -> Outcome:
-    with start() as process:
+def run(*words: str) -> Outcome:
+    with start(words or WORDS) as process:
         out, err = process.communicate(timeout=120)
     if process.returncode == 77:
         pytest.skip("seccomp filters are not allowed here")
@@ -83,6 +86,19 @@ def test_a_run_says_that_there_are_no_locks_and_is_the_same(
     assert "has no locks; lock.owner keeps other runs out" in outcome.err
     assert_same(undisturbed, folder / "out.h5")
     assert_nothing_left(folder / "out.h5")
+
+
+def test_an_archive_and_arrays_are_read(undisturbed: Path, folder: Path) -> None:
+    """HDF5 locks for itself, and nothing can be read where that fails."""
+    with h5py.File(folder / "images.h5", "w") as file:
+        file["images"] = np.load("images.npz")["images"]
+    for words in (
+        ("show", undisturbed.name),
+        ("verify", undisturbed.name),
+        ("decompose", "model.onnx", "--images", "images.h5", "--labels", "predicted",
+         "-o", "other.h5", "--bands", "3"),
+    ):  # fmt: skip
+        run(*words).succeeds()
 
 
 def test_two_runs_are_kept_apart_and_a_dead_one_is_taken_over(
