@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import math
 import struct
 import tokenize
 import zipfile
@@ -161,6 +162,10 @@ def _mapped(path: Path, file: IO[bytes], name: str) -> NDArray[Any]:
         return np.empty(shape, dtype)
     order: Literal["F", "C"] = "F" if fortran else "C"
     start = file.tell()
+    # NumPy computes with numbers that overflow.
+    size, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - start
+    if min(shape, default=0) < 0 or size > there:
+        raise ValueError(f"shape {shape} of {dtype} takes {size} bytes, and {there} are there")
     return np.memmap(path, dtype=dtype, mode="r", offset=start, shape=shape, order=order)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from iaside_onnx.runtime import available_providers
-from tests.faults import bad_images, bad_models, bad_options
+from tests.faults import bad_images, bad_models, bad_options, bad_strangers
 from tests.faults.bad_case import Case
 from tests.faults.command import in_process, in_subprocess
 
-CASES = [*bad_models.CASES, *bad_images.CASES, *bad_options.CASES]
+CASES = [*bad_models.CASES, *bad_images.CASES, *bad_options.CASES, *bad_strangers.CASES]
 
 # What differs between this process and a user's: imports, warnings, native output, exit.
 SEPARATE = {"model of random bytes", "npz of objects", "17 bands", "one JPEG cut short"}
