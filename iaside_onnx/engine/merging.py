@@ -80,14 +80,16 @@ def merge(
     if not workspace.output.parent.is_dir():
         raise ArchiveError(f"{output}: its folder does not exist; make it, or write elsewhere")
     with workspace.lock():
-        if workspace.output.exists() and not overwrite:
-            raise RunConflictError(f"{output}: is there already; add --overwrite to replace it")
         if workspace.identity() is not None:
             raise RunConflictError(
                 f"{workspace.folder}: holds an unfinished run; finish it, or write elsewhere"
             )
-        _write(parts, workspace)
-        workspace.clear()
+        try:
+            if workspace.output.exists() and not overwrite:
+                raise RunConflictError(f"{output}: is there already; add --overwrite to replace it")
+            _write(parts, workspace)
+        finally:
+            workspace.clear()
     return open_archive(output)
 
 

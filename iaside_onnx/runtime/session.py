@@ -33,8 +33,9 @@ __all__ = [
     "usable_cores",
 ]
 
-# From 1.29 on official builds of ONNX Runtime tell Microsoft what is run, hashes of models included,
-# and keep files for that in the user's cache. It looks for this when it is loaded, and never again.
+# From 1.29 on official builds of ONNX Runtime tell Microsoft what is run, hashes of models
+# included, and keep files for that in the user's cache. It looks for this when it is loaded, and
+# never again.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _CPU = "CPUExecutionProvider"

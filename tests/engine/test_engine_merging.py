@@ -231,6 +231,7 @@ def test_the_command(halves: Path, tmp_path: Path) -> None:
     outcome.succeeds()
     assert "40 of 40" in outcome.out
     in_process("merge", *parts, "-o", tmp_path / "c.h5").fails("is there already; add --overwrite")
+    assert_nothing_left(tmp_path / "c.h5")
     in_process("merge", *parts, "-o", tmp_path / "c.h5", "--overwrite").succeeds()
     in_process("merge", parts[0], "-o", tmp_path / "d.h5").fails("at least two", code=2)
     in_process("merge", *parts, "-o", parts[0]).fails("is one of the archives", code=2)

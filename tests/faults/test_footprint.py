@@ -34,7 +34,7 @@ COMMANDS: dict[str, str] = {
     "convert s.h5 -o s.json --table worth": "s.json",
     "convert a.h5 -o a.nc": "a.nc",
     "convert a.h5 -o a.parquet": "a.parquet",
-    "quantize model.onnx --images more.npz --to fp16 -o half.onnx": "half.onnx half.preprocess.json",
+    "quantize model.onnx --images more.npz --to fp16 -o half.onnx": "half.onnx",
     # And these fail.
     "decompose model.onnx --images images.npz -o a.h5 --bands 5": "",
     "decompose none.onnx --images images.npz -o d.h5": "",

@@ -167,6 +167,23 @@ def test_a_killed_extension_loses_nothing(moment: str, folder: Path) -> None:
     assert_same(folder / "other.h5", folder / "out.h5")
 
 
+@pytest.mark.parametrize(
+    "moment", ["before-the-archive-is-renamed", "after-the-archive-is-renamed"]
+)
+def test_a_killed_merge_loses_nothing(moment: str, folder: Path) -> None:
+    """Half an archive, or a folder of work that nobody takes away."""
+    with np.load("images.npz") as arrays:
+        np.savez("others.npz", images=255 - arrays["images"], labels=arrays["labels"])
+    in_process(*Case("one", "", output="a.h5").words).succeeds()
+    in_process(*Case("two", "", output="b.h5", images="others.npz").words).succeeds()
+    in_process("merge", "a.h5", "b.h5", "-o", "other.h5").succeeds()
+    kill_at(moment, ("merge", "a.h5", "b.h5", "-o", "out.h5"))
+    again = in_process("merge", "a.h5", "b.h5", "-o", "out.h5")
+    assert again.code == (1 if moment.startswith("after") else 0)
+    assert_nothing_left(folder / "out.h5")
+    assert_same(folder / "other.h5", folder / "out.h5")
+
+
 def test_an_unfinished_extension_is_not_mixed_with_another(folder: Path) -> None:
     """Advice that cannot be followed, as `extend` has no --overwrite; or rounds of two budgets."""
     in_process(*SAMPLE).succeeds()

@@ -293,3 +293,26 @@ def test_another_model_or_image_is_named(original: Path, tmp_path: Path) -> None
     found = iaside_onnx.verify(original, images=tmp_path / "fewer.npz")
     assert "holds other images than the archive" in found.problems[0]
     in_process("verify", original, "--sample", "0").fails("at least", code=2)
+
+
+def test_intervals_about_these_images_are_worked_out_again(tmp_path: Path) -> None:
+    """They take how many images there are, which no array of the archive says."""
+    path = tmp_path / "a.h5"
+    for words in ({}, {"method": "sampled", "budget": 400}):
+        options: dict[str, Any] = {"limit": 40, "bands": 4, "about": "images", **words}
+        iaside_onnx.decompose(CNN, PICTURES, path, overwrite=True, **options)
+        assert iaside_onnx.verify(path).problems == []
+        found = iaside_onnx.verify(edited(path, tmp_path, set_sis, sign=True))
+        assert ["sis_high does not follow" in problem for problem in found.problems] == [True]
+
+
+def test_numbers_that_no_design_has_are_named(tmp_path: Path) -> None:
+    """An index that is out of bounds, somewhere in NumPy, is no answer."""
+
+    def set_pairs(file: Any) -> None:
+        file["pairs"][0] = 99
+
+    path = tmp_path / "a.h5"
+    iaside_onnx.decompose(CNN, PICTURES, path, limit=20, bands=4, method="sampled", budget=180)
+    found = iaside_onnx.verify(edited(path, tmp_path, set_pairs, sign=True))
+    assert ["its numbers do not fit" in problem for problem in found.problems] == [True]
