@@ -100,3 +100,13 @@ def test_the_fixtures_are_plain_hdf5() -> None:
                 assert dataset.dtype.kind in "iufS"
                 assert dataset.compression in (None, "gzip")
                 assert re.fullmatch(r"[a-z0-9_]+", name)
+
+
+def test_every_structure_of_a_new_archive_has_a_checksum(bundled_archive: Archive) -> None:
+    """In the oldest format, damage to them is met by crashes and endless loops inside HDF5."""
+    data = bundled_archive.path.read_bytes()
+    # The version of the superblock: 3 is of HDF5 1.10, where 0 is of the oldest format.
+    assert data[:8] == b"\x89HDF\r\n\x1a\n"
+    assert data[8] == 3
+    # B-trees of version 1 are the last structure without one.
+    assert b"TREE" not in data
