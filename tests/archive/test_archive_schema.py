@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import iaside_onnx
+from iaside_onnx import Archive
 from iaside_onnx.archive.schema import (
     ATTRIBUTES,
     OPTIONAL_ATTRIBUTES,
