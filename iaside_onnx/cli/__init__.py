@@ -16,7 +16,7 @@ from iaside_onnx.cli.demo import demo
 from iaside_onnx.cli.export import export
 from iaside_onnx.cli.extend import extend
 from iaside_onnx.cli.inspect import inspect
-from iaside_onnx.cli.limits import INTERRUPTED, KEPT, stopping_in_order
+from iaside_onnx.cli.limits import INTERRUPTED, KEPT, STOPPED, Stopped, stopping_in_order
 from iaside_onnx.cli.merge import merge
 from iaside_onnx.cli.quantize import quantize
 from iaside_onnx.cli.show import show
@@ -59,6 +59,9 @@ def _run() -> int:
     except click.Abort:
         fail(f"interrupted; {KEPT}")
         return INTERRUPTED
+    except Stopped:
+        fail(f"stopped; {KEPT}")
+        return STOPPED
     except MemoryError:
         fail(
             "memory ran out: the model or the images take more than there is, or more than "

@@ -26,10 +26,10 @@ import click
 from iaside_onnx.cli.console import fail
 from iaside_onnx.errors import OptionError
 
-__all__ = ["INTERRUPTED", "KEPT", "limited", "stopping_in_order"]
+__all__ = ["INTERRUPTED", "KEPT", "STOPPED", "Stopped", "limited", "stopping_in_order"]
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, by convention 128 and the number of the signal."""
+INTERRUPTED, STOPPED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+"""Exit status after Ctrl-C and after SIGTERM, by convention."""
 
 KEPT = (
     "what is finished is kept: the same command again resumes a decomposition, and begins "
@@ -46,6 +46,10 @@ _GRACE_SECONDS = 5.0
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
+class Stopped(BaseException):
+    """SIGTERM was heard; as with `KeyboardInterrupt`, whatever is open is closed on the way out."""
+
+
 @contextmanager
 def stopping_in_order() -> Iterator[None]:
     """Let SIGTERM end this process as Ctrl-C does, and let neither wait for native code for ever.
@@ -55,10 +59,9 @@ def stopping_in_order() -> Iterator[None]:
     """
     heard = threading.Event()
 
-    def stop(number: int, _: FrameType | None) -> NoReturn:
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
         heard.set()
-        fail(f"stopped; {KEPT}")
-        sys.exit(128 + number)
+        raise Stopped
 
     def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
         heard.set()
@@ -160,37 +163,38 @@ def _private_bytes() -> int:
 def _supervise(timeout: float | None) -> int:
     """Run this very command in a process that is stopped when its time is up; its exit status."""
     words = [sys.executable, "-m", "iaside_onnx", *sys.argv[1:]]
-    with subprocess.Popen(words, env={**os.environ, _CHILD: "1"}) as child:  # noqa: S603  # ourselves
-        before = signal.signal(signal.SIGTERM, functools.partial(_hand_on, child))
-        try:
-            status = child.wait(timeout)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            fail(f"stopped after {timeout:g} seconds (--timeout); {KEPT}")
-            return 1
-        except KeyboardInterrupt:
-            # A terminal interrupts both; one that is deaf for it is stopped.
-            return _stop(child, INTERRUPTED)
-        finally:
-            signal.signal(signal.SIGTERM, before)
+    child = subprocess.Popen(  # noqa: S603  # ourselves
+        words,
+        env={**os.environ, _CHILD: "1"},
+        # A terminal's Ctrl-C goes to this process alone, which hands it on: once.
+        process_group=0,
+    )
+    try:
+        status = child.wait(timeout)
+    except subprocess.TimeoutExpired:
+        fail(f"stopped after {timeout:g} seconds (--timeout); {KEPT}")
+        return 1
+    except KeyboardInterrupt:
+        return _hand_on(child, signal.SIGINT)
+    except Stopped:
+        return _hand_on(child, signal.SIGTERM)
+    finally:
+        child.kill()
+        child.wait()
     if status >= 0:
         return status
     fail(_death(signal.Signals(-status)))
     return 1
 
 
-def _hand_on(child: subprocess.Popen[bytes], number: int, _: FrameType | None) -> NoReturn:
-    child.terminate()
-    sys.exit(_stop(child, 128 + number))
-
-
-def _stop(child: subprocess.Popen[bytes], status: int) -> int:
+def _hand_on(child: subprocess.Popen[bytes], number: signal.Signals) -> int:
+    """Let the process end by itself, if it does."""
+    child.send_signal(number)
     try:
         child.wait(_GRACE_SECONDS)
     except subprocess.TimeoutExpired:
-        child.kill()
         fail(f"stopped; {KEPT}")
-    return status
+    return 128 + number
 
 
 def _death(number: signal.Signals) -> str:

@@ -136,13 +136,17 @@ def test_one_output_has_one_writer_and_a_dead_one_holds_nothing(folder: Path) ->
     assert_nothing_left(folder / OUTPUT)
 
 
-def test_ctrl_c_says_how_to_resume_and_resuming_works(folder: Path) -> None:
+@pytest.mark.parametrize("limits", [(), ("--timeout", "100")], ids=["alone", "with a limit"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_says_how_to_resume_and_does(
+    number: signal.Signals, limits: tuple[str, ...], folder: Path
+) -> None:
     """A traceback, a wrong status, or finished shards lost."""
-    with running(*WORDS, OUTPUT) as process:
-        process.send_signal(signal.SIGINT)
+    with running(*WORDS, OUTPUT, *limits) as process:
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
     outcome = Outcome(process.returncode, out, err)
-    outcome.fails("what is finished is kept: the same command again resumes", code=130)
+    outcome.fails("what is finished is kept: the same command again resumes", code=128 + number)
     assert not OUTPUT.exists()
     assert not list(folder.rglob("*.tmp"))
     resumed = run()
