@@ -16,7 +16,14 @@ from iaside_onnx.engine import DEFAULT_BUDGET, Options
 from iaside_onnx.errors import OptionError
 from iaside_onnx.types import BASELINES, METHODS, OUTPUT_KINDS, PARTITIONS, RANGES, SPACINGS
 
-__all__ = ["decompose", "device_options", "input_size_option", "limit_options", "together"]
+__all__ = [
+    "check_name",
+    "decompose",
+    "device_options",
+    "input_size_option",
+    "limit_options",
+    "together",
+]
 
 
 def _parse_size(
@@ -55,6 +62,16 @@ def _parse_provider_options(
                 f"{value!r} is not KEY=VALUE, such as gpu_mem_limit=2000000000"
             )
     return {key: text for key, _, text in pairs} or None
+
+
+def check_name(output: Path) -> None:
+    """Refuse a name under which nobody would look for an archive.
+
+    Raises:
+        OptionError: if it has another suffix.
+    """
+    if output.suffix not in {".h5", ".hdf5", ".nc"}:
+        raise OptionError(f"{output}: an archive is an HDF5 file; end its name in .h5")
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -213,8 +230,7 @@ def decompose(model: Path, source: Path, output_file: Path, as_json: bool, **opt
     Example:
         iaside decompose models/fashion-cnn.onnx --images models/fashion-mnist-1000.npz -o cnn.h5
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    if output_file.suffix not in {".h5", ".hdf5", ".nc"}:
-        raise OptionError(f"{output_file}: an archive is an HDF5 file; end its name in .h5")
+    check_name(output_file)
     archive = iaside_onnx.decompose(
         model, source, output_file, progress=ConsoleProgress(), **options
     )

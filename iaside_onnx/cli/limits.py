@@ -43,6 +43,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 # How long native code may take to come back after a signal, and a process to end by itself.
 _PATIENCE_SECONDS = 3.0
 _GRACE_SECONDS = 5.0
+_LONGEST_SECONDS = 1e8
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
@@ -111,8 +112,11 @@ def limited(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def run(*args: Any, timeout: float | None, memory_limit: int | None, **words: Any) -> Any:
-        if timeout is not None and not timeout > 0:
-            raise OptionError(f"the timeout must be above 0 seconds, found {timeout:g}")
+        if timeout is not None and not 0 < timeout <= _LONGEST_SECONDS:
+            raise OptionError(
+                f"the timeout must be above 0 and up to {_LONGEST_SECONDS:g} seconds, found "
+                f"{timeout:g}"
+            )
         if os.environ.pop(_CHILD, None):
             _limit_memory(memory_limit)
         elif timeout is not None or memory_limit is not None:

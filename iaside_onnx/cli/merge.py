@@ -8,6 +8,7 @@ import click
 
 import iaside_onnx
 from iaside_onnx.cli.console import ConsoleProgress
+from iaside_onnx.cli.decompose import check_name
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.show import print_result
 
@@ -33,7 +34,6 @@ def merge(archives: tuple[Path, ...], output: Path, overwrite: bool, as_json: bo
     Example:
         iaside merge monday.h5 tuesday.h5 -o week.h5
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    print_result(
-        iaside_onnx.merge(archives, output, overwrite=overwrite, progress=ConsoleProgress()),
-        as_json=as_json,
-    )
+    check_name(output)
+    merged = iaside_onnx.merge(archives, output, overwrite=overwrite, progress=ConsoleProgress())
+    print_result(merged, as_json=as_json)

@@ -24,6 +24,7 @@ __all__ = ["Verification", "check", "estimate_again", "verify"]
 
 _ROWS = 256
 _SAMPLE = 64
+_LONGEST_SECONDS = 1e8
 # Sums of float64 in another order, on another processor.
 _TOLERANCE = 1e-9
 
@@ -72,8 +73,10 @@ def verify(
         IasideError: if model or images cannot be had.
         OptionError: if the timeout or the sample is not above 0.
     """
-    if not timeout > 0:
-        raise OptionError(f"the timeout must be above 0 seconds, found {timeout}")
+    if not 0 < timeout <= _LONGEST_SECONDS:
+        raise OptionError(
+            f"the timeout must be above 0 and up to {_LONGEST_SECONDS:g} seconds, found {timeout}"
+        )
     if sample is not None and sample < 1:
         raise OptionError(f"the sample must be of 1 worth at least, found {sample}")
     problems, checked = _in_child(Path(path), timeout)

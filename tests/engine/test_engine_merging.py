@@ -234,6 +234,7 @@ def test_the_command(halves: Path, tmp_path: Path) -> None:
     assert_nothing_left(tmp_path / "c.h5")
     in_process("merge", *parts, "-o", tmp_path / "c.h5", "--overwrite").succeeds()
     in_process("merge", parts[0], "-o", tmp_path / "d.h5").fails("at least two", code=2)
+    in_process("merge", *parts, "-o", tmp_path / "d.txt").fails("end its name in .h5", code=2)
     in_process("merge", *parts, "-o", parts[0]).fails("is one of the archives", code=2)
     in_process("merge", *parts, "-o", tmp_path / "no" / "c.h5").fails("its folder does not exist")
     in_process("merge", parts[0], CNN, "-o", tmp_path / "d.h5").fails("not an HDF5 file")

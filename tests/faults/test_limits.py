@@ -67,7 +67,10 @@ def test_a_model_that_never_ends_can_be_interrupted(
         # Long enough to be inside of the model; a signal before that is heard as well.
         time.sleep(4)
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        try:
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
     Outcome(process.returncode, out, err).fails("what is finished is kept", code=128 + number)
 
 
@@ -98,6 +101,7 @@ def test_exit_statuses_come_through() -> None:
     [
         (("--timeout", "0"), "the timeout must be above 0"),
         (("--timeout", "nan"), "the timeout must be above 0"),
+        (("--timeout", "inf"), "the timeout must be above 0"),
         (("--memory-limit", "0"), "is no size"),
         (("--memory-limit", "4 elephants"), "is no size"),
         (("--memory-limit", "-1G"), "is no size"),
