@@ -146,7 +146,7 @@ def test_h5py_alone_reads_an_archive(bundled_archive: Archive) -> None:
             assert file[name].is_scale
         np.testing.assert_array_equal(file["worth"][...], bundled_archive["worth"])
         for name, attribute in file.attrs.items():
-            assert isinstance(attribute, str | np.integer | np.floating), name
+            assert isinstance(attribute, bytes | np.integer | np.floating), name
         assert file.attrs["schema_version"] == 1
 
 

@@ -11,7 +11,13 @@ import numpy as np
 
 from iaside_onnx.archive.digest import DIGEST, digest_of
 from iaside_onnx.archive.reading import open_archive
-from iaside_onnx.archive.schema import ATTRIBUTES, OPTIONAL_ATTRIBUTES, Variable, variables_of
+from iaside_onnx.archive.schema import (
+    ATTRIBUTES,
+    OPTIONAL_ATTRIBUTES,
+    Variable,
+    text_of,
+    variables_of,
+)
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.hdf5 import open_hdf5
 
@@ -51,7 +57,7 @@ def _variable(file: h5py.File, name: str, variable: Variable) -> Iterator[str]:
     if variable.dtype != "utf-8" and dataset.dtype != np.dtype(variable.dtype):
         yield f"the variable {name!r} is of type {dataset.dtype}, not {variable.dtype}"
     for attribute, wanted in (("units", variable.units), ("long_name", variable.long_name)):
-        found = dataset.attrs.get(attribute, "")
+        found = text_of(dataset.attrs.get(attribute, ""))
         if found != wanted:
             yield f"the {attribute} of {name!r} is {found!r}, not {wanted!r}"
     if dataset.shape and not dataset.fletcher32:
@@ -84,7 +90,7 @@ def _digest(file: h5py.File) -> list[str]:
         return [
             "there is no digest, so metadata may have been changed; it was made by an old iaside"
         ]
-    stored, found = str(file.attrs[DIGEST]), digest_of(file)
+    stored, found = str(text_of(file.attrs[DIGEST])), digest_of(file)
     if stored == found:
         return []
     return [f"the digest is {found[:16]}..., not {stored[:16]}...: a value or an attribute changed"]

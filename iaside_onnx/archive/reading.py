@@ -18,6 +18,7 @@ from iaside_onnx.archive.schema import (
     SCHEMA_VERSION,
     Variable,
     as_text,
+    text_of,
     variables_of,
 )
 from iaside_onnx.archive.structure import refuse_unsafe
@@ -36,6 +37,7 @@ def _refuse(constant: str) -> None:
 
 def _parser(kind: type, *, is_json: bool = False) -> Callable[[Any], Any]:
     def parse(value: Any) -> Any:
+        value = text_of(value)
         value = (
             json.loads(value, parse_constant=_refuse)
             if is_json

@@ -19,6 +19,8 @@ __all__ = [
     "add_variable",
     "as_text",
     "encode",
+    "set_text",
+    "text_of",
     "variables_of",
 ]
 
@@ -132,6 +134,24 @@ def as_text(values: NDArray[Any]) -> list[str]:
     return [bytes(value).decode() for value in values.tolist()]
 
 
+def set_text(owner: h5py.File | h5py.Dataset, name: str, text: str) -> None:
+    """Write an attribute as fixed-length UTF-8.
+
+    HDF5 keeps text of variable length, which h5py writes by itself, in a heap without checksums:
+    where that is damaged it reads for ever.
+    """
+    owner.attrs.create(name, encode([text])[0], dtype=encode([text]).dtype)
+
+
+def text_of(value: Any) -> Any:
+    """An attribute, text as a str whichever way it was written.
+
+    Raises:
+        UnicodeDecodeError: it is no UTF-8.
+    """
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def add_scale(file: h5py.File, name: str, values: NDArray[Any]) -> None:
     """Write a coordinate and make it the scale of its axis."""
     add_variable(file, name, values)
@@ -171,12 +191,12 @@ def add_variable(
     dataset = file.create_dataset(name, shape=shape, dtype=dtype, track_times=False, **layout)
     if values is not None:
         dataset[...] = values
-    dataset.attrs["long_name"] = variable.long_name
+    set_text(dataset, "long_name", variable.long_name)
     if variable.units:
-        dataset.attrs["units"] = variable.units
+        set_text(dataset, "units", variable.units)
     if is_text:
         # The sign by which xarray knows fixed-length text from bytes.
-        dataset.attrs["_Encoding"] = _STRING
+        set_text(dataset, "_Encoding", _STRING)
     for axis, dim in enumerate(variable.dims):
         if dim != name:
             dataset.dims[axis].attach_scale(file[dim])

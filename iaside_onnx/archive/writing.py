@@ -23,6 +23,7 @@ from iaside_onnx.archive.schema import (
     add_scale,
     add_variable,
     encode,
+    set_text,
     variables_of,
 )
 from iaside_onnx.archive.shards import Shard, Workspace
@@ -117,7 +118,7 @@ def write_archive(
             _write_small(file, summary, values)
             _write_attributes(file, attributes)
             _write_tables(file, tables, (summary.image.size, columns))
-            file.attrs[DIGEST] = digest_of(file)
+            set_text(file, DIGEST, digest_of(file))
 
 
 def _size(summary: Shard, row: int) -> int:
@@ -167,7 +168,12 @@ def _write_attributes(file: h5py.File, attributes: Mapping[str, object]) -> None
     asked = {name: kind for name, kind in OPTIONAL_ATTRIBUTES.items() if name in attributes}
     for name, kind in {**ATTRIBUTES, **asked}.items():
         value = attributes[name]
-        file.attrs[name] = json.dumps(value) if kind in ("object", "list") else value
+        if kind in ("object", "list"):
+            set_text(file, name, json.dumps(value))
+        elif kind == "str":
+            set_text(file, name, str(value))
+        else:
+            file.attrs[name] = value
 
 
 def _write_tables(

@@ -107,7 +107,8 @@ def read_graph(path: Path) -> GraphFacts:
     graph = model.graph
     if not graph.node or not graph.output:
         raise ModelError(f"{path}: not an ONNX model, or an empty one: it has no graph")
-    foreign = sorted({n.domain for n in _nodes(model)} - _STANDARD_DOMAINS - _local_domains(model))
+    domains = {_text(node.domain) for node in _nodes(model)}
+    foreign = sorted(domains - _STANDARD_DOMAINS - _local_domains(model))
     if foreign:
         raise ModelError(
             f"{path}: uses operators of the domain {foreign[0]!r}, which ONNX Runtime does not "
@@ -128,13 +129,19 @@ def read_graph(path: Path) -> GraphFacts:
         opset=max(
             (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0
         ),
-        producer=" ".join(filter(None, [model.producer_name, model.producer_version])),
-        metadata={p.key: p.value for p in model.metadata_props},
+        producer=" ".join(filter(None, map(_text, [model.producer_name, model.producer_version]))),
+        metadata={_text(p.key): _text(p.value) for p in model.metadata_props},
         precision=_precision(model),
         layout_hint=_layout_hint(graph),
         output_hints={o.name: kind for o in graph.output if (kind := output_hint(graph, o.name))},
         files=(own, *external.values()),
     )
+
+
+def _text(value: str | bytes) -> str:
+    """Text of a model, for people and archives; Protobuf gives bytes where it is no UTF-8."""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _read(path: Path) -> bytes:
@@ -192,7 +199,7 @@ def _nodes(model: ModelProto) -> Iterator[NodeProto]:
 
 
 def _local_domains(model: ModelProto) -> set[str]:
-    return {function.domain for function in model.functions}
+    return {_text(function.domain) for function in model.functions}
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:
@@ -219,6 +226,10 @@ def _external_data(path: Path, model: ModelProto) -> dict[str, ModelFile]:
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
         locations = [entry.value for entry in tensor.external_data if entry.key == "location"]
+        if not all(isinstance(location, str) for location in locations):
+            raise ModelError(
+                f"{path}: names a file of weights in other than UTF-8; export it again"
+            )
         # Of several, readers take now the first and now the last.
         if len(locations) != 1:
             raise ModelError(

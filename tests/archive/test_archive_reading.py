@@ -68,7 +68,7 @@ def test_the_archive_has_every_attribute_that_the_design_lists(bundled_archive: 
             if kind in (dict, list):
                 assert isinstance(json.loads(value), kind), name
             else:
-                assert isinstance(value if kind is str else value.item(), kind), name
+                assert isinstance(value.decode() if kind is str else value.item(), kind), name
         assert file.attrs["images_asked"] == file.attrs["images_done"] == 12
         options = json.loads(file.attrs["options"])
     assert options.keys() == {"given", "resolved"}

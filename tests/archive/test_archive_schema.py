@@ -111,3 +111,13 @@ def test_every_structure_of_a_new_archive_has_a_checksum(bundled_archive: Archiv
     assert data[8] == 3
     # B-trees of version 1 are the last structure without one.
     assert b"TREE" not in data
+
+
+def test_no_text_is_in_the_heap_that_has_no_checksum(bundled_archive: Archive) -> None:
+    """A flipped byte there makes HDF5 read for ever, and `iaside show` with it."""
+    with h5py.File(bundled_archive.path) as file:
+        for owner in (file, *file.values()):
+            for name in owner.attrs:
+                kind = owner.attrs.get_id(name).get_type()
+                text = kind.get_class() == h5py.h5t.STRING
+                assert not (text and kind.is_variable_str()), name
