@@ -84,7 +84,9 @@ def in_child(target: Target, ending: str, data: bytes) -> str:
     words = folder / "words.txt"
     child = os.fork()
     if child == 0:
-        signal.alarm(SECONDS_EACH)
+        # Of the processor, as machines are shared; and on the clock, for what waits for ever.
+        signal.setitimer(signal.ITIMER_PROF, SECONDS_EACH)
+        signal.alarm(10 * SECONDS_EACH)
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         status = _FINDING
         try:
