@@ -193,3 +193,13 @@ def test_an_unfinished_extension_is_not_mixed_with_another(folder: Path) -> None
     )
     in_process(*EXTEND).succeeds()
     assert_nothing_left(folder / "out.h5")
+
+
+def test_an_unfinished_extension_is_of_one_archive(folder: Path) -> None:
+    """Shards of the archive that was here before are taken for those of the one that is now."""
+    in_process(*SAMPLE).succeeds()
+    kill_at("after-the-first-shard-is-renamed", EXTEND)
+    other = Case("longer", "", output="other.h5", options="--method sampled --budget 36")
+    in_process(*other.words).succeeds()
+    shutil.copy(folder / "other.h5", folder / "out.h5")
+    in_process(*EXTEND).fails("an unfinished run with other options: extends (")
