@@ -166,7 +166,8 @@ def _private_bytes() -> int:
 
 def _supervise(timeout: float | None) -> int:
     """Run this very command in a process that is stopped when its time is up; its exit status."""
-    words = [sys.executable, "-m", "iaside_onnx", *sys.argv[1:]]
+    # -P: modules are not looked for in the working directory, which may be a stranger's.
+    words = [sys.executable, "-P", "-m", "iaside_onnx", *sys.argv[1:]]
     child = subprocess.Popen(  # noqa: S603  # ourselves
         words,
         env={**os.environ, _CHILD: "1"},

@@ -124,7 +124,8 @@ except ArchiveError as error:
 def _in_child(path: Path, timeout: float) -> tuple[list[str], list[str]]:
     try:
         done = subprocess.run(  # noqa: S603  # our own code, in our own interpreter
-            [sys.executable, "-c", _CHILD, str(path), str(2 * timeout)],
+            # -P: modules are not looked for in the working directory, which may be a stranger's.
+            [sys.executable, "-P", "-c", _CHILD, str(path), str(2 * timeout)],
             capture_output=True,
             text=True,
             timeout=timeout,

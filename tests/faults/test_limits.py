@@ -138,7 +138,7 @@ def test_a_process_that_dies_is_spoken_for(
     """A shell says `Segmentation fault`, or nothing, and nobody knows what to do."""
     script = _CRASH.format(signal=number)
     fake = folder / "python"
-    fake.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} -c "$CRASH" "$@"\n')
+    fake.write_text(f'#!/bin/sh\nshift 3\nexec {sys.executable} -c "$CRASH" "$@"\n')
     fake.chmod(0o755)
     monkeypatch.setenv("CRASH", script)
     supervise = (
@@ -148,6 +148,22 @@ def test_a_process_that_dies_is_spoken_for(
     words = [sys.executable, "-c", supervise, str(fake), "show", "model.onnx", "--timeout", "60"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     Outcome(done.returncode, done.stdout, done.stderr).fails(says)
+
+
+def test_no_code_is_taken_from_the_working_directory(folder: Path) -> None:
+    """Python looks there first for what it imports, and people change to where the files are."""
+    in_process(*WORDS).succeeds()
+    trap = "import pathlib; pathlib.Path('sprung').touch()\n"
+    for name in ("iaside_onnx", "json", "signal", "numpy", "h5py"):
+        (folder / f"{name}.py").write_text(trap)
+    in_process("verify", "out.h5").succeeds()
+    limited = f"import sys; sys.argv = {['iaside', 'show', 'out.h5', '--timeout', '100']!r}; "
+    words = [sys.executable, "-P", "-c", limited + "from iaside_onnx.cli import main; main()"]
+    subprocess.run(words, check=True, capture_output=True)
+    assert not (folder / "sprung").exists()
+    # The trap would be sprung, or this would show nothing.
+    subprocess.run([sys.executable, "-c", "import signal, h5py"], check=False, capture_output=True)
+    assert (folder / "sprung").exists()
 
 
 def test_the_limit_is_on_what_models_take_not_on_files(folder: Path) -> None:
