@@ -22,6 +22,7 @@ _FILTERS = frozenset([h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z
 # No compression that HDF5 always has makes more of a byte than this.
 _MAX_EXPANSION = 1100
 _MAX_CHUNK_BYTES = 1 << 28
+_NUMBERS = frozenset([h5py.h5t.INTEGER, h5py.h5t.FLOAT])
 # What HDF5's dimension scales consist of; nothing here reads them by value.
 _SCALES = frozenset(["CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"])
 
@@ -51,12 +52,7 @@ def _dataset(path: Path, file: h5py.File, name: str) -> None:
     filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
     if filters - _FILTERS:
         _refuse(path, f"{what} is stored with the filter {min(filters - _FILTERS)}, not with gzip")
-    kind = dataset.id.get_type()
-    if kind.committed() or kind.get_class() not in (
-        h5py.h5t.INTEGER,
-        h5py.h5t.FLOAT,
-        *_texts(kind),
-    ):
+    if not _is_plain(dataset.id.get_type()):
         _refuse(path, f"{what} is of a type that is no number and no text of fixed length")
     chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
     if chunk > _MAX_CHUNK_BYTES:
@@ -66,10 +62,10 @@ def _dataset(path: Path, file: h5py.File, name: str) -> None:
     _attributes(path, dataset, what)
 
 
-def _texts(kind: Any) -> tuple[int, ...]:
-    """The class of text, if this is text of fixed length."""
-    is_text = kind.get_class() == h5py.h5t.STRING and not kind.is_variable_str()
-    return (h5py.h5t.STRING,) if is_text else ()
+def _is_plain(kind: Any) -> bool:
+    """Whether a type is a number, or text of fixed length, and no type of the file's own."""
+    text = kind.get_class() == h5py.h5t.STRING and not kind.is_variable_str()
+    return not kind.committed() and (text or kind.get_class() in _NUMBERS)
 
 
 def _attributes(path: Path, found: Any, where: str) -> None:
@@ -78,8 +74,8 @@ def _attributes(path: Path, found: Any, where: str) -> None:
             continue
         attribute = found.attrs.get_id(name)
         kind = attribute.get_type()
-        allowed = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)
-        if kind.committed() or kind.get_class() not in allowed or attribute.shape:
+        text = kind.get_class() == h5py.h5t.STRING
+        if kind.committed() or not (text or _is_plain(kind)) or attribute.shape:
             _refuse(path, f"the attribute {name!r} of {where} is no single number or text")
 
 
