@@ -18,6 +18,7 @@ from iaside_onnx.archive.schema import (
     text_of,
     variables_of,
 )
+from iaside_onnx.archive.structure import SCALES
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.hdf5 import open_hdf5
 
@@ -60,6 +61,10 @@ def _variable(file: h5py.File, name: str, variable: Variable) -> Iterator[str]:
         found = text_of(dataset.attrs.get(attribute, ""))
         if found != wanted:
             yield f"the {attribute} of {name!r} is {found!r}, not {wanted!r}"
+    # Readers obey some of them: scale factors, fill values, calendars.
+    known = {"long_name", "units", *SCALES, *(["_Encoding"] if variable.dtype == "utf-8" else [])}
+    for attribute in sorted(set(dataset.attrs) - known):
+        yield f"the attribute {attribute!r} of {name!r} is not in the schema"
     if dataset.shape and not dataset.fletcher32:
         yield f"the variable {name!r} has no checksums"
     for axis, dim in enumerate(variable.dims):

@@ -27,6 +27,9 @@ from iaside_onnx.hdf5 import open_hdf5
 
 __all__ = ["Archive", "Metadata", "open_archive"]
 
+# What real archives are far below: they hold random digits.
+_SMALL_BYTES, _SMALL_EXPANSION = 1 << 26, 16
+
 _RESOLVED = frozenset(["bands", "baseline", "partition", "pixel_range", "spacing"])
 
 
@@ -201,6 +204,7 @@ def open_archive(path: str | Path) -> Archive:
             declared = variables_of(sampled="slot" in file)
             present = {n: v for n, v in declared.items() if _present(path, file, n, v)}
             _check_shapes(path, file, present)
+            _check_size(path, file, present)
             large = _large(sampled="slot" in file)
             variables = {name: _values(file[name]) for name in present if name not in large}
     # RuntimeError, KeyError: from h5py, on damage inside; ValueError: text that is not UTF-8.
@@ -265,6 +269,17 @@ def _check_shapes(path: Path, file: h5py.File, variables: Mapping[str, Variable]
                 f"{path}: the variable {name!r} is {dataset.dtype} of shape {dataset.shape}, where "
                 f"{variable.dtype} of shape {sizes} was expected; the archive is damaged"
             )
+
+
+def _check_size(path: Path, file: h5py.File, variables: Mapping[str, Variable]) -> None:
+    """Make sure that what is read at once is not much more than the file is long."""
+    large = _large(sampled="slot" in file)
+    taken = sum(file[name].nbytes for name in variables if name not in large)
+    if taken > _SMALL_BYTES + _SMALL_EXPANSION * path.stat().st_size:
+        raise ArchiveError(
+            f"{path}: its variables take {taken} bytes of memory, far more than the file is long; "
+            "the archive was made to do harm"
+        )
 
 
 def _values(dataset: h5py.Dataset) -> NDArray[Any]:

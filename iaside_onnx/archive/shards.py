@@ -121,6 +121,10 @@ class Workspace:
             ArchiveError: if the folder cannot be made.
             RunConflictError: if another process has it.
         """
+        if self.folder.is_symlink():
+            raise ArchiveError(
+                f"{self.folder}: is a link, and files would be removed where it leads; delete it"
+            )
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -190,10 +194,10 @@ class Workspace:
     def _read_plan(self) -> dict[str, Any] | None:
         try:
             plan = json.loads(self._plan.read_text(encoding="utf-8"))
-            return {"identity": plan["identity"], "started": plan["started"]}
+            return {"identity": dict(plan["identity"]), "started": str(plan["started"])}
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise ArchiveError(
                 f"{self._plan}: unreadable ({error}); delete {self.folder}"
             ) from error

@@ -15,7 +15,7 @@ import h5py
 
 from iaside_onnx.errors import ArchiveError
 
-__all__ = ["refuse_unsafe"]
+__all__ = ["SCALES", "refuse_unsafe"]
 
 # gzip, shuffle and Fletcher-32: built into every HDF5.
 _FILTERS = frozenset([h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32])
@@ -23,8 +23,8 @@ _FILTERS = frozenset([h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z
 _MAX_EXPANSION = 1100
 _MAX_CHUNK_BYTES = 1 << 28
 _NUMBERS = frozenset([h5py.h5t.INTEGER, h5py.h5t.FLOAT])
-# What HDF5's dimension scales consist of; nothing here reads them by value.
-_SCALES = frozenset(["CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"])
+SCALES = frozenset(["CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"])
+"""Attributes that HDF5's dimension scales consist of; nothing here reads them by value."""
 
 
 def refuse_unsafe(path: Path, file: h5py.File) -> None:
@@ -70,7 +70,7 @@ def _is_plain(kind: Any) -> bool:
 
 def _attributes(path: Path, found: Any, where: str) -> None:
     for name in found.attrs:
-        if name in _SCALES:
+        if name in SCALES:
             continue
         attribute = found.attrs.get_id(name)
         kind = attribute.get_type()

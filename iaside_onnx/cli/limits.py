@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import re
 import resource
@@ -15,8 +16,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -37,13 +39,16 @@ KEPT = (
 )
 """What to say to whoever is stopped."""
 
-# Tells the process that it is the one to be limited.
+# Tells the process that it is the one to be limited, by the number of the one that started it.
 _CHILD = "IASIDE_LIMITED"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 # How long native code may take to come back after a signal, and a process to end by itself.
 _PATIENCE_SECONDS = 3.0
 _GRACE_SECONDS = 5.0
 _LONGEST_SECONDS = 1e8
+_POLL_SECONDS = 0.2
+# Set when Python has heard of a signal.
+_HEARD = threading.Event()
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
@@ -58,37 +63,42 @@ def stopping_in_order() -> Iterator[None]:
     Python hears of a signal when native code has returned, which a hostile model never does: a
     thread that hears of it at once ends the process where Python does not within some seconds.
     """
-    heard = threading.Event()
 
-    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
-        heard.set()
-        raise Stopped
-
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-        heard.set()
-        raise KeyboardInterrupt
+    def stop(number: int, _: FrameType | None) -> NoReturn:
+        _HEARD.set()
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped
 
     ear, mouth = os.pipe()
     os.set_blocking(mouth, False)
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
-    # Whoever starts this in the background may have it ignore Ctrl-C.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     wakeup = signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
-    threading.Thread(target=_listen, args=(ear, heard), daemon=True).start()
+    threading.Thread(target=_listen, args=(ear,), daemon=True).start()
     try:
-        yield
+        with _handling(stop):
+            yield
     finally:
         signal.set_wakeup_fd(wakeup)
-        for number, handler in before.items():
-            signal.signal(number, handler)
         os.close(mouth)
 
 
-def _listen(ear: int, heard: threading.Event) -> None:
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Have SIGINT and SIGTERM handled so; whoever starts a process may have it ignore Ctrl-C."""
+    _HEARD.clear()
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _listen(ear: int) -> None:
     """Wait for a signal that stops; ends when the other end of the pipe is closed."""
     while number := os.read(ear, 1):
-        if number[0] not in (signal.SIGINT, signal.SIGTERM) or heard.wait(_PATIENCE_SECONDS):
+        if number[0] not in (signal.SIGINT, signal.SIGTERM) or _HEARD.wait(_PATIENCE_SECONDS):
             continue
         fail(f"stopped; {KEPT}")
         os._exit(128 + number[0])
@@ -117,7 +127,7 @@ def limited(command: Callable[..., Any]) -> Callable[..., Any]:
                 f"the timeout must be above 0 and up to {_LONGEST_SECONDS:g} seconds, found "
                 f"{timeout:g}"
             )
-        if os.environ.pop(_CHILD, None):
+        if os.environ.pop(_CHILD, "") == str(os.getppid()):
             _limit_memory(memory_limit)
         elif timeout is not None or memory_limit is not None:
             return _supervise(timeout)
@@ -170,36 +180,49 @@ def _supervise(timeout: float | None) -> int:
     words = [sys.executable, "-P", "-m", "iaside_onnx", *sys.argv[1:]]
     child = subprocess.Popen(  # noqa: S603  # ourselves
         words,
-        env={**os.environ, _CHILD: "1"},
-        # A terminal's Ctrl-C goes to this process alone, which hands it on: once.
+        env={**os.environ, _CHILD: str(os.getpid())},
+        # A terminal's Ctrl-C goes to this process alone, which hands it on.
         process_group=0,
     )
-    try:
-        status = child.wait(timeout)
-    except subprocess.TimeoutExpired:
+    asked: list[int] = []
+
+    def hand_on(number: int, _: FrameType | None) -> None:
+        _HEARD.set()
+        asked.append(number)
+        child.send_signal(number)
+
+    with _handling(hand_on):
+        try:
+            status = _wait(child, timeout, asked)
+        finally:
+            # With all that it has started, such as a reader of archives.
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+    if asked:
+        if status is None:
+            fail(f"stopped; {KEPT}")
+        return 128 + asked[0]
+    if status is None:
         fail(f"stopped after {timeout:g} seconds (--timeout); {KEPT}")
         return 1
-    except KeyboardInterrupt:
-        return _hand_on(child, signal.SIGINT)
-    except Stopped:
-        return _hand_on(child, signal.SIGTERM)
-    finally:
-        child.kill()
-        child.wait()
     if status >= 0:
         return status
     fail(_death(signal.Signals(-status)))
     return 1
 
 
-def _hand_on(child: subprocess.Popen[bytes], number: signal.Signals) -> int:
-    """Let the process end by itself, if it does."""
-    child.send_signal(number)
-    try:
-        child.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        fail(f"stopped; {KEPT}")
-    return 128 + number
+def _wait(child: subprocess.Popen[bytes], timeout: float | None, asked: list[int]) -> int | None:
+    """Its exit status; None if its time is up, or it goes on after it was asked to stop."""
+    ending = math.inf if timeout is None else time.monotonic() + timeout
+    while time.monotonic() < ending:
+        with suppress(subprocess.TimeoutExpired):
+            return child.wait(min(_POLL_SECONDS, max(ending - time.monotonic(), 0)))
+        if asked:
+            with suppress(subprocess.TimeoutExpired):
+                return child.wait(_GRACE_SECONDS)
+            return None
+    return None
 
 
 def _death(number: signal.Signals) -> str:

@@ -184,8 +184,10 @@ def _print_bands(console: Console, archive: Archive) -> None:
     ]
     room = min(console.width - len(lines[0]) - 2, _WIDEST_BAR)
     block = "#" if console.options.ascii_only else "█"
-    top = max(float(archive["psi"].max()), 1e-12)
-    bars = [block * round(max(room, 0) * float(psi) / top) for psi in archive["psi"]]
+    # Archives are edited, so psi may be anything.
+    shares = np.clip(np.nan_to_num(archive["psi"], posinf=0.0, neginf=0.0), 0.0, 1.0)
+    top = max(float(shares.max()), 1e-12)
+    bars = [block * round(max(room, 0) * float(share) / top) for share in shares]
     rule = ("-" if console.options.ascii_only else "─") * len(lines[0])
     for line in [printable(str(archive.path)), "", lines[0], rule]:
         console.print(line, soft_wrap=True)

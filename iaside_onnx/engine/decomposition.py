@@ -37,7 +37,7 @@ from iaside_onnx.game import Estimate, estimate
 from iaside_onnx.spectrum import band_edges
 from iaside_onnx.version import __version__
 
-__all__ = ["decompose", "run_and_assemble"]
+__all__ = ["check_output", "decompose", "run_and_assemble"]
 
 # Options that may name a file to read.
 _INPUTS = ("labels", "classes", "preprocess")
@@ -75,7 +75,7 @@ def decompose(
     chosen = Options(**options)
     workspace = Workspace(Path(output), progress.warn)
     inputs = [model, images, *(getattr(chosen, name) for name in _INPUTS)]
-    _check_output(workspace, inputs)
+    check_output(workspace, inputs)
     _check_profile(chosen, workspace, inputs)
     earlier = _earlier(workspace) if chosen.batch_size == "auto" else []
     plan = make_plan(model, images, chosen, progress, earlier)
@@ -172,7 +172,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _check_output(workspace: Workspace, inputs: Iterable[object]) -> None:
+def check_output(workspace: Workspace, inputs: Iterable[object]) -> None:
     """Find out early what would otherwise come to light when the work is done."""
     output = workspace.output
     paths = [Path(path) for path in inputs if isinstance(path, str | Path)]

@@ -23,9 +23,10 @@ from iaside_onnx.archive import (
     write_archive,
 )
 from iaside_onnx.engine.accuracy import accuracy
+from iaside_onnx.engine.decomposition import check_output
 from iaside_onnx.engine.plan import LIMITS
 from iaside_onnx.engine.progress import LogProgress, Progress
-from iaside_onnx.engine.verification import estimate_again
+from iaside_onnx.engine.verification import check_in_child, estimate_again
 from iaside_onnx.errors import ArchiveError, OptionError, RunConflictError
 from iaside_onnx.game import Estimate
 from iaside_onnx.types import Coalitions, Worth
@@ -69,16 +70,18 @@ def merge(
     if len(archives) < 2:
         raise OptionError("merging takes at least two archives")
     workspace = Workspace(Path(output), (progress or LogProgress()).warn)
-    if any(Path(path).resolve() == workspace.output.resolve() for path in archives):
-        raise OptionError(f"{output}: is one of the archives; write the merged one elsewhere")
+    check_output(workspace, archives)
+    # Before anything of them is read here, and lest what is damaged is signed anew.
+    for path in archives:
+        problems, _ = check_in_child(Path(path))
+        if problems:
+            raise ArchiveError(f"{path}: cannot be merged: {problems[0]} (iaside verify says all)")
     parts = [open_archive(path) for path in archives]
     for part in parts:
         _check_whole(part)
     for part in parts[1:]:
         _check_same(parts[0], part)
     _check_disjoint(parts)
-    if not workspace.output.parent.is_dir():
-        raise ArchiveError(f"{output}: its folder does not exist; make it, or write elsewhere")
     with workspace.lock():
         if workspace.identity() is not None:
             raise RunConflictError(
@@ -95,7 +98,7 @@ def merge(
 
 def _check_whole(part: Archive) -> None:
     """Refuse what cannot be put together with anything."""
-    if part["image"].min() < 0 or part["image"].max() >= _MOST:
+    if part["image"].max() >= _MOST:
         raise ArchiveError(f"{part.path}: its images are at impossible positions; it was edited")
     if part.metadata.options["resolved"].get("about", "population") != "population":
         raise RunConflictError(
@@ -139,7 +142,6 @@ def _model(part: Archive) -> dict[str, object]:
         "preprocess": dict(meta.preprocess),
         "schema_version": meta.schema_version,
         "sampled": part.sampled,
-        "coalitions": None if part.sampled else part["coalition"].tolist(),
     }
 
 
@@ -279,9 +281,17 @@ def _attributes(
         "smallest_bands": list(found.smallest),
         "notes": [
             f"merged from {len(parts)} archives",
+            *_drawn_apart(parts[0]),
             *dict.fromkeys(note for meta in metas for note in meta.notes),
         ],
     }  # fmt: skip
+
+
+def _drawn_apart(part: Archive) -> list[str]:
+    baseline = part.metadata.options["resolved"]["baseline"]
+    if baseline not in ("complement", "noise"):
+        return []
+    return [f"the baseline {baseline} was drawn for each part by itself"]
 
 
 def _of_sample(part: Archive, name: str) -> int:

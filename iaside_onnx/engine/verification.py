@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.archive import Archive, check_file, open_archive
+from iaside_onnx.engine.consistency import contradictions
 from iaside_onnx.engine.progress import LogProgress, Progress
 from iaside_onnx.engine.reevaluation import evaluate_again
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.game import Estimate, PairedDesign, estimate, estimate_blocks, shapley_values
 from iaside_onnx.types import Phi
 
-__all__ = ["Verification", "check", "estimate_again", "verify"]
+__all__ = ["Verification", "check", "check_in_child", "estimate_again", "verify"]
 
 _ROWS = 256
 _SAMPLE = 64
@@ -79,7 +80,7 @@ def verify(
         )
     if sample is not None and sample < 1:
         raise OptionError(f"the sample must be of 1 worth at least, found {sample}")
-    problems, checked = _in_child(Path(path), timeout)
+    problems, checked = check_in_child(Path(path), timeout)
     archive = open_archive(path)
     if not problems and (model, images, sample) != (None, None, None):
         problems, looked = evaluate_again(
@@ -99,10 +100,11 @@ def check(path: Path) -> tuple[list[str], list[str]]:
     # What is damaged need not add up.
     if not problems:
         checked.append("arithmetic")
+        archive = open_archive(path)
         try:
-            problems = list(_arithmetic(open_archive(path)))
+            problems = list(contradictions(archive)) or list(_arithmetic(archive))
         # Numbers of pairs, draws or blocks that no design has.
-        except (IndexError, ValueError, TypeError, OverflowError) as error:
+        except (IndexError, ValueError, TypeError, OverflowError, KeyError) as error:
             problems = [f"the arithmetic cannot be done, as its numbers do not fit: {error}"]
     return problems, checked
 
@@ -121,7 +123,13 @@ except ArchiveError as error:
 """
 
 
-def _in_child(path: Path, timeout: float) -> tuple[list[str], list[str]]:
+def check_in_child(path: Path, timeout: float = 600.0) -> tuple[list[str], list[str]]:
+    """As `check`, in a process of its own.
+
+    Raises:
+        ArchiveError: if the file is no archive that can be read, or makes HDF5 fail, or takes
+            longer than that many seconds.
+    """
     try:
         done = subprocess.run(  # noqa: S603  # our own code, in our own interpreter
             # -P: modules are not looked for in the working directory, which may be a stranger's.
@@ -136,6 +144,9 @@ def _in_child(path: Path, timeout: float) -> tuple[list[str], list[str]]:
             f"{path}: was not read in {timeout:g} seconds; it is damaged, or larger than that: "
             "give --timeout"
         ) from error
+    if done.returncode > 0:
+        said = " ".join(done.stderr.split("\n")[-2:]).strip()
+        raise ArchiveError(f"{path}: cannot be checked ({said}); restore the file")
     try:
         found = json.loads(done.stdout)
     except ValueError as error:
@@ -167,8 +178,15 @@ def _arithmetic(archive: Archive) -> Iterator[str]:
     # Intervals about these images alone take how many there are, which was not kept at first.
     if resolved.get("about", "population") == "population" or _population(archive) is not None:
         names += [f"{name}_{end}" for name in names for end in ("low", "high")]
-    for name in names:
-        theirs, mine = archive[name], np.asarray(getattr(found, name))
+    stored: dict[str, Any] = {name: archive[name] for name in names}
+    stored |= {"uniform": archive.metadata.uniform, "smallest": archive.metadata.smallest_bands}
+    if archive.sampled:
+        stored["standard_error"] = archive["phi_se"]
+    for name, theirs in stored.items():
+        mine = np.asarray(getattr(found, name))
+        if np.shape(theirs) != mine.shape:
+            yield f"{name} does not follow from phi_image: {theirs} is stored, {mine} was found"
+            continue
         if not np.allclose(theirs, mine, _TOLERANCE, _TOLERANCE, equal_nan=True):
             yield f"{name} does not follow from phi_image: {theirs} is stored, {mine} was found"
 

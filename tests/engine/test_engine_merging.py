@@ -235,11 +235,32 @@ def test_the_command(halves: Path, tmp_path: Path) -> None:
     in_process("merge", *parts, "-o", tmp_path / "c.h5", "--overwrite").succeeds()
     in_process("merge", parts[0], "-o", tmp_path / "d.h5").fails("at least two", code=2)
     in_process("merge", *parts, "-o", tmp_path / "d.txt").fails("end its name in .h5", code=2)
-    in_process("merge", *parts, "-o", parts[0]).fails("is one of the archives", code=2)
+    in_process("merge", *parts, "-o", parts[0]).fails("is one of the inputs", code=2)
     in_process("merge", *parts, "-o", tmp_path / "no" / "c.h5").fails("its folder does not exist")
+    (tmp_path / "f.h5").mkdir()
+    in_process("merge", *parts, "-o", tmp_path / "f.h5").fails("is a folder")
+    (tmp_path / "f.h5").rmdir()
     in_process("merge", parts[0], CNN, "-o", tmp_path / "d.h5").fails("not an HDF5 file")
     json.loads(in_process("merge", *parts, "-o", tmp_path / "e.h5", "--json").out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.h5", "e.h5"]
+
+
+def test_what_is_damaged_is_not_signed_anew(halves: Path, tmp_path: Path) -> None:
+    """The merged archive is whole by its own digest, whatever it was made from."""
+    shutil.copy(halves / "b.h5", tmp_path / "b.h5")
+    with h5py.File(tmp_path / "b.h5", "r+") as file:
+        file["label"][...] = file["predicted"][()]
+    with pytest.raises(ArchiveError, match="cannot be merged: the digest is"):
+        merge([halves / "a.h5", tmp_path / "b.h5"], tmp_path / "c.h5")
+
+
+def test_what_was_drawn_for_each_part_is_said(halves: Path, tmp_path: Path) -> None:
+    """One run over all images would have drawn other partners, or other noise."""
+    for part in ("a", "b"):
+        words: dict[str, Any] = {**WORDS, "baseline": "complement"}
+        iaside_onnx.decompose(CNN, halves / f"{part}.npz", tmp_path / f"{part}.h5", **words)
+    merged = merge([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "c.h5")
+    assert "the baseline complement was drawn for each part by itself" in merged.metadata.notes
 
 
 def test_an_edited_sample_is_refused(halves: Path, tmp_path: Path) -> None:
