@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from iaside_onnx.archive.files import finished_file
 from iaside_onnx.archive.reading import Archive
 from iaside_onnx.archive.schema import variables_of
-from iaside_onnx.errors import ExtraMissingError, OptionError
+from iaside_onnx.errors import ArchiveError, ExtraMissingError, OptionError
 
 __all__ = ["TABLES", "TableName", "convert"]
 
@@ -24,6 +25,7 @@ TableName: TypeAlias = Literal["contributions", "bands", "worth"]
 TABLES: tuple[TableName, ...] = ("contributions", "bands", "worth")
 
 _ROWS = 256
+_HEADROOM = 1 << 20
 _IMAGE = ("image", "image_id", "label", "predicted")
 _BAND = ("band", "band_low", "band_high")
 
@@ -56,7 +58,7 @@ def convert(archive: Archive, output: Path, table: TableName = "contributions") 
         ".parquet": _write_parquet,
         ".nc": _write_netcdf,
     }
-    if output.suffix not in writers:
+    if output.suffix.lower() not in writers:
         raise OptionError(f"{output}: end its name in {', '.join(writers)}")
     if table not in TABLES:
         raise OptionError(f"unknown table {table!r}: use {', '.join(TABLES)}")
@@ -66,7 +68,7 @@ def convert(archive: Archive, output: Path, table: TableName = "contributions") 
         raise OptionError(f"{output}: its folder does not exist; make it")
     made = _table(archive, table)
     with finished_file(output) as temporary:
-        writers[output.suffix](archive, made, temporary)
+        writers[output.suffix.lower()](archive, made, temporary)
 
 
 def _table(archive: Archive, name: TableName) -> _Table:
@@ -171,6 +173,20 @@ def _about(archive: Archive) -> dict[str, Any]:
     return {name: _plain(value) for name, value in asdict(archive.metadata).items()}
 
 
+def _check_room(path: Path, size: int) -> None:
+    """HDF5 crashes on a full disk, so make sure that there is room.
+
+    Raises:
+        ArchiveError: if there is not.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if free < size + _HEADROOM:
+        raise ArchiveError(
+            f"{path.parent}: the disk is full: {size + _HEADROOM} bytes are needed and {free} are "
+            "free; make room"
+        )
+
+
 def _write_netcdf(archive: Archive, _table: _Table, path: Path) -> None:
     try:
         import xarray
@@ -181,6 +197,7 @@ def _write_netcdf(archive: Archive, _table: _Table, path: Path) -> None:
     try:
         with xarray.open_dataset(archive.path, engine="h5netcdf") as dataset:
             dataset.load()
+            _check_room(path, dataset.nbytes)
             # How the archive keeps them, text as bytes of a fixed length, is not for NetCDF.
             for variable in dataset.variables.values():
                 variable.encoding.clear()

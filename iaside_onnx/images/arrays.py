@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import lzma
 import math
 import struct
@@ -31,6 +32,10 @@ ARRAY_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
 _MAX_UNPACKED_BYTES = 2 * 2**30
 # HDF5 unpacks a whole chunk to read one image of it.
 _MAX_CHUNK_BYTES = 2**30
+# No compression that HDF5 always has makes more of a byte than this.
+_MAX_EXPANSION = 1100
+_PART_BYTES = 2**24
+_MAX_HEADER_BYTES = 2**16
 _TOLERANCE = 1e-6
 
 # What NumPy's header parser, zipfile, its decompressors, mmap and h5py raise on damaged or hostile
@@ -171,6 +176,11 @@ def _mapped(path: Path, file: IO[bytes], name: str) -> NDArray[Any]:
 
 def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
+    if version == (2, 0):
+        length = file.read(4)
+        if int.from_bytes(length, "little") > _MAX_HEADER_BYTES:
+            raise ValueError("its header is far too long")
+        file.seek(-4, io.SEEK_CUR)
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(file)
     if version == (2, 0):
@@ -192,7 +202,9 @@ def _open_npz(path: Path) -> tuple[_Table, _Table | None]:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         _require_images(names, path)
         images = _npz_member(path, archive, "images")
-        labels = _npz_member(path, archive, "labels") if "labels" in names else None
+        labels = None
+        if "labels" in names:
+            labels = _npz_member(path, archive, "labels", most=images.shape[:1])
     return images, labels
 
 
@@ -205,7 +217,14 @@ def _require_images(names: Sequence[str], path: Path) -> None:
         )
 
 
-def _npz_member(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+def _npz_member(
+    path: Path, archive: zipfile.ZipFile, name: str, most: tuple[int, ...] | None = None
+) -> NDArray[Any]:
+    """One array, compressed or not; of labels, no more than there are images.
+
+    Raises:
+        ImageError: it is of objects, or would take too much memory.
+    """
     info = archive.getinfo(f"{name}.npy")
     if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:
         with path.open("rb") as file:
@@ -218,18 +237,28 @@ def _npz_member(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]
     with archive.open(info) as member:
         shape, fortran, dtype = _npy_header(member)
         _refuse_objects(dtype, path, name)
-        count = 1
-        for side in shape:
-            count *= side
+        count = math.prod(shape)
+        if most is not None and shape != most:
+            raise ImageError(
+                f"{path}: {name} have shape {shape}, but there are {most[0]} images; one label an "
+                f"image, shape {most}, was expected."
+            )
         if count * dtype.itemsize > _MAX_UNPACKED_BYTES:
             raise ImageError(
                 f"{path}: {name} is compressed and would take {count * dtype.itemsize} bytes of "
                 f"memory, over the limit of {_MAX_UNPACKED_BYTES}; save it with np.savez, as .npy "
                 "or as .h5."
             )
-        values = np.frombuffer(member.read(count * dtype.itemsize), dtype)
-        if values.size != count:
-            raise EOFError(f"{name} is cut short")
+        if min(shape, default=0) < 0:
+            raise ValueError(f"{name} has shape {shape}")
+        values = np.empty(count, dtype)
+        # Memory is taken as it is filled, and not twice.
+        room = values.view(np.uint8)
+        for start in range(0, room.size, _PART_BYTES):
+            part = member.read(min(_PART_BYTES, room.size - start))
+            if len(part) < min(_PART_BYTES, room.size - start):
+                raise EOFError(f"{name} is cut short")
+            room[start : start + len(part)] = np.frombuffer(part, np.uint8)
         return values.reshape(shape, order="F" if fortran else "C")
 
 
@@ -266,7 +295,19 @@ def _dataset(file: Any, name: str, path: Path) -> _Table:
             f"{path}: {name} has chunks of {size} bytes, over the limit of {_MAX_CHUNK_BYTES}; "
             "save it with one image a chunk."
         )
+    stored = file[name].id.get_storage_size()
+    if file[name].nbytes > _MAX_EXPANSION * stored and _is_built_in(file[name]):
+        raise ImageError(
+            f"{path}: {name} of shape {dataset.shape} are not all there: {stored} bytes are "
+            "stored; make the file again."
+        )
     return dataset
+
+
+def _is_built_in(dataset: Any) -> bool:
+    """Whether it is stored as is, or with gzip, shuffle and checksums: others may shrink more."""
+    properties = dataset.id.get_create_plist()
+    return all(properties.get_filter(i)[0] <= 3 for i in range(properties.get_nfilters()))
 
 
 def _check_images(images: _Table, where: str) -> None:

@@ -258,6 +258,19 @@ def test_a_small_file_cannot_ask_for_much_memory(copy: Path) -> None:
     refused(copy, "'image' is only partly filled")
 
 
+def test_a_bomb_of_text_is_refused(copy: Path) -> None:
+    """Names of 20 MB each in a file of some kilobytes, which is read as a whole."""
+
+    def change(file: h5py.File) -> None:
+        names = np.zeros(file["image"].size, dtype="S20000000")
+        del file["image_id"]
+        file.create_dataset("image_id", data=names, compression="gzip", fletcher32=True)
+
+    edit(copy, change)
+    assert copy.stat().st_size < 2_000_000
+    refused(copy, "far more than the file is long; the archive was made to do harm")
+
+
 def test_another_schema_is_said(copy: Path) -> None:
     """A newer archive is misread by an older version."""
     edit(copy, lambda file: file.attrs.__setitem__("schema_version", 7))

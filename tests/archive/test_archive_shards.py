@@ -167,3 +167,24 @@ def test_collecting_holds_the_worths_of_one_shard_at_a_time(workspace: Workspace
     assert summary.worth.shape == (0, 1 << 16)
     # The file, its bytes without the digest, HDF5's and ours; 20 shards would be 20 times that.
     assert peak < 8 * wide.worth.nbytes
+
+
+def test_a_folder_of_work_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    """Files are removed where it leads, which may be anywhere."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "shard-000000.h5").touch()
+    (tmp_path / "out.h5.work").symlink_to(elsewhere)
+    with pytest.raises(ArchiveError, match="is a link"), Workspace(tmp_path / "out.h5").lock():
+        pass
+    assert (elsewhere / "shard-000000.h5").exists()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"identity": 5, "started": 7}', "[]", "\x00"])
+def test_a_plan_that_says_nothing_is_said(text: str, tmp_path: Path) -> None:
+    """A traceback, and nobody knows what to delete."""
+    workspace = Workspace(tmp_path / "out.h5")
+    with workspace.lock():
+        (workspace.folder / "plan.json").write_text(text)
+        with pytest.raises(ArchiveError, match=r"plan\.json: unreadable .*; delete"):
+            workspace.claim({}, "now", overwrite=False)

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, parser
@@ -102,6 +103,15 @@ def _npz_bomb(folder: Path) -> None:
     """3 GB of zeros, by the header; that many would be in some megabytes."""
     with zipfile.ZipFile(folder / "images.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("images.npy", _npy((3_000_000, 32, 32)) + bytes(10**6))
+
+
+def _npz_labels(folder: Path) -> None:
+    np.savez_compressed(folder / "images.npz", images=pixels(), labels=np.zeros(10**7, np.int64))
+
+
+def _h5_claims(folder: Path) -> None:
+    with h5py.File(folder / "x.h5", "w") as file:
+        file.create_dataset("images", (10**12, 8, 8), "u1", chunks=(1, 8, 8))
 
 
 def _write(name: str, data: bytes) -> Callable[[Path], object]:
@@ -221,12 +231,21 @@ _TARS = [
 
 _ARRAYS = [
     Case("npz bomb", "is compressed and would take 3072000000 bytes", make=_npz_bomb),
+    Case("npz of few images and many labels", "one label an image", make=_npz_labels),
+    Case(
+        "h5 that claims 10^12 images",
+        "are not all there",
+        images="x.h5",
+        make=_h5_claims,
+        options=_IN_TAR,
+    ),
     *(
         Case(f"npy: {name}", "x.npy", images="x.npy", make=_write("x.npy", data), options=_IN_TAR)
         for name, data in (
             ("10^18 images", _npy((10**18, 8, 8))),
             ("sizes that overflow", _npy((2**62, 2**62, 2**62))),
             ("negative size", _npy((-1, 8, 8))),
+            ("a header of 300 MB", b"\x93NUMPY\x02\x00" + struct.pack("<I", 3 * 10**8) + bytes(9)),
             ("a header of 4 GB", b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1)),
             (
                 "code in the header",

@@ -110,6 +110,16 @@ def test_a_disk_that_fills_while_the_archive_is_written(disk: Path, undisturbed:
     assert_same(undisturbed, output)
 
 
+def test_a_conversion_without_room_is_said(disk: Path, undisturbed: Path) -> None:
+    """HDF5 crashes on a full disk, and the process with it."""
+    for suffix in (".csv", ".json", ".parquet", ".nc"):
+        words = ("convert", undisturbed, "-o", disk / f"out{suffix}", "--table", "worth")
+        in_process(*words).fails("disk", "room") if suffix == ".nc" else in_process(*words).fails(
+            "No space left on device"
+        )
+        assert not list(disk.iterdir())
+
+
 def test_a_folder_that_cannot_be_written_is_said_at_once(disk: Path) -> None:
     """The whole evaluation is done before the first file is refused."""
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
