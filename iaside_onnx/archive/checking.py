@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ from iaside_onnx.hdf5 import open_hdf5
 
 __all__ = ["check_file"]
 
+_HEAP = b"GCOL\x01\x00\x00\x00"
+# Bytes before a heap's first object, and before each object's data.
+_HEAD = 16
+
 
 def check_file(path: Path) -> list[str]:
     """All that is wrong with the file of an archive, one sentence each; none if it is whole.
@@ -32,6 +37,9 @@ def check_file(path: Path) -> list[str]:
         ArchiveError: if the file is no archive that can be read at all.
     """
     open_archive(path)
+    damaged = list(_heaps(path))
+    if damaged:
+        return damaged
     try:
         with open_hdf5(path) as file:
             problems = [*_schema(file), *_checksums(file)]
@@ -39,6 +47,41 @@ def check_file(path: Path) -> list[str]:
     # What h5py raises on damage that the reader does not meet.
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise ArchiveError(f"{path}: is damaged ({' '.join(str(error).split())})") from error
+
+
+def _heaps(path: Path) -> Iterator[str]:
+    """Look at the heaps that hold references to scales: HDF5 reads for ever where one is damaged.
+
+    They are the one structure of the format that has no checksum; see "Global Heap" in the HDF5
+    File Format Specification, III.E.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        place = data.find(_HEAP)
+        while place >= 0:
+            if not _is_whole_heap(data, place):
+                yield f"the heap at byte {place} is damaged"
+            place = data.find(_HEAP, place + 1)
+
+
+def _is_whole_heap(data: mmap.mmap, place: int) -> bool:
+    """Whether the objects of a heap fill it, one after the other, up to the free space."""
+    size = int.from_bytes(data[place + 8 : place + 16], "little")
+    if size < _HEAD or place + size > len(data):
+        return False
+    cursor, seen = _HEAD, set()
+    while size - cursor >= _HEAD:
+        start = place + cursor
+        index = int.from_bytes(data[start : start + 2], "little")
+        length = int.from_bytes(data[start + 8 : start + 16], "little")
+        if index == 0:
+            # Free space, which counts its own head.
+            return length == size - cursor
+        if not length or index in seen:
+            return False
+        seen.add(index)
+        # Each begins at a multiple of eight bytes.
+        cursor += _HEAD + -(-length // 8) * 8
+    return cursor <= size
 
 
 def _schema(file: h5py.File) -> Iterator[str]:

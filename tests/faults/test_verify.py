@@ -264,6 +264,26 @@ def test_the_place_of_a_damaged_chunk_is_named(original: Path, tmp_path: Path) -
     assert json.loads(outcome.out)["problems"] == found.problems
 
 
+def test_a_damaged_heap_is_found_at_once(original: Path, tmp_path: Path) -> None:
+    """HDF5 reads for ever on one whose objects have other lengths."""
+    path = tmp_path / "flipped.h5"
+    data = bytearray(original.read_bytes())
+    heap = data.index(b"GCOL")
+    # The length of its second object: each holds one reference, of 8 bytes.
+    place = heap + 16 + 24 + 8
+    assert data[place] == 8
+    said = set()
+    for length in (0, 17, 137, 255):
+        data[place] = length
+        path.write_bytes(data)
+        try:
+            said.update(iaside_onnx.verify(path, timeout=60).problems)
+        except ArchiveError as error:
+            said.add(str(error))
+    assert f"the heap at byte {heap} is damaged" in said
+    assert not [text for text in said if "seconds" in text]
+
+
 _FLIPS = """
 import collections, os, random, signal, sys
 from pathlib import Path
