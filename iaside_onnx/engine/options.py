@@ -151,6 +151,10 @@ class Options:
                 raise OptionError(
                     f"unknown {name.replace('_', ' ')} {value!r}: choose from {', '.join(words)}"
                 )
+        for name in ("device", "provider", "output_name"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name == "device"):
+                raise OptionError(f"{name.replace('_', ' ')} must be a name, not {value!r}")
         for name, least, most in _WHOLE_NUMBERS:
             value = getattr(self, name)
             if (value is None and name in _OPTIONAL) or (

@@ -20,8 +20,11 @@ def signature(dtype: str, channels: int = 3) -> Signature:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"bands": "3"}, {"bands": 2.0}, {"batch_size": True}, {"seed": -1}, {"partition": "l3"}],
-)
+    [
+        {"bands": "3"}, {"bands": 2.0}, {"batch_size": True}, {"seed": -1}, {"partition": "l3"},
+        {"device": ["cpu"]}, {"device": None}, {"provider": 3}, {"output_name": b"scores"},
+    ],
+)  # fmt: skip
 def test_wrong_types_are_option_errors(wrong: dict[str, Any]) -> None:
     """A TypeError from deep inside tells a user nothing."""
     with pytest.raises(OptionError):
