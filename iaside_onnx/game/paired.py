@@ -1,25 +1,27 @@
-"""Which coalitions of which image a sample evaluates: balanced antithetic pairs.
+"""A sample of the coalitions of each image: balanced antithetic pairs of permutations.
 
-An image is given a permutation of the bands, and a pair is made of the prefixes of that permutation
-and of its reverse. The permutations of a block of M images are balanced: each band is at each place
+Each image gets a permutation of the bands. A pair consists of the prefixes of that permutation and
+of its reverse. The permutations of a block of M images are balanced: each band is at each position
 once. Each permutation is uniform and independent of its image, so that the mean gain of a band is
 an unbiased estimate of its contribution (Mitchell, Cooper, Frank, Holmes, JMLR 2022, for pairs).
 
 Further pairs of an image are cyclic shifts of its permutation, so that all M of them form a Latin
-square. Seen on a circle, every prefix of every shift is an arc: M (M - 1) coalitions in all, of
-which later pairs share many with earlier ones, and nothing is evaluated twice.
+square. On a circle, every prefix of every shift is an arc. There are M (M - 1) arcs in all. Later
+pairs share many of them with earlier pairs, and no coalition is evaluated twice.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import OptionError
+from iaside_onnx.game.design import Design, Pass, register
 from iaside_onnx.game.fields import field_tables
+from iaside_onnx.game.intervals import Estimate, estimate_blocks
 from iaside_onnx.types import Coalitions, Phi
 
 __all__ = ["EMPTY_SLOT", "FULL_SLOT", "MAX_SAMPLED_BANDS", "PairedDesign", "SlotLayout"]
@@ -36,16 +38,16 @@ _GROUP, _ORDER = 4, 5
 
 @dataclass(frozen=True, slots=True)
 class SlotLayout:
-    """Where in an image's row of slots the coalitions of each of its pairs are.
+    """Which slots of an image hold the coalitions of each of its pairs.
 
     Attributes:
-        shifts: by how many places the permutation is turned for each pair, ``(bands,)``.
-        ends: slots that so many pairs fill, ``(bands + 1,)``; those of no pair are the two that
-            all pairs share, the empty and the full coalition.
+        shifts: by how many positions the permutation is shifted for each pair, ``(bands,)``.
+        ends: number of slots that so many pairs fill, ``(bands + 1,)``; without any pair these are
+            the two that all pairs share, the empty and the full coalition.
         forward: slots of the prefixes of each pair's permutation, from the empty to the full
             coalition, ``(bands, bands + 1)``.
         backward: likewise of its reverse.
-        arcs: first place and length of the arc in each slot, ``(slots, 2)``.
+        arcs: first position and length of the arc in each slot, ``(slots, 2)``.
     """
 
     shifts: NDArray[np.int64]
@@ -87,49 +89,73 @@ def _spread(bands: int) -> list[int]:
     return list(found)
 
 
+@register
 @dataclass(frozen=True, slots=True)
-class PairedDesign:
-    """The permutations of all images: a pure function of the seed and the place of the draw.
+class PairedDesign(Design):
+    """The permutations of all images: a pure function of the seed and the position in the draw.
 
     For M bands, M a prime power, the M - 1 blocks of a group share two uniform permutations p, q
-    from ``default_rng([seed, 4, group])``, which then gives the multipliers a, the non-zero
-    elements of GF(M) in random order, one a block. Image b of a block has
-    ``p[a * q[k] + b]`` at place k, and ``default_rng([seed, 5, block])`` says in which order the b
-    come. For other M each block is a group, and the places are ``p[(q[k] + b) mod M]``.
+    from ``default_rng([seed, 4, group])``. It also gives the multipliers a, one for each block: the
+    non-zero elements of GF(M) in random order. Image b of a block has the band ``p[a * q[k] + b]``
+    at position k, and ``default_rng([seed, 5, block])`` says in which order the b come. For other M
+    each block is a group, and the band at position k is ``p[(q[k] + b) mod M]``.
 
-    Attributes:
-        bands: M, from 2 to 64.
-        seed: of the run.
+    A replicate is a pair. Its two parts are the permutation and its reverse.
     """
 
-    bands: int
-    seed: int
+    name: ClassVar[str] = "sampled"
+    max_bands: ClassVar[int] = MAX_SAMPLED_BANDS
+    full_slot: ClassVar[int] = FULL_SLOT
 
-    def __post_init__(self) -> None:
-        if not 2 <= self.bands <= MAX_SAMPLED_BANDS:
-            raise OptionError(
-                f"the number of bands must be from 2 to {MAX_SAMPLED_BANDS}, not {self.bands}"
-            )
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """One pair each. The last pair has no slots of its own and comes with the one before."""
+        return _passes(self.bands)
+
+    @property
+    def block(self) -> int:
+        """M images, whose permutations balance."""
+        return self.bands
+
+    def slots(self, replicates: int) -> int:
+        """Slots that so many pairs fill."""
+        return int(self.layout.ends[replicates])
+
+    def describe(self) -> dict[str, object]:
+        """By how many positions the permutation is shifted for each pair."""
+        return {"shifts": self.layout.shifts.tolist()}
+
+    def estimate(
+        self,
+        gains: Phi,
+        draws: NDArray[np.int64],
+        strata: NDArray[np.int64] | None = None,
+        population: int | None = None,
+    ) -> Estimate:
+        """Intervals over blocks of images."""
+        forward, backward = gains
+        blocks = draws // self.bands
+        return estimate_blocks(forward, backward, blocks, strata, population, draws)
 
     @property
     def layout(self) -> SlotLayout:
-        """Where the coalitions of each pair are."""
+        """Which slots hold the coalitions of each pair."""
         return SlotLayout.of(self.bands)
 
     def permutation(self, draw: int) -> NDArray[np.int64]:
-        """The bands in the order of the image that is drawn at this place, ``(bands,)``."""
+        """The permutation of the image at this position in the draw, ``(bands,)``."""
         block, place = divmod(draw, self.bands)
         return np.asarray(_block(self.bands, self.seed, block)[place])
 
     def permutations(self, draws: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of several images, ``(n, bands)``."""
+        """Permutations of several images, ``(n, bands)``."""
         rows = [self.permutation(draw) for draw in draws.tolist()]
         return np.array(rows, dtype=np.int64).reshape(-1, self.bands)
 
     def coalitions(self, draw: int, start: int, stop: int) -> Coalitions:
-        """The coalitions in a run of slots of the image drawn at this place, ``(stop - start,)``.
+        """Arcs of the permutation of the image, ``(stop - start,)``.
 
-        Within a pair each is mostly the one before it and one band more.
+        Within a pair most coalitions are the one before them and one band more.
         """
         bits = np.uint64(1) << self.permutation(draw).astype(np.uint64)
         # Bit masks of arcs are differences of running sums, modulo 2**64.
@@ -139,21 +165,8 @@ class PairedDesign:
 
     def gains(
         self, worth: NDArray[np.floating], draws: NDArray[np.int64], first: int, last: int
-    ) -> tuple[Phi, Phi]:
-        """Gains of each band in the orders of some pairs, and in their reverses, summed.
-
-        Each divided by the number of pairs, and so the mean of both, is an unbiased estimate of
-        the contributions.
-
-        Args:
-            worth: ``(n, slots)`` in nats, at least those of the pairs.
-            draws: places at which the images were drawn, ``(n,)``.
-            first: the first pair.
-            last: the pair behind the last one.
-
-        Returns:
-            Two arrays, ``(n, bands)`` in nats, NaN where a worth is.
-        """
+    ) -> Phi:
+        """Gains of each band in the permutations of some pairs, and in their reverses, summed."""
         permutations = self.permutations(draws)
         values = np.asarray(worth, dtype=np.float64)
         rows = np.arange(len(values))[:, None]
@@ -166,7 +179,7 @@ class PairedDesign:
                 (sums[1], self.layout.backward, (shift - 1 - places) % self.bands),
             ):
                 total[rows, permutations[:, order]] += np.diff(values[:, slots[pair]], axis=1)
-        return sums[0], sums[1]
+        return sums
 
 
 @lru_cache(maxsize=64)
@@ -186,3 +199,17 @@ def _block(bands: int, seed: int, block: int) -> NDArray[np.int64]:
         return np.asarray(p[(q[None, :] + b) % bands])
     sums, products = tables
     return np.asarray(p[sums[products[multipliers[which], q][None, :], b]])
+
+
+@lru_cache(maxsize=8)
+def _passes(bands: int) -> tuple[Pass, ...]:
+    """A pair in each pass.
+
+    The last pair consists of coalitions that the others have: it comes with the one before it. The
+    empty and the full coalition come with the first.
+    """
+    ends = SlotLayout.of(bands).ends.tolist()
+    found = [Pass(pair, pair + 1, ends[pair], ends[pair + 1]) for pair in range(bands - 1)]
+    found[-1] = found[-1]._replace(last=bands)
+    found[0] = found[0]._replace(start=0)
+    return tuple(found)
