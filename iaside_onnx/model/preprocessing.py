@@ -1,14 +1,14 @@
-"""Which preprocessing a model gets, by a stated precedence, and that it suits the model."""
+"""Which preprocessing a model gets, by a stated precedence, and whether it suits the model."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
-from iaside_onnx.engine.options import Options
 from iaside_onnx.errors import PreprocessError
 from iaside_onnx.images import (
     MAX_PIXELS,
@@ -17,39 +17,31 @@ from iaside_onnx.images import (
     parse_preprocess,
     read_preprocess,
 )
-from iaside_onnx.runtime import (
-    Classifier,
-    GraphFacts,
-    Signature,
-    WorthEvaluator,
-    load_classifier,
-)
-from iaside_onnx.types import PixelRange
+from iaside_onnx.runtime import GraphFacts, Signature
 
-__all__ = [
-    "METADATA_KEY",
-    "choose_preprocess",
-    "complete_preprocess",
-    "load_model",
-    "make_evaluator",
-]
+__all__ = ["METADATA_KEY", "PreprocessLike", "choose_preprocess", "complete_preprocess"]
+
+PreprocessLike: TypeAlias = str | Path | Preprocess
+"""A specification, or a file that holds one, or ``keras:MODE``."""
 
 METADATA_KEY = "iaside.preprocess"
 """Key of the ONNX metadata under which a model carries its own preprocessing, as JSON."""
 
 
-def choose_preprocess(facts: GraphFacts, options: Options) -> tuple[Preprocess | None, str]:
-    """The spec with the highest precedence, and a line that says which.
+def choose_preprocess(
+    facts: GraphFacts, asked: PreprocessLike | None
+) -> tuple[Preprocess | None, str]:
+    """The specification with the highest precedence, and a line that says which one it is.
 
-    The option, then a file beside the model, then the model's metadata; None if there is none.
+    What was asked for, then a file beside the model, then the metadata of the model.
 
     Raises:
         PreprocessError: if the one that is found cannot be read.
     """
-    if isinstance(options.preprocess, Preprocess):
-        return options.preprocess, "preprocessing: as given"
-    if isinstance(options.preprocess, str | Path):
-        return read_preprocess(options.preprocess), f"preprocessing: {options.preprocess}"
+    if isinstance(asked, Preprocess):
+        return asked, "preprocessing: as given"
+    if asked is not None:
+        return read_preprocess(asked), f"preprocessing: {asked}"
     found = find_preprocess(facts.path)
     if found is not None:
         return found[0], f"preprocessing: {found[1].name}, beside the model"
@@ -74,7 +66,7 @@ def complete_preprocess(
     input_size: tuple[int, int, int] | None,
     image_size: tuple[int, int] | None,
 ) -> Preprocess:
-    """Fill in the size, and make sure that spec and model agree.
+    """Fill in the sizes, and make sure that specification and model agree.
 
     Args:
         spec: what was found; None is plain scaling, to [0, 1], or 0..255 for uint8 inputs.
@@ -113,45 +105,6 @@ def complete_preprocess(
     if signature.dtype == np.uint8:
         _check_bytes(spec)
     return spec
-
-
-def load_model(facts: GraphFacts, found: Preprocess | None, options: Options) -> Classifier:
-    """Load the model as the options say, with the size of the spec that was found, if any.
-
-    Raises:
-        IasideError: as `iaside_onnx.runtime.load_classifier`.
-    """
-    return load_classifier(
-        facts,
-        output=options.output_name,
-        input_size=options.input_size or (found.input_size if found else None),
-        device=options.device,
-        provider=options.provider,
-        threads=options.threads,
-        provider_options=options.provider_options,
-        tf32=options.tf32,
-        cuda_graph=options.cuda_graph,
-        allow_cpu_nodes=options.allow_cpu_nodes,
-    )
-
-
-def make_evaluator(
-    classifier: Classifier,
-    spec: Preprocess,
-    *,
-    batch_size: int,
-    pixel_range: PixelRange = "none",
-) -> WorthEvaluator:
-    """An evaluator of a classifier on images that are prepared by a complete spec."""
-    scale, shift = spec.affine()
-    return WorthEvaluator(
-        classifier,
-        image_shape=spec.size(),
-        scale=scale,
-        shift=shift,
-        pixel_range=pixel_range,
-        batch_size=batch_size,
-    )
 
 
 def _check_bytes(spec: Preprocess) -> None:

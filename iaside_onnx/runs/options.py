@@ -1,8 +1,9 @@
-"""All that a decomposition can be told, with its defaults."""
+"""All options of a decomposition, with their defaults."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,32 +13,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import OptionError
-from iaside_onnx.game import MAX_SAMPLED_BANDS
+from iaside_onnx.game import MAX_SAMPLED_BANDS, design_names, design_type
 from iaside_onnx.images import Preprocess
+from iaside_onnx.model import AutoOutputKind
 from iaside_onnx.types import (
     BASELINES,
-    METHODS,
+    INFERENCES,
     OUTPUT_KINDS,
     PARTITIONS,
-    RANGES,
+    PIXEL_RANGES,
     SPACINGS,
     Baseline,
-    Method,
-    OutputKind,
+    Inference,
     Partition,
     PixelRange,
     Spacing,
 )
 
-__all__ = ["DEFAULT_BUDGET", "OnBadImage", "OptionWords", "Options"]
+__all__ = ["DEFAULT_BUDGET", "LIMITS", "OnBadImage", "OptionWords", "Options", "parse_options"]
 
 DEFAULT_BUDGET = 1 << 18
-"""Evaluations: up to so many, every coalition of every image is evaluated, else a sample is."""
+"""Evaluations: up to this number every coalition of every image is evaluated, above it a sample."""
+
+LIMITS = ("budget", "target_se", "target_sis_width")
+"""How far a sequential run goes: all in which it may differ from a run that extends it."""
 
 OnBadImage: TypeAlias = Literal["error", "skip"]
-About: TypeAlias = Literal["population", "images"]
-AutoMethod: TypeAlias = Literal["auto"] | Method
-AutoOutputKind: TypeAlias = Literal["auto"] | OutputKind
 Labels: TypeAlias = str | Path | Sequence[int] | NDArray[np.integer[Any]]
 PreprocessLike: TypeAlias = str | Path | Mapping[str, object] | Preprocess
 
@@ -46,14 +47,17 @@ _WHOLE_NUMBERS = (
     ("limit", 1, 2**63 - 1),
     ("budget", 1, 2**63 - 1),
     ("batch_size", 1, 2**20),
-    # With thousands ONNX Runtime takes minutes to start, and then longer for each image.
+    # With thousands of threads ONNX Runtime takes minutes to start, and longer for each image.
     ("threads", 1, 512),
-    # What the archive can hold.
+    ("workers", 1, 512),
+    # The largest number that the archive can hold.
     ("seed", 0, 2**63 - 1),
 )
 _OPTIONAL = ("limit", "budget", "threads")
 _WORDS = [("batch_size", "auto")]
-_TARGETS = ("target_se", "target_sis_width")
+_TARGETS = LIMITS[1:]
+# The option that is now `inference`, and its words.
+_ABOUT = {"population": "population", "images": "sample"}
 
 
 @dataclass(frozen=True)
@@ -76,15 +80,15 @@ class Options:
         baseline: what stands in for absent bands: nothing, the data set's mean colour, Gaussian
             noise with the image's own band energies, or another image.
         pixel_range: what is done to filtered images that leave [0, 1].
-        method: ``exact`` evaluates every coalition of every image, ``sampled`` a few of each, as
-            `iaside_onnx.game.PairedDesign` says; ``auto`` is exact where that is within the
-            budget.
+        method: design of the coalitions. ``exact`` evaluates every coalition of every image,
+            ``sampled`` a few of each, see `iaside_onnx.game.PairedDesign`; ``auto`` is exact where
+            that is within the budget, and else sampled.
         budget: evaluations in all; by default 262,144, and none if a target is given. A sample
             ends with the last whole block of images that is within it.
         target_se: sample until no band's phi has a standard error above this, in nats.
         target_sis_width: sample until the interval of SIS reaches no more than so far to each side.
-        about: what the intervals are about, ``population``, which the images were drawn from, or
-            these ``images`` alone.
+        inference: what the intervals are about: the ``population`` that the images were drawn
+            from, or the images of the source alone, of which those evaluated are a ``sample``.
         output_name: name of the model's output, if there are several.
         output_kind: what that output is; ``auto`` looks at the graph and at a few images.
         limit: take this many images, balanced over the classes where they are known.
@@ -97,7 +101,9 @@ class Options:
         tf32: let CUDA round float32 to 10 bits in matrix products and convolutions.
         cuda_graph: let CUDA record the model once and replay it; not every model allows it.
         allow_cpu_nodes: let the CPU run operators that the device or provider does not have.
-        threads: threads on the CPU; by default all cores that the process may use.
+        threads: threads of each worker on the CPU; by default the cores that the process may use,
+            divided among the workers.
+        workers: processes that evaluate; 1 evaluates in this process.
         seed: of every random choice.
         on_bad_image: what an image that cannot be evaluated does: ``error`` evaluates all others,
             keeps them, and fails; ``skip`` records it and goes on.
@@ -114,11 +120,11 @@ class Options:
     spacing: Spacing = "linear"
     baseline: Baseline = "zero"
     pixel_range: PixelRange = "none"
-    method: AutoMethod = "auto"
+    method: str = "auto"
     budget: int | None = None
     target_se: float | None = None
     target_sis_width: float | None = None
-    about: About = "population"
+    inference: Inference = "population"
     output_name: str | None = None
     output_kind: AutoOutputKind = "auto"
     limit: int | None = None
@@ -130,6 +136,7 @@ class Options:
     cuda_graph: bool = False
     allow_cpu_nodes: bool = False
     threads: int | None = None
+    workers: int = 1
     seed: int = 0
     on_bad_image: OnBadImage = "error"
     overwrite: bool = False
@@ -140,9 +147,9 @@ class Options:
             ("partition", PARTITIONS),
             ("spacing", SPACINGS),
             ("baseline", BASELINES),
-            ("pixel_range", RANGES),
-            ("method", ("auto", *METHODS)),
-            ("about", get_args(About)),
+            ("pixel_range", PIXEL_RANGES),
+            ("method", ("auto", *design_names())),
+            ("inference", INFERENCES),
             ("output_kind", ("auto", *OUTPUT_KINDS)),
             ("on_bad_image", get_args(OnBadImage)),
         ):
@@ -173,9 +180,10 @@ class Options:
             # NumPy's integers are no JSON.
             object.__setattr__(self, name, int(value))
         self._check_targets()
-        if self.method == "exact" and (self.budget is not None or self.has_target):
+        if self.method != "auto" and not design_type(self.method).sequential and self.is_limited:
             raise OptionError(
-                "a budget and targets are of a sample: leave them out, or --method exact"
+                f"the method {self.method} evaluates every image in full, without a budget or a "
+                "target: leave these out, or choose another method"
             )
         for key, value in (self.provider_options or {}).items():
             if not isinstance(key, str) or not isinstance(value, str):
@@ -202,8 +210,13 @@ class Options:
         """Whether a precision is asked for."""
         return any(getattr(self, name) is not None for name in _TARGETS)
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether a budget or a precision is asked for."""
+        return self.budget is not None or self.has_target
+
     def as_given(self) -> dict[str, object]:
-        """The options as JSON values, arrays and mappings by a word."""
+        """The options as JSON values; arrays are replaced by a word."""
         given: dict[str, object] = {}
         for name, value in vars(self).items():
             if isinstance(value, Preprocess):
@@ -219,6 +232,25 @@ class Options:
         return given
 
 
+def parse_options(words: Mapping[str, Any]) -> Options:
+    """Options from keyword arguments, also those of earlier versions.
+
+    Raises:
+        OptionError: if a value cannot work.
+        TypeError: if there is no such option.
+    """
+    words = dict(words)
+    if "about" in words:
+        warnings.warn(
+            "the option `about` is now `inference`, and its word `images` is now `sample`",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+        about = words.pop("about")
+        words["inference"] = _ABOUT.get(about, about)
+    return Options(**words)
+
+
 class OptionWords(TypedDict, total=False):
     """The attributes of `Options` as keyword arguments."""
 
@@ -231,11 +263,11 @@ class OptionWords(TypedDict, total=False):
     spacing: Spacing
     baseline: Baseline
     pixel_range: PixelRange
-    method: AutoMethod
+    method: str
     budget: int | None
     target_se: float | None
     target_sis_width: float | None
-    about: About
+    inference: Inference
     output_name: str | None
     output_kind: AutoOutputKind
     limit: int | None
@@ -247,6 +279,7 @@ class OptionWords(TypedDict, total=False):
     cuda_graph: bool
     allow_cpu_nodes: bool
     threads: int | None
+    workers: int
     seed: int
     on_bad_image: OnBadImage
     overwrite: bool

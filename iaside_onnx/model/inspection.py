@@ -8,23 +8,17 @@ from typing import Unpack
 
 import numpy as np
 
-from iaside_onnx.engine.options import Options
-from iaside_onnx.engine.preprocessing import (
-    choose_preprocess,
-    complete_preprocess,
-    load_model,
-    make_evaluator,
-)
 from iaside_onnx.errors import ModelError, PreprocessError
 from iaside_onnx.images import Preprocess
+from iaside_onnx.model.opening import FoundModel, make_predictor
+from iaside_onnx.model.outputs import examine_outputs
+from iaside_onnx.model.preprocessing import PreprocessLike
 from iaside_onnx.runtime import (
     Classifier,
     GraphFacts,
     SessionWords,
     Signature,
     available_providers,
-    read_graph,
-    resolve_output_kind,
     usable_outputs,
 )
 
@@ -63,7 +57,7 @@ class Inspection:
 def inspect_model(
     model: str | Path,
     *,
-    preprocess: str | Path | Preprocess | None = None,
+    preprocess: PreprocessLike | None = None,
     input_size: tuple[int, int, int] | None = None,
     output_name: str | None = None,
     device: str = "auto",
@@ -85,39 +79,35 @@ def inspect_model(
     Raises:
         IasideError: if the model cannot be audited, and why.
     """
-    options = Options(
-        preprocess=preprocess, input_size=input_size, output_name=output_name, device=device,
-        provider=provider, **session_options,
-    )  # fmt: skip
-    facts = read_graph(Path(model))
-    found, note = choose_preprocess(facts, options)
-    classifier = load_model(facts, found, options)
-    signature = classifier.signature
+    found = FoundModel.read(model, preprocess)
+    classifier = found.load(
+        output_name, input_size, device=device, provider=provider, **session_options
+    )
+    signature, note = classifier.signature, found.note
     spec: Preprocess | None = None
     kind: str | None = None
     classes = signature.classes
     try:
-        spec = complete_preprocess(found, signature, input_size, None)
+        spec = found.complete(classifier, input_size)
     except PreprocessError as error:
-        if found is not None and found.input_size is not None:
+        if found.preprocess is not None and found.preprocess.input_size is not None:
             raise
         note = f"{note}; {error}"
     why = "not tried, as the image size is not known"
     if spec is not None:
         kind, why, classes = _try(classifier, spec)
     return Inspection(
-        facts, signature, spec, note, kind, why, classes,
+        found.facts, signature, spec, note, kind, why, classes,
         classifier.execution.provider, available_providers(),
     )  # fmt: skip
 
 
 def _try(classifier: Classifier, spec: Preprocess) -> tuple[str | None, str, int]:
-    evaluator = make_evaluator(classifier, spec, batch_size=_TRIALS)
     noise = np.random.default_rng(0).random((_TRIALS, *spec.size()), dtype=np.float32)
+    outputs = make_predictor(classifier, spec, _TRIALS).outputs(noise)
     where = str(classifier.facts.path)
-    outputs = usable_outputs(evaluator.raw_outputs(noise), where)
     try:
-        kind, why = resolve_output_kind(classifier.signature.output_hint, outputs, where)
+        return examine_outputs(outputs, classifier.signature.output_hint, where)
     except ModelError as error:
+        usable_outputs(outputs, where)
         return None, str(error), outputs.shape[1]
-    return kind, why, outputs.shape[1]

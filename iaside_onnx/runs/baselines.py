@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.engine.selection import Selection
+from iaside_onnx.archive import Recipe
 from iaside_onnx.errors import ImageError, OptionError
 from iaside_onnx.images import Preprocess, load_ahead
+from iaside_onnx.runs.selection import Selection
 from iaside_onnx.runtime import usable_cores
-from iaside_onnx.spectrum import noise_like
-from iaside_onnx.types import BandIndex, Baseline
+from iaside_onnx.spectrum import band_index, noise_like
+from iaside_onnx.types import BandIndex, Baseline, Pixels
 
 __all__ = ["CONSTANT_BASELINES", "Baselines", "mean_color", "partners"]
 
@@ -34,7 +34,6 @@ class Baselines:
         bands: number of bands.
         seed: the run's seed.
         color: the mean of each channel, ``(channels,)``, for ``mean``.
-        partners: position of the other image by position of an image, for ``complement``.
     """
 
     kind: Baseline
@@ -42,18 +41,27 @@ class Baselines:
     bands: int
     seed: int
     color: NDArray[np.float32] | None = None
-    partners: dict[int, int] | None = None
 
-    def reads(self, position: int) -> list[int]:
-        """Positions of all images that the evaluation of one image needs, itself first."""
-        return [position] if self.partners is None else [position, self.partners[position]]
+    @classmethod
+    def of(cls, recipe: Recipe, height: int, width: int) -> Baselines:
+        """Those of a recipe, for images of this size.
+
+        Raises:
+            OptionError: if images are too small for so many bands.
+        """
+        index = band_index(height, width, recipe.bands, recipe.partition, recipe.spacing)
+        color = recipe.mean_color
+        return cls(
+            recipe.baseline, index, recipe.bands, recipe.seed,
+            None if color is None else np.array(color, dtype=np.float32),
+        )  # fmt: skip
 
     @property
     def constant(self) -> bool:
         """Whether it is the same for all images."""
         return self.kind in CONSTANT_BASELINES
 
-    def make(self, image: Any, position: int, other: Any, xp: Any = np) -> Any:
+    def make(self, image: Pixels, position: int, other: Pixels | None) -> Pixels:
         """The baseline of one image, ``(channels, height, width)`` in pixel units.
 
         Noise is shaped from ``default_rng([seed, 1, position]).standard_normal(shape, float32)``.
@@ -61,19 +69,17 @@ class Baselines:
         Args:
             image: the image.
             position: its position in the source.
-            other: the image's partner, for ``complement``.
-            xp: the array module that the images belong to, NumPy or CuPy.
+            other: the partner of the image, for ``complement``.
         """
         if self.kind == "noise":
-            # NumPy's generator wherever the image is: the same noise on every device.
             rng = np.random.default_rng([self.seed, _NOISE, position])
-            white = xp.asarray(rng.standard_normal(image.shape, np.float32))
-            return noise_like(image, white, xp.asarray(self.index), self.bands, xp)
+            white = rng.standard_normal(image.shape, np.float32)
+            return noise_like(image, white, self.index, self.bands)
         if other is not None:
             return other
-        baseline = xp.zeros_like(image)
+        baseline = np.zeros_like(image)
         if self.color is not None:
-            baseline += xp.asarray(self.color)[:, None, None]
+            baseline += self.color[:, None, None]
         return baseline
 
 
@@ -103,8 +109,8 @@ def mean_color(selection: Selection, spec: Preprocess, *, skip: bool) -> NDArray
     return (total / count).astype(np.float32)
 
 
-def partners(positions: NDArray[np.int64], seed: int) -> dict[int, int]:
-    """For each image another one of the run, drawn uniformly, the same in every run.
+def partners(positions: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """For each image the position of another image of the run, drawn uniformly, ``(n,)``.
 
     The i-th of n images gets number ``k + (k >= i)``, where k is
     ``default_rng([seed, 2, position]).integers(n - 1)``.
@@ -115,8 +121,8 @@ def partners(positions: NDArray[np.int64], seed: int) -> dict[int, int]:
     n = positions.size
     if n < 2:
         raise OptionError("the baseline `complement` is another image: it needs at least two")
-    chosen: dict[int, int] = {}
+    chosen = np.empty(n, dtype=np.int64)
     for i, position in enumerate(positions.tolist()):
         k = int(np.random.default_rng([seed, _PARTNER, position]).integers(n - 1))
-        chosen[position] = int(positions[k + (k >= i)])
+        chosen[i] = positions[k + (k >= i)]
     return chosen

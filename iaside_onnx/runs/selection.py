@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.engine.options import Options
+from iaside_onnx.runs.options import Options
 from iaside_onnx.errors import ImageError
 from iaside_onnx.images import ImageSource, labels_from_file, open_images, sample_images
 
