@@ -80,7 +80,7 @@ def decompose(
     earlier = _earlier(workspace) if chosen.batch_size == "auto" else []
     plan = make_plan(model, images, chosen, progress, earlier)
     if chosen.profile is not None:
-        plan.evaluator.profile.synchronize = plan.classifier.memory.synchronize
+        plan.evaluator.predictor.profile.synchronize = plan.classifier.memory.synchronize
     if _is_finished(plan, workspace):
         progress.say(f"{output} is already finished")
         workspace.clear_leftovers(plan.identity)
@@ -114,7 +114,7 @@ def run_and_assemble(plan: Plan, workspace: Workspace, started: str, progress: P
             sample = run_rounds(plan, workspace, progress)
     finally:
         if profile is not None:
-            _write_profile(profile, plan.evaluator.profile.as_dict())
+            _write_profile(profile, plan.evaluator.predictor.profile.as_dict())
     found = _all_coalitions(plan, workspace) if sample is None else sample.findings()
     _assemble(plan, workspace, started, progress, found)
 
@@ -252,7 +252,7 @@ def _assemble(
             f"memory ran out: batches were halved, from {asked} images down to {summary.batch_size}"
         )
     if plan.options.profile is not None:
-        extra["profile"] = plan.evaluator.profile.as_dict()
+        extra["profile"] = plan.evaluator.predictor.profile.as_dict()
     attributes = {
         **_provenance(plan),
         **extra,

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,10 @@ from iaside_onnx.engine.progress import Progress
 from iaside_onnx.errors import ArchiveError, EvaluationError, ImageError, RunConflictError
 from iaside_onnx.images import Sample, load_ahead
 from iaside_onnx.runtime import Answer, Game, log_probabilities, usable_cores
-from iaside_onnx.spectrum import band_components, limit_range
+from iaside_onnx.spectrum import limit_range
 from iaside_onnx.types import Coalitions, Worth
 
 __all__ = ["Result", "Task", "Worker", "check_model", "is_finished", "make_shard"]
-
-_GAMES_BYTES = 1 << 21
-"""Components that are made together, of as many images as fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +96,7 @@ def _load(plan: Plan, tasks: Iterable[Task]) -> Iterator[_Image]:
     positions = plan.selection.positions[[task.row for task in tasks]].tolist()
     reads = [plan.baselines.reads(position) for position in positions]
     flat = [position for group in reads for position in group]
-    timer = partial(plan.evaluator.profile.phase, "decode")
+    timer = partial(plan.evaluator.predictor.profile.phase, "decode")
     items = load_ahead(source, flat, plan.spec, usable_cores(), timer=timer)
     for task, position, group in zip(tasks, positions, reads, strict=True):
         yield _Image(task, position, source.ids[position], [next(items) for _ in group])
@@ -121,7 +117,6 @@ class Worker:
         progress: Progress,
         *,
         whole: bool = True,
-        chained: bool = False,
     ) -> None:
         """Begin to read images.
 
@@ -131,16 +126,13 @@ class Worker:
             form: the coalitions of any one of them.
             progress: is told when images are finished.
             whole: whether the image as it is is wanted too.
-            chained: whether most coalitions are the one before and one band more.
         """
         self._plan = plan
         self._images = _load(plan, tasks)
         self._progress = progress
         self._evaluator = plan.evaluator
-        self._profile = plan.evaluator.profile
-        self._index = plan.evaluator.xp.asarray(plan.baselines.index)
+        self._profile = plan.evaluator.predictor.profile
         self._whole = whole
-        self._chained = chained
         self._is_empty = (form == 0) & plan.baselines.constant
         # With all bands present an image is what it was, save where its range is stretched.
         full = np.uint64((1 << plan.baselines.bands) - 1)
@@ -169,47 +161,30 @@ class Worker:
         return results, failures
 
     def _games(self, count: int, playing: deque[_Image], failures: list[Failure]) -> Iterator[Game]:
-        """The games of the images that can be read, and their images in the same order.
-
-        Small images are read and divided several at a time, while the code is in the cache.
-        """
-        bytes_each = 4 * self._plan.baselines.bands * math.prod(self._plan.spec.size())
-        together = max(_GAMES_BYTES // bytes_each, 1)
-        for start in range(0, count, together):
+        """The games of the images that can be read, and their images in the same order."""
+        for _ in range(count):
             with self._profile.phase("wait for decode"):
-                images = list(islice(self._images, min(together, count - start)))
-            good = [image for image in images if image.error is None]
-            failures.extend(
-                Failure(image.position, image.name, str(image.error))
-                for image in images
-                if image.error is not None
-            )
-            self._progress.advance(len(images) - len(good))
+                image = next(self._images)
+            if image.error is not None:
+                failures.append(Failure(image.position, image.name, str(image.error)))
+                self._progress.advance(1)
+                continue
             with self._profile.phase("fft"):
-                games = [self._evaluator.spared(partial(self._game, image)) for image in good]
-            for image, game in zip(good, games, strict=True):
-                playing.append(image)
-                yield game
+                game = self._game(image)
+            playing.append(image)
+            yield game
 
     def _game(self, image: _Image) -> Game:
-        """An image divided over its baseline."""
-        xp, baselines = self._evaluator.xp, self._plan.baselines
-        pixels, *others = (xp.asarray(sample.pixels) for sample in image.samples)
-        offset = baselines.make(pixels, image.position, others[0] if others else None, xp)
-        difference, scale = pixels - offset, self._evaluator.component_scale
-        if scale is not None:
-            difference *= scale
-        components = band_components(
-            difference, self._index, baselines.bands, xp, self._evaluator.each
-        )
+        """An image over its baseline."""
+        pixels, *others = (sample.pixels for sample in image.samples)
+        baselines = self._plan.baselines
+        offset = baselines.make(pixels, image.position, others[0] if others else None)
         return Game(
             offset,
-            components,
+            pixels - offset,
             image.task.coalitions[self._asked],
             pixels if self._whole else None,
             image.task.label,
-            chained=self._chained,
-            scaled=scale is not None,
         )
 
     def _result(self, image: _Image, answer: Answer) -> Result:
@@ -223,14 +198,14 @@ class Worker:
         first = int(self._whole)
         worth = np.empty(self._asked.size, dtype=np.float32)
         worth[self._asked] = answer.values[first:]
-        floored = int(answer.raised[first:].sum())
+        floored = int(answer.floored[first:].sum())
         if self._is_whole.any():
             worth[self._is_whole] = answer.values[0]
-            floored += int(answer.raised[0])
+            floored += int(answer.floored[0])
         if self._is_empty.any():
-            values, raised = self._empty_image(image)
+            values, floors = self._empty_image(image)
             worth[self._is_empty] = values[answer.label]
-            floored += int(raised[answer.label])
+            floored += int(floors[answer.label])
         return Result(
             image.position, image.name, image.samples[0].sha256, answer.label, answer.predicted,
             float(answer.values[0]) if self._whole else math.nan, worth, floored,
@@ -242,10 +217,11 @@ class Worker:
             plan = self._plan
             baseline = plan.baselines.make(image.samples[0].pixels, image.position, None)[None]
             limit_range(baseline, plan.options.pixel_range)
-            outputs = self._evaluator.raw_outputs(baseline)
+            outputs = self._evaluator.predictor.outputs(baseline)
             try:
-                values, raised = log_probabilities(outputs, self._evaluator.output_kind)
-                self._empty = values[0], raised[0]
+                kind = self._evaluator.predictor.output_kind
+                values, floored = log_probabilities(outputs, kind)
+                self._empty = values[0], floored[0]
             except EvaluationError as error:
                 self._empty = error
         if isinstance(self._empty, EvaluationError):
@@ -288,7 +264,7 @@ def make_shard(
         log_probability_empty=worth[:, 0].copy(),
         floored=np.array([r.floored for r in results], dtype=np.int64),
         failures=tuple(failures),
-        batch_size=plan.evaluator.batch_size,
+        batch_size=plan.evaluator.predictor.batch_size,
     )
 
 

@@ -243,5 +243,5 @@ def _shard(
         log_probability_empty=old["log_probability_empty"][rows] if once else nothing,
         floored=old["floored"][rows] if once else np.zeros(rows.size, dtype=np.int64),
         failures=tuple(failed[p] for p in positions if p in failed) if once else (),
-        batch_size=int(plan.evaluator.batch_size),
+        batch_size=int(plan.evaluator.predictor.batch_size),
     )

@@ -13,7 +13,7 @@ from iaside_onnx.engine.preprocessing import (
     choose_preprocess,
     complete_preprocess,
     load_model,
-    make_evaluator,
+    make_predictor,
 )
 from iaside_onnx.errors import ModelError, PreprocessError
 from iaside_onnx.images import Preprocess
@@ -112,10 +112,10 @@ def inspect_model(
 
 
 def _try(classifier: Classifier, spec: Preprocess) -> tuple[str | None, str, int]:
-    evaluator = make_evaluator(classifier, spec, batch_size=_TRIALS)
+    predictor = make_predictor(classifier, spec, batch_size=_TRIALS)
     noise = np.random.default_rng(0).random((_TRIALS, *spec.size()), dtype=np.float32)
     where = str(classifier.facts.path)
-    outputs = usable_outputs(evaluator.raw_outputs(noise), where)
+    outputs = usable_outputs(predictor.outputs(noise), where)
     try:
         kind, why = resolve_output_kind(classifier.signature.output_hint, outputs, where)
     except ModelError as error:

@@ -25,7 +25,7 @@ def timed(plan: Plan, progress: Progress) -> Iterator[None]:
     try:
         yield
     finally:
-        plan.evaluator.profile.wall += time.perf_counter() - begun
+        plan.evaluator.predictor.profile.wall += time.perf_counter() - begun
         progress.end()
 
 
@@ -44,7 +44,7 @@ def run_shards(plan: Plan, workspace: Workspace, progress: Progress) -> None:
     ]
     total = plan.selection.positions.size
     progress.begin(total, total - sum(shards[n].size for n in todo), coalitions.size)
-    profile = plan.evaluator.profile
+    profile = plan.evaluator.predictor.profile
     profile.clear()
     with timed(plan, progress):
         if not todo:

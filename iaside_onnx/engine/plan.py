@@ -17,7 +17,7 @@ from iaside_onnx.engine.preprocessing import (
     choose_preprocess,
     complete_preprocess,
     load_model,
-    make_evaluator,
+    make_predictor,
 )
 from iaside_onnx.engine.probing import probe
 from iaside_onnx.engine.progress import Progress
@@ -28,6 +28,7 @@ from iaside_onnx.game import MAX_EXACT_BANDS, Estimate, PairedDesign, all_coalit
 from iaside_onnx.images import Preprocess
 from iaside_onnx.runtime import (
     Classifier,
+    Predictor,
     WorthEvaluator,
     fastest_batch,
     read_graph,
@@ -167,20 +168,22 @@ def make_plan(
     classifier = load_model(facts, found, options)
     signature = classifier.signature
     spec = complete_preprocess(found, signature, options.input_size, selection.source.size)
-    evaluator = make_evaluator(
+    predictor = make_predictor(
         classifier,
         spec,
-        pixel_range=options.pixel_range,
         # A batch never holds more than a shard.
         batch_size=_FIRST_BATCH
         if options.batch_size == "auto"
         else min(options.batch_size, largest),
     )
-    evaluator.on_smaller_batch = lambda size: progress.warn(
+    predictor.on_smaller_batch = lambda size: progress.warn(
         f"memory ran out: batches are halved to {size} images"
     )
     baselines = _baselines(selection, spec, options)
-    classes, kind = probe(classifier, evaluator, selection, spec, options, progress)
+    evaluator = WorthEvaluator(
+        predictor, baselines.index, baselines.bands, pixel_range=options.pixel_range
+    )
+    classes, kind = probe(classifier, predictor, selection, spec, options, progress)
     execution = classifier.execution
     notes = [
         chosen,
@@ -194,9 +197,9 @@ def make_plan(
         notes.append("the model takes uint8: filtered images are rounded and clipped to 0..255")
     for note in notes:
         progress.say(note)
-    identity = _identity(classifier, evaluator, selection, spec, options, baselines, sample)
+    identity = _identity(classifier, predictor, selection, spec, options, baselines, sample)
     if options.batch_size == "auto" and signature.batch is None:
-        identity["batch_size"], how = _find_batch(evaluator, identity, earlier, largest)
+        identity["batch_size"], how = _find_batch(predictor, identity, earlier, largest)
         notes.append(how)
         progress.say(how)
     return Plan(
@@ -219,7 +222,7 @@ def make_plan(
 
 
 def _find_batch(
-    evaluator: WorthEvaluator,
+    predictor: Predictor,
     identity: Mapping[str, object],
     earlier: Sequence[Mapping[str, object] | None],
     largest: int,
@@ -230,13 +233,13 @@ def _find_batch(
         if other is not None and isinstance(size, int) and identity == {
             **other, "batch_size": identity["batch_size"],
         }:  # fmt: skip
-            evaluator.resize(min(size, largest))
+            predictor.resize(min(size, largest))
             return size, f"batch size: {size}, as before"
     most = min(largest, _LARGEST_BATCH)
-    if evaluator.xp is not np:
+    if predictor.xp is not np:
         # GPUs want more at a time, and cuDNN looks for its algorithms at each new size.
-        return fastest_batch(evaluator, most, seconds=20.0, first=64, most_bytes=1 << 30)
-    return fastest_batch(evaluator, most)
+        return fastest_batch(predictor, most, seconds=20.0, first=64, most_bytes=1 << 30)
+    return fastest_batch(predictor, most)
 
 
 def _choose_method(images: int, options: Options) -> tuple[Method, str]:
@@ -305,7 +308,7 @@ def _baselines(selection: Selection, spec: Preprocess, options: Options) -> Base
 
 def _identity(
     classifier: Classifier,
-    evaluator: WorthEvaluator,
+    predictor: Predictor,
     selection: Selection,
     spec: Preprocess,
     options: Options,
@@ -323,7 +326,7 @@ def _identity(
         "model_sha256": facts.sha256,
         "model_external": dict(facts.external),
         "output": classifier.signature.output_name,
-        "output_kind": evaluator.output_kind,
+        "output_kind": predictor.output_kind,
         "images": selection.source.kind,
         "images_count": int(selection.positions.size),
         "images_digest": selection.digest(),

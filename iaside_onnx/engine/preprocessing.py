@@ -20,18 +20,17 @@ from iaside_onnx.images import (
 from iaside_onnx.runtime import (
     Classifier,
     GraphFacts,
+    Predictor,
     Signature,
-    WorthEvaluator,
     load_classifier,
 )
-from iaside_onnx.types import PixelRange
 
 __all__ = [
     "METADATA_KEY",
     "choose_preprocess",
     "complete_preprocess",
     "load_model",
-    "make_evaluator",
+    "make_predictor",
 ]
 
 METADATA_KEY = "iaside.preprocess"
@@ -135,21 +134,19 @@ def load_model(facts: GraphFacts, found: Preprocess | None, options: Options) ->
     )
 
 
-def make_evaluator(
+def make_predictor(
     classifier: Classifier,
     spec: Preprocess,
     *,
     batch_size: int,
-    pixel_range: PixelRange = "none",
-) -> WorthEvaluator:
-    """An evaluator of a classifier on images that are prepared by a complete spec."""
+) -> Predictor:
+    """A predictor of a classifier on images that are prepared by a complete spec."""
     scale, shift = spec.affine()
-    return WorthEvaluator(
+    return Predictor(
         classifier,
         image_shape=spec.size(),
         scale=scale,
         shift=shift,
-        pixel_range=pixel_range,
         batch_size=batch_size,
     )
 

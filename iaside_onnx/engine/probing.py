@@ -15,7 +15,7 @@ from iaside_onnx.errors import EvaluationError, ImageError, ModelError
 from iaside_onnx.images import Preprocess, Sample, load_ahead
 from iaside_onnx.runtime import (
     Classifier,
-    WorthEvaluator,
+    Predictor,
     log_probabilities,
     resolve_output_kind,
     usable_cores,
@@ -30,7 +30,7 @@ _IMAGES = 16
 
 def probe(
     classifier: Classifier,
-    evaluator: WorthEvaluator,
+    predictor: Predictor,
     selection: Selection,
     spec: Preprocess,
     options: Options,
@@ -38,7 +38,7 @@ def probe(
 ) -> tuple[int, str]:
     """Run a few whole images, settle the kind of the outputs, and warn early if they look wrong.
 
-    Sets the evaluator's ``output_kind``.
+    Sets the predictor's ``output_kind``.
 
     Returns:
         The number of classes, and a line that says what the outputs are and how that was found.
@@ -54,23 +54,23 @@ def probe(
     good = [i for i, item in enumerate(items) if isinstance(item, Sample)]
     if not good:
         raise next(item for item in items if isinstance(item, ImageError))
-    outputs = evaluator.raw_outputs(np.stack([i.pixels for i in items if isinstance(i, Sample)]))
+    outputs = predictor.outputs(np.stack([i.pixels for i in items if isinstance(i, Sample)]))
     where = str(classifier.facts.path)
     usable = usable_outputs(outputs, where)
     classes = outputs.shape[1]
     _check_labels(selection, classes)
     if options.output_kind == "auto":
         kind, reason = resolve_output_kind(classifier.signature.output_hint, usable, where)
-        evaluator.output_kind = kind
+        predictor.output_kind = kind
     else:
-        evaluator.output_kind, reason = options.output_kind, "as given"
+        predictor.output_kind, reason = options.output_kind, "as given"
         _check_kind(options.output_kind, usable, where)
     if selection.labels is not None:
         labels = selection.labels[rows[good]]
         warning = chance_warning(outputs.argmax(axis=1), labels, classes)
         if warning:
             progress.warn(f"a look at {len(good)} images: {warning}")
-    return classes, f"outputs: {evaluator.output_kind}, {reason}"
+    return classes, f"outputs: {predictor.output_kind}, {reason}"
 
 
 def _check_kind(kind: OutputKind, outputs: NDArray[Any], where: str) -> None:

@@ -271,7 +271,7 @@ def run_rounds(plan: Plan, workspace: Workspace, progress: Progress) -> Sample:
     """
     assert plan.sample is not None  # noqa: S101  # for the checker: the method is `sampled`
     sample = Sample(plan, plan.sample, workspace)
-    plan.evaluator.profile.clear()
+    plan.evaluator.predictor.profile.clear()
     earlier = list(plan.sample.rounds)
     limit = plan.sample.limit
     done, missing = 0, np.nan
@@ -334,11 +334,11 @@ def _run_pass(sample: Sample, turn: int, pieces: list[Piece], progress: Progress
         for draw in sample.draws(piece).tolist()
     ]
     form = design.coalitions(0, slots.start, slots.stop)
-    worker = Worker(plan, tasks, form, progress, whole=turn == 0, chained=True)
+    worker = Worker(plan, tasks, form, progress, whole=turn == 0)
     finished = sum(own.size for number, own in zip(numbers, rows, strict=True)) - len(tasks)
     if tasks:
         progress.begin(finished + len(tasks), finished, worker.evaluations)
-    profile = plan.evaluator.profile
+    profile = plan.evaluator.predictor.profile
     with timed(plan, progress):
         for number, piece, own in zip(numbers, pieces, rows, strict=True):
             if number in todo:
