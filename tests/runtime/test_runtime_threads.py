@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from iaside_onnx import band_components, band_index
-from iaside_onnx.runtime.team import Team
+from iaside_onnx.runtime.threads import ThreadPool
 from iaside_onnx.spectrum import mix
 
 
@@ -18,7 +18,7 @@ from iaside_onnx.spectrum import mix
 def test_each_number_comes_once(threads: int, numbers: Sequence[int]) -> None:
     """A band or a piece of an image that nobody fills holds what was in memory before."""
     seen: list[int] = []
-    Team(threads)(seen.append, numbers)
+    ThreadPool(threads)(seen.append, numbers)
     assert sorted(seen) == list(numbers)
 
 
@@ -29,7 +29,7 @@ def test_the_work_is_shared() -> None:
     def meet(_: int) -> None:
         meeting.wait()
 
-    Team(2)(meet, [0, 1])
+    ThreadPool(2)(meet, [0, 1])
     assert not meeting.broken
 
 
@@ -44,7 +44,7 @@ def test_a_failure_anywhere_is_raised_when_all_have_ended(bad: int) -> None:
         done.append(number)
 
     with pytest.raises(MemoryError):
-        Team(2)(work, [0, 1])
+        ThreadPool(2)(work, [0, 1])
     assert done == [1 - bad]
 
 
@@ -56,9 +56,9 @@ def test_filtering_and_mixing_give_the_same_bits_on_any_number_of_threads() -> N
     index = band_index(160, 200, 5)
     images = []
     for threads in (1, 3):
-        components = band_components(image, index, 5, np, Team(threads))
+        components = band_components(image, index, 5, np, ThreadPool(threads))
         out = np.full((32, *image.shape), np.nan, dtype=np.float32)
-        mix(image, components, coalitions, out, each=Team(threads))
+        mix(image, components, coalitions, out, parallel_for=ThreadPool(threads))
         images.append(out)
     np.testing.assert_array_equal(images[0], images[1])
     np.testing.assert_allclose(images[0][31], 2 * image, rtol=0, atol=1e-5)

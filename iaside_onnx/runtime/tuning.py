@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from iaside_onnx.runtime.worth import WorthEvaluator
+from iaside_onnx.runtime.predictor import Predictor
 
 __all__ = ["fastest_batch"]
 
@@ -19,7 +19,7 @@ _MOST_BYTES = 1 << 28
 
 
 def fastest_batch(
-    evaluator: WorthEvaluator,
+    predictor: Predictor,
     most: int,
     seconds: float = 5.0,
     first: int = 8,
@@ -28,7 +28,7 @@ def fastest_batch(
     """Try powers of two from the first up while they gain, then down, on what is in the buffer.
 
     Args:
-        evaluator: is left with the batch size that is returned.
+        predictor: is left with the batch size that is returned.
         most: the largest size that makes sense.
         seconds: no size is begun after so long; one that is slow is run twice.
         first: where to begin.
@@ -37,8 +37,8 @@ def fastest_batch(
     Returns:
         The size, and a line that says what was tried.
     """
-    told, evaluator.on_smaller_batch = evaluator.on_smaller_batch, None
-    most = max(min(most, most_bytes // evaluator.image_bytes), 1)
+    told, predictor.on_smaller_batch = predictor.on_smaller_batch, None
+    most = max(min(most, most_bytes // predictor.image_bytes), 1)
     first = min(first, 1 << (most.bit_length() - 1))
     upwards = [first << i for i in range(most.bit_length()) if first << i <= most]
     downwards = [first >> i for i in range(1, first.bit_length())]
@@ -50,9 +50,9 @@ def fastest_batch(
             # One that falls behind may have been disturbed; two in a row say that it is over.
             if behind == _ENOUGH or (rates and time.perf_counter() > end):
                 break
-            evaluator.resize(size)
-            rate = _rate(evaluator)
-            if evaluator.batch_size != size:  # memory ran out
+            predictor.resize(size)
+            rate = _rate(predictor)
+            if predictor.batch_size != size:  # memory ran out
                 if sizes is upwards:
                     break
                 continue
@@ -60,18 +60,18 @@ def fastest_batch(
             rates[size] = rate
     top = max(rates.values(), default=0.0)
     chosen = min((s for s, rate in rates.items() if rate * _GAIN >= top), default=1)
-    evaluator.resize(chosen)
-    evaluator.on_smaller_batch = told
+    predictor.resize(chosen)
+    predictor.on_smaller_batch = told
     tried = ", ".join(f"{size}: {rates[size]:,.0f}" for size in sorted(rates))
     return chosen, f"batch size: {chosen}, the fastest of those tried ({tried} images a second)"
 
 
-def _rate(evaluator: WorthEvaluator) -> float:
-    """Images a second at the evaluator's batch size; the fastest run, as others were disturbed."""
-    evaluator.run_buffer()
+def _rate(predictor: Predictor) -> float:
+    """Images a second at the predictor's batch size; the fastest run, as others were disturbed."""
+    predictor.run_buffer()
     times: list[float] = []
     while len(times) < _MOST_RUNS and sum(times) < _SECONDS_EACH:
         begun = time.perf_counter()
-        evaluator.run_buffer()
+        predictor.run_buffer()
         times.append(time.perf_counter() - begun)
-    return evaluator.batch_size / float(np.min(times))
+    return predictor.batch_size / float(np.min(times))

@@ -1,4 +1,4 @@
-"""The fastest batch size, found on an evaluator and a clock that do as they are told."""
+"""The fastest batch size, found on a predictor and a clock that do as they are told."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import cast
 
 import pytest
 
-from iaside_onnx.runtime import WorthEvaluator, batches
+from iaside_onnx.runtime import Predictor, tuning
 
 
 class Fake:
-    """An evaluator that needs the time it is told to, and holds no more images than told."""
+    """A predictor that needs the time it is told to, and holds no more images than told."""
 
     def __init__(
         self, rate: Callable[[int], float], *, holds: int = 1 << 30, image_bytes: int = 4
@@ -59,8 +59,8 @@ def search(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
     def run(fake: Fake, most: int = 1024, seconds: float = 1e9, **words: int) -> int:
         clock = SimpleNamespace(perf_counter=lambda: fake.now)
-        monkeypatch.setattr(batches, "time", clock)
-        chosen, note = batches.fastest_batch(cast(WorthEvaluator, fake), most, seconds, **words)
+        monkeypatch.setattr(tuning, "time", clock)
+        chosen, note = tuning.fastest_batch(cast(Predictor, fake), most, seconds, **words)
         assert fake.batch_size == chosen
         assert fake.on_smaller_batch is fake.callback
         assert fake.told == []
@@ -97,8 +97,8 @@ def test_it_is_found_from_wherever_the_search_begins(best: int, search: Callable
 def test_what_was_measured_is_in_the_note(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody can tell from the archive why this size was taken."""
     fake = Fake(table(b4=50, b8=1000, b16=2000, b32=500, b64=250))
-    monkeypatch.setattr(batches, "time", SimpleNamespace(perf_counter=lambda: fake.now))
-    _, note = batches.fastest_batch(cast(WorthEvaluator, fake), 1024, 1e9)
+    monkeypatch.setattr(tuning, "time", SimpleNamespace(perf_counter=lambda: fake.now))
+    _, note = tuning.fastest_batch(cast(Predictor, fake), 1024, 1e9)
     assert note.endswith("(2: 1, 4: 50, 8: 1,000, 16: 2,000, 32: 500, 64: 250 images a second)")
 
 
