@@ -3,16 +3,8 @@
 I-ASIDE: Luo, McDermott, O'Riordan, TMLR 2024, arXiv:2408.01139.
 """
 
-from iaside_onnx.archive import Archive, convert, open_archive
-from iaside_onnx.engine import (
-    Options,
-    Verification,
-    decompose,
-    extend,
-    inspect_model,
-    merge,
-    verify,
-)
+from iaside_onnx.analysis import Verification, convert, merge
+from iaside_onnx.archive import Archive, open_archive
 from iaside_onnx.errors import IasideError
 from iaside_onnx.export import (
     Exported,
@@ -37,6 +29,8 @@ from iaside_onnx.game import (
     spectral_importance_score,
 )
 from iaside_onnx.images import Preprocess
+from iaside_onnx.model import inspect_model
+from iaside_onnx.runs import Options, decompose, extend, verify
 from iaside_onnx.spectrum import band_components, band_edges, band_index
 from iaside_onnx.version import __version__
 

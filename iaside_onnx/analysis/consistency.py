@@ -8,16 +8,15 @@ from datetime import datetime
 
 import numpy as np
 
+from iaside_onnx.analysis.accuracy import accuracy
+from iaside_onnx.analysis.estimates import design_of
 from iaside_onnx.archive import Archive
-from iaside_onnx.engine.accuracy import accuracy
 from iaside_onnx.errors import PreprocessError
-from iaside_onnx.game import PairedDesign, all_coalitions
 from iaside_onnx.images import Preprocess
 from iaside_onnx.spectrum import band_edges
 
 __all__ = ["contradictions"]
 
-_ROWS = 256
 # What rounding may bring a log-probability above 0, in nats.
 _ABOVE = 1e-3
 # Attributes of the root that are options too.
@@ -39,18 +38,15 @@ def contradictions(archive: Archive) -> Iterator[str]:
 
 
 def _attributes(archive: Archive) -> Iterator[str]:
-    meta = archive.metadata
-    resolved = meta.options["resolved"]
+    meta, recipe = archive.metadata, archive.recipe
     for name in _TWICE:
-        value = getattr(meta, name)
-        value = dict(value) if name in ("model_external", "preprocess") else value
-        if resolved.get(name) != value:
+        if getattr(recipe, name) != getattr(meta, name):
             yield f"the attribute {name!r} is not what the options say"
     failed = archive["failed"].size if "failed" in archive.names else 0
     counts = (meta.images_asked, meta.images_done, meta.images_failed)
     if counts != (archive["image"].size + failed, archive["image"].size, failed):
         yield f"images asked, done and failed are {counts}, which is not how many there are"
-    own = resolved.get("labels") == "predicted"
+    own = recipe.labels == "predicted"
     right = np.nan if own else accuracy(archive["predicted"], archive["label"])
     if not np.isclose(meta.accuracy, right, rtol=0, atol=1e-12, equal_nan=True):
         yield f"the accuracy is {meta.accuracy}, where labels and predictions give {right}"
@@ -70,33 +66,36 @@ def _attributes(archive: Archive) -> Iterator[str]:
 
 
 def _axes(archive: Archive) -> Iterator[str]:
-    resolved = archive.metadata.options["resolved"]
-    bands = archive.bands
-    if resolved["bands"] != bands or (archive["band"] != np.arange(bands)).any():
-        yield f"'band' is not 0 to {resolved['bands']} - 1"
-    edges = band_edges(bands, resolved["spacing"])
+    bands, spacing = archive.bands, archive.recipe.spacing
+    if archive.recipe.bands != bands or (archive["band"] != np.arange(bands)).any():
+        yield f"'band' is not 0 to {archive.recipe.bands} - 1"
+        return
+    edges = band_edges(bands, spacing)
     if not np.allclose([*archive["band_low"], archive["band_high"][-1]], edges) or not np.allclose(
         archive["band_high"], edges[1:]
     ):
-        yield f"'band_low' and 'band_high' are not those of {bands} {resolved['spacing']} bands"
-    if archive.sampled:
+        yield f"'band_low' and 'band_high' are not those of {bands} {spacing} bands"
+    design = design_of(archive)
+    if archive.own_coalitions == design.shared:
+        yield f"its coalitions are not laid out as those of the method {design.name}"
+    elif archive.own_coalitions:
         yield from _slots(archive)
-    elif not np.array_equal(archive["coalition"], all_coalitions(bands)):
+    elif not np.array_equal(archive["coalition"], design.coalitions(0, 0, archive.slots)):
         yield "'coalition' is not every coalition in order"
 
 
 def _slots(archive: Archive) -> Iterator[str]:
-    """Coalitions of a sample, which follow from the seed and the place of each draw."""
-    design = PairedDesign(archive.bands, archive.metadata.seed)
-    draws, pairs = archive["draw"], archive["pairs"]
-    if (archive["block"] != draws // archive.bands).any():
+    """Coalitions that each image has for itself follow from the seed and its draw."""
+    design = design_of(archive)
+    draws, replicates = archive.draws, archive.replicates
+    if (archive["block"] != draws // design.block).any():
         yield "'block' is not the place of the draw by the number of bands"
-    if (archive["slot"] != np.arange(archive["slot"].size)).any():
+    if (archive["slot"] != np.arange(archive.slots)).any():
         yield "'slot' does not count the slots"
-    for start in range(0, draws.size, _ROWS):
-        stored = archive.coalitions(start, start + _ROWS)
-        for row, masks in enumerate(stored, start):
-            filled = int(design.layout.ends[pairs[row]])
+    for rows in archive.pieces("worth"):
+        stored = archive.coalitions(rows.start, rows.stop)
+        for row, masks in enumerate(stored, rows.start):
+            filled = design.slots(int(replicates[row]))
             wanted = np.zeros_like(masks)
             wanted[:filled] = design.coalitions(int(draws[row]), 0, filled)
             if (masks != wanted).any():
@@ -117,20 +116,20 @@ def _images(archive: Archive) -> Iterator[str]:
     for name in ("label", "predicted"):
         if archive[name].min() < 0:
             yield f"{name!r} holds a class below 0"
-    if archive["floored"].min() < 0 or archive["floored"].max() > archive.worth(0, 1).size + 1:
+    if archive["floored"].min() < 0 or archive["floored"].max() > archive.slots + 1:
         yield "'floored' counts more worths than there are"
 
 
 def _worths(archive: Archive) -> Iterator[str]:
-    ends = PairedDesign(archive.bands, archive.metadata.seed).layout.ends
-    whole_too = archive.metadata.options["resolved"]["pixel_range"] != "minmax"
-    full = 1 if archive.sampled else (1 << archive.bands) - 1
-    for start in range(0, archive["image"].size, _ROWS):
-        worth = archive.worth(start, start + _ROWS)
-        rows = slice(start, start + len(worth))
-        there = np.ones(worth.shape, dtype=bool)
-        if archive.sampled:
-            there = np.arange(worth.shape[1]) < ends[archive["pairs"][rows]][:, None]
+    design = design_of(archive)
+    filled = np.array([design.slots(int(count)) for count in archive.replicates])
+    # Where each image is stretched, the full coalition is not the image as it is.
+    columns = {"empty": 0}
+    if archive.recipe.pixel_range != "minmax":
+        columns["whole"] = design.full_slot
+    for rows in archive.pieces("worth"):
+        worth = archive.worth(rows.start, rows.stop)
+        there = np.arange(worth.shape[1]) < filled[rows][:, None]
         # NaN is not below anything.
         if not (worth[there] <= _ABOVE).all() or np.isinf(worth).any():
             yield "a worth is no log-probability: it is above 0, infinite, or missing"
@@ -138,8 +137,7 @@ def _worths(archive: Archive) -> Iterator[str]:
         if not np.isnan(worth[~there]).all():
             yield "a worth is there that was not evaluated"
             return
-        pairs = [("empty", 0), *([("whole", full)] if whole_too else [])]
-        for name, column in pairs:
+        for name, column in columns.items():
             if (archive[f"log_probability_{name}"][rows] != worth[:, column]).any():
                 yield f"'log_probability_{name}' is not the worth of that coalition"
                 return

@@ -6,38 +6,40 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from iaside_onnx.analysis.accuracy import accuracy
+from iaside_onnx.analysis.estimates import estimate_archives, estimate_variables
+from iaside_onnx.analysis.verification import check_in_child
 from iaside_onnx.archive import (
     Archive,
-    Failure,
-    Shard,
+    DecompositionMetadata,
+    Rows,
+    Variable,
     Workspace,
+    check_output,
+    class_folders,
     describe_differences,
-    encode,
     open_archive,
     write_archive,
 )
-from iaside_onnx.engine.accuracy import accuracy
-from iaside_onnx.engine.decomposition import check_output
-from iaside_onnx.engine.plan import LIMITS
-from iaside_onnx.engine.progress import LogProgress, Progress
-from iaside_onnx.engine.verification import check_in_child, estimate_again
 from iaside_onnx.errors import ArchiveError, OptionError, RunConflictError
 from iaside_onnx.game import Estimate
-from iaside_onnx.types import Coalitions, Worth
+from iaside_onnx.progress import LogProgress, Progress
 
 __all__ = ["merge"]
 
-# Which images, and how far a sample went: all that parts may differ in.
-_OWN = ("images_count", "images_digest", "limit", "merged", *LIMITS)
-_ROWS = 256
+# Which images, and how far a sequential run went: all that parts may differ in.
+_LIMITS = ("budget", "target_se", "target_sis_width")
+_OWN = ("images_count", "images_digest", "limit", "merged", *_LIMITS)
 _MOST = 1 << 40
-_PER_DRAW = ("draw", "block", "pairs", "stratum")
+# Positions in a source, which are counted through the parts.
+_POSITIONS = ("image", "failed")
 
 
 def merge(
@@ -70,8 +72,8 @@ def merge(
     if len(archives) < 2:
         raise OptionError("merging takes at least two archives")
     workspace = Workspace(Path(output), (progress or LogProgress()).warn)
-    check_output(workspace, archives)
-    # Before anything of them is read here, and lest what is damaged is signed anew.
+    check_output(workspace.output, archives)
+    # Before anything of them is read here: what is damaged must not be signed anew.
     for path in archives:
         problems, _ = check_in_child(Path(path))
         if problems:
@@ -100,10 +102,10 @@ def _check_whole(part: Archive) -> None:
     """Refuse what cannot be put together with anything."""
     if part["image"].max() >= _MOST:
         raise ArchiveError(f"{part.path}: its images are at impossible positions; it was edited")
-    if part.metadata.options["resolved"].get("about", "population") != "population":
+    if part.recipe.inference != "population":
         raise RunConflictError(
-            f"{part.path}: its intervals are about the images of its own source alone (--about "
-            "images), so they cannot be put together; make it anew without that option"
+            f"{part.path}: its intervals are about the images of its own source alone (--inference "
+            "sample), so they cannot be put together; make it anew without that option"
         )
 
 
@@ -119,7 +121,7 @@ def _check_same(first: Archive, other: Archive) -> None:
             f"{other.path}: cannot be merged with {first.path}, from which it differs in: "
             f"{describe_differences(b, a)}"
         )
-    ours, theirs = _classes(first), _classes(other)
+    ours, theirs = class_folders(first), class_folders(other)
     for index, names in theirs.items():
         if ours.get(index, names).isdisjoint(names):
             raise RunConflictError(
@@ -129,29 +131,19 @@ def _check_same(first: Archive, other: Archive) -> None:
 
 
 def _identity(part: Archive) -> dict[str, object]:
-    resolved = part.metadata.options["resolved"]
-    return {name: value for name, value in resolved.items() if name not in _OWN}
+    return {name: value for name, value in part.recipe.to_json().items() if name not in _OWN}
 
 
 def _model(part: Archive) -> dict[str, object]:
     meta = part.metadata
     return {
         "model_sha256": meta.model_sha256,
-        "model_external": dict(meta.model_external),
+        "model_external": meta.model_external,
         "precision": meta.precision,
-        "preprocess": dict(meta.preprocess),
+        "preprocess": meta.preprocess,
         "schema_version": meta.schema_version,
-        "sampled": part.sampled,
+        "own_coalitions": part.own_coalitions,
     }
-
-
-def _classes(part: Archive) -> dict[int, set[str]]:
-    """Names of the folders of each class."""
-    found: dict[int, set[str]] = {}
-    if "class_folder" in part.names:
-        for name, index in zip(part["class_folder"], part["class_folder_index"], strict=True):
-            found.setdefault(int(index), set()).add(str(name))
-    return found
 
 
 def _check_disjoint(parts: Sequence[Archive]) -> None:
@@ -174,121 +166,119 @@ def _check_disjoint(parts: Sequence[Archive]) -> None:
 
 
 def _write(parts: Sequence[Archive], workspace: Workspace) -> None:
+    """Put variables together as the schema declares them, and estimate again."""
     offsets = _offsets(parts)
-    summary = _summary(parts, offsets)
-    first = parts[0]
-    values: dict[str, NDArray[Any]] = {name: first[name] for name in ("band_low", "band_high")}
-    columns = max(part.worth(0, 1).shape[1] for part in parts)
-    if first.sampled:
-        values |= {name: _joined(parts, name) for name in _PER_DRAW if _have(parts, name)}
-        values["slot"] = np.arange(columns)
-    else:
-        values["coalition"] = first["coalition"]
-    classes = {name: index for part in parts for index, ns in _classes(part).items() for name in ns}
-    if classes:
-        values["class_folder"] = encode(sorted(classes))
-        values["class_folder_index"] = np.array([classes[name] for name in sorted(classes)])
-    found = estimate_again(parts)
-    for name in ("phi", "psi", "sis"):
-        for end in ("", "_low", "_high"):
-            values[name + end] = np.asarray(getattr(found, name + end))
-    if first.sampled:
+    schema = parts[0].schema
+    declared = schema.of(parts[0].names)
+    values: dict[str, Any] = {}
+    for name, variable in declared.items():
+        if not variable.estimated and not variable.streamed:
+            found = _joined(parts, offsets, name, variable)
+            if found is not None:
+                values[name] = found
+    found = estimate_archives(parts)
+    values |= estimate_variables(found) | _folders(parts)
+    if "phi_se" in declared:
         values["phi_se"] = found.standard_error
-    attributes = _attributes(parts, offsets, summary, found)
-    write_archive(workspace, summary, values, attributes, _tables(parts, columns))
+    streamed = {name: variable for name, variable in declared.items() if variable.streamed}
+    metadata = _metadata(parts, offsets, values, found)
+    write_archive(workspace, schema, values, metadata, _rows(parts, streamed, values))
 
 
 def _offsets(parts: Sequence[Archive]) -> list[int]:
     """What is added to the positions of each part: one more than the highest of those before."""
     highest = [
-        max(int(part[name].max()) for name in ("image", "failed") if name in part.names)
-        for part in parts
+        max(int(part[name].max()) for name in _POSITIONS if name in part.names) for part in parts
     ]
     return [0, *itertools.accumulate(top + 1 for top in highest[:-1])]
 
 
-def _have(parts: Sequence[Archive], name: str) -> bool:
-    return all(name in part.names for part in parts)
-
-
-def _joined(parts: Sequence[Archive], name: str) -> NDArray[Any]:
-    return np.concatenate([part[name] for part in parts])
-
-
-def _summary(parts: Sequence[Archive], offsets: Sequence[int]) -> Shard:
-    failures = []
-    for part, offset in zip(parts, offsets, strict=True):
-        if "failed" in part.names:
-            rows = zip(part["failed"], part["failed_id"], part["failed_reason"], strict=True)
-            failures += [Failure(int(i) + offset, str(name), str(why)) for i, name, why in rows]
-    return Shard(
-        image=np.concatenate([p["image"] + o for p, o in zip(parts, offsets, strict=True)]),
-        image_id=_joined(parts, "image_id").tolist(),
-        image_sha256=_joined(parts, "image_sha256").tolist(),
-        worth=np.zeros((0, 0), dtype=np.float32),
-        phi_image=_joined(parts, "phi_image"),
-        failures=tuple(failures),
-        label=_joined(parts, "label"),
-        predicted=_joined(parts, "predicted"),
-        log_probability_whole=_joined(parts, "log_probability_whole"),
-        log_probability_empty=_joined(parts, "log_probability_empty"),
-        floored=_joined(parts, "floored"),
+def _joined(
+    parts: Sequence[Archive], offsets: Sequence[int], name: str, variable: Variable
+) -> NDArray[Any] | None:
+    """A variable of all parts; None if it is left out."""
+    have = [part for part in parts if name in part.names]
+    if variable.dims[:1] == ("failed",) and have:
+        pass
+    elif len(have) < len(parts):
+        return None
+    elif variable.dims[:1] != ("image",):
+        # Axes of slots are as long as the longest; all others are the same in all parts.
+        return max((part[name] for part in parts), key=len)
+    added = dict(zip(map(id, parts), offsets, strict=True))
+    return np.concatenate(
+        [part[name] + added[id(part)] if name in _POSITIONS else part[name] for part in have]
     )
 
 
-def _tables(parts: Sequence[Archive], columns: int) -> Iterator[tuple[Coalitions | None, Worth]]:
-    """Worths of all parts, some at a time; a sample's with coalitions, of as many slots as any."""
+def _folders(parts: Sequence[Archive]) -> dict[str, Any]:
+    """The class folders of all parts."""
+    classes = {
+        name: index for part in parts for index, own in class_folders(part).items() for name in own
+    }
+    if not classes:
+        return {}
+    names = sorted(classes)
+    return {
+        "class_folder": names,
+        "class_folder_index": np.array([classes[name] for name in names]),
+    }
+
+
+def _rows(
+    parts: Sequence[Archive], streamed: Mapping[str, Variable], values: Mapping[str, Any]
+) -> Iterator[Rows]:
+    """The streamed variables of all parts; shorter rows are filled up with NaN or 0."""
     for part in parts:
-        for start in range(0, part["image"].size, _ROWS):
-            worth = part.worth(start, start + _ROWS)
-            if not part.sampled:
-                yield None, worth
-                continue
-            more = ((0, 0), (0, columns - worth.shape[1]))
-            masks = np.pad(part.coalitions(start, start + _ROWS), more)
-            yield masks, np.pad(worth, more, constant_values=np.nan)
+        for rows in part.pieces("worth"):
+            block = {}
+            for name, variable in streamed.items():
+                own = part.rows(name, rows.start, rows.stop)
+                more = len(values[variable.dims[1]]) - own.shape[1]
+                empty = np.nan if own.dtype.kind == "f" else 0
+                block[name] = np.pad(own, ((0, 0), (0, more)), constant_values=empty)
+            yield block
 
 
-def _attributes(
-    parts: Sequence[Archive], offsets: Sequence[int], summary: Shard, found: Estimate
-) -> dict[str, object]:
+def _metadata(
+    parts: Sequence[Archive],
+    offsets: Sequence[int],
+    values: Mapping[str, Any],
+    found: Estimate,
+) -> DecompositionMetadata:
     metas = [part.metadata for part in parts]
-    first = metas[0]
     labelled = not any(np.isnan(meta.accuracy) for meta in metas)
-    told: dict[str, object] = {}
-    if parts[0].sampled:
-        told["sample"] = {
+    told: dict[str, Any] | None = None
+    if metas[0].sample is not None:
+        told = {
             name: sum(_of_sample(part, name) for part in parts)
             for name in ("evaluations", "images")
         }
-    return {
-        **{name: getattr(first, name) for name in (
-            "schema_version", "tool_version", "model_name", "model_sha256", "model_size",
-            "model_opset", "model_producer", "runtime", "runtime_version", "provider", "device",
-            "precision", "seed",
-        )},
-        **told,
-        "model_external": dict(first.model_external),
-        "preprocess": dict(first.preprocess),
-        "options": _options(parts, offsets),
-        "started": min(meta.started for meta in metas),
-        "finished": max(meta.finished for meta in metas),
-        "images_asked": sum(meta.images_asked for meta in metas),
-        "images_done": int(summary.image.size),
-        "images_failed": len(summary.failures),
-        "accuracy": accuracy(summary.predicted, summary.label) if labelled else np.nan,
-        "uniform": int(found.uniform),
-        "smallest_bands": list(found.smallest),
-        "notes": [
+    failed = len(values.get("failed", ()))
+    return replace(
+        metas[0],
+        options=_options(parts, offsets),
+        started=min(meta.started for meta in metas),
+        finished=max(meta.finished for meta in metas),
+        images_asked=sum(meta.images_asked for meta in metas),
+        images_done=int(values["image"].size),
+        images_failed=failed,
+        accuracy=accuracy(values["predicted"], values["label"]) if labelled else float("nan"),
+        uniform=int(found.uniform),
+        smallest_bands=list(found.smallest),
+        notes=[
             f"merged from {len(parts)} archives",
             *_drawn_apart(parts[0]),
             *dict.fromkeys(note for meta in metas for note in meta.notes),
         ],
-    }  # fmt: skip
+        profile=None,
+        sample=told,
+        digest=None,
+    )
 
 
 def _drawn_apart(part: Archive) -> list[str]:
-    baseline = part.metadata.options["resolved"]["baseline"]
+    baseline = part.recipe.baseline
     if baseline not in ("complement", "noise"):
         return []
     return [f"the baseline {baseline} was drawn for each part by itself"]
@@ -304,23 +294,21 @@ def _of_sample(part: Archive, name: str) -> int:
     return number
 
 
-def _options(parts: Sequence[Archive], offsets: Sequence[int]) -> dict[str, object]:
+def _options(parts: Sequence[Archive], offsets: Sequence[int]) -> dict[str, Any]:
     """What all parts were given, and what each of them was given for itself."""
     given = [part.metadata.options["given"] for part in parts]
     common = {k: v for k, v in given[0].items() if all(g.get(k, None) == v for g in given)}
     own = [{k: v for k, v in g.items() if k not in common} for g in given]
-    resolved = parts[0].metadata.options["resolved"]
-    digests = [part.metadata.options["resolved"].get("images_digest") for part in parts]
-    digest = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
-    told = {
-        "images_count": sum(part.metadata.images_asked for part in parts),
-        "images_digest": digest,
-        "limit": None,
-        "merged": len(parts),
-        **{name: None for name in LIMITS if name in resolved},
-    }
+    digests = [part.recipe.images_digest for part in parts]
+    recipe = replace(
+        parts[0].recipe.without(_LIMITS),
+        images_count=sum(part.metadata.images_asked for part in parts),
+        images_digest=hashlib.sha256(json.dumps(digests).encode()).hexdigest(),
+        limit=None,
+        merged=len(parts),
+    )
     described = [_part(*row) for row in zip(parts, offsets, own, strict=True)]
-    return {"given": {**common, "parts": described}, "resolved": {**resolved, **told}}
+    return {"given": {**common, "parts": described}, "resolved": recipe.to_json()}
 
 
 def _part(part: Archive, offset: int, own: Mapping[str, object]) -> dict[str, object]:

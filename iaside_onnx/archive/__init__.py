@@ -18,7 +18,7 @@ from iaside_onnx.archive.reading import ArchiveFile, open_any, open_as, register
 from iaside_onnx.archive.recipe import Access, Recipe, describe_differences
 from iaside_onnx.archive.schema import SCHEMA_VERSION, Schema, Variable
 from iaside_onnx.archive.shards import Failure, Shard, Workspace
-from iaside_onnx.archive.writing import Rows, failed_variables, write_archive
+from iaside_onnx.archive.writing import Rows, check_output, failed_variables, write_archive
 
 __all__ = [
     "DECOMPOSITION",
@@ -38,6 +38,7 @@ __all__ = [
     "as_text",
     "attributes_of",
     "check_file",
+    "check_output",
     "class_folders",
     "describe_differences",
     "digest_of",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ __all__ = ["ArchiveFile", "Kind", "kind_of", "open_any", "open_as", "register_ki
 
 # Real archives stay far below: they hold random digits.
 _SMALL_BYTES, _SMALL_EXPANSION = 1 << 26, 16
+
+_PIECE_BYTES, _PIECE_ROWS = 1 << 22, 256
 
 KIND = "kind"
 """The attribute that names the kind; the first kind does without."""
@@ -69,6 +72,18 @@ class ArchiveFile:
         """Declarations of the variables that it holds."""
         declared = self.schema.of(self.names)
         return {name: declared[name] for name in self.names}
+
+    def size(self, dim: str) -> int:
+        """Length of an axis."""
+        return int(self._variables[dim].size)
+
+    def pieces(self, name: str) -> list[slice]:
+        """Consecutive rows of a variable, such that those of a piece fit into little memory."""
+        variable = self.declared[name]
+        rows, *others = (self.size(dim) for dim in variable.dims)
+        width = math.prod(others) * np.dtype(variable.dtype).itemsize
+        step = int(np.clip(_PIECE_BYTES // width, 1, _PIECE_ROWS))
+        return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """A variable by its name in the schema, read-only; text as an array of str.

@@ -21,10 +21,10 @@ from iaside_onnx.archive.metadata import Metadata, attributes_of
 from iaside_onnx.archive.reading import FIRST_KIND, KIND
 from iaside_onnx.archive.schema import TEXT, Schema, Variable
 from iaside_onnx.archive.shards import Failure, Workspace
-from iaside_onnx.errors import ArchiveError
+from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.files import finished_file
 
-__all__ = ["Rows", "failed_variables", "write_archive"]
+__all__ = ["Rows", "check_output", "failed_variables", "write_archive"]
 
 Rows = Mapping[str, NDArray[Any]]
 """Rows of the streamed variables, for some consecutive images."""
@@ -33,6 +33,26 @@ _HEADROOM = 1 << 18
 # HDF5 1.10, of 2016, is the first whose every structure has a checksum. On damaged files of older
 # formats HDF5 crashes or never returns. The format also takes a third of the room.
 _FORMAT = ("v110", "v110")
+
+
+def check_output(output: Path, inputs: Iterable[object]) -> None:
+    """Find out early what would otherwise come to light when the work is done.
+
+    Args:
+        output: the archive to be written.
+        inputs: paths, and anything else, which is passed over.
+
+    Raises:
+        OptionError: if the output is one of the inputs.
+        ArchiveError: if no file can be written there.
+    """
+    paths = [Path(path) for path in inputs if isinstance(path, str | Path)]
+    if output.exists() and any(path.exists() and output.samefile(path) for path in paths):
+        raise OptionError(f"{output}: is one of the inputs; write the archive elsewhere")
+    if output.is_dir():
+        raise ArchiveError(f"{output}: is a folder; give the name of a file to write")
+    if not output.parent.is_dir():
+        raise ArchiveError(f"{output}: its folder does not exist; make it, or write elsewhere")
 
 
 def failed_variables(failures: Sequence[Failure]) -> dict[str, Any]:

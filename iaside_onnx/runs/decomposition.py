@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Unpack
 
-import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive import (
-    SCHEMA_VERSION,
-    Archive,
-    Shard,
-    Workspace,
-    collect,
-    describe_differences,
-    encode,
-    finished_file,
-    open_archive,
-    shard_tables,
-    write_archive,
-)
-from iaside_onnx.engine.accuracy import accuracy, chance_warning
-from iaside_onnx.engine.findings import Findings
-from iaside_onnx.engine.local import run_shards
-from iaside_onnx.engine.options import Options, OptionWords
-from iaside_onnx.engine.plan import LIMITS, Plan, make_plan
-from iaside_onnx.engine.progress import LogProgress, Progress
-from iaside_onnx.engine.sampled import run_rounds
-from iaside_onnx.errors import ArchiveError, ImageError, OptionError, RunConflictError
-from iaside_onnx.game import Estimate, estimate
-from iaside_onnx.spectrum import band_edges
+from iaside_onnx.archive import Archive, Recipe, Workspace, check_output, open_archive
+from iaside_onnx.errors import ArchiveError, RunConflictError
+from iaside_onnx.progress import LogProgress, Progress
+from iaside_onnx.runs.assembly import assemble, now
+from iaside_onnx.runs.driver import run_plan
+from iaside_onnx.runs.executors import Executor, LocalExecutor, ProcessExecutor
+from iaside_onnx.runs.options import LIMITS, Options, OptionWords, parse_options
+from iaside_onnx.runs.planning import Inputs, Plan, find_inputs, make_plan
+from iaside_onnx.runs.profiles import check_profile, write_profile
 from iaside_onnx.version import __version__
 
-__all__ = ["check_output", "decompose", "run_and_assemble"]
+__all__ = ["decompose", "execute"]
 
 # Options that may name a file to read.
 _INPUTS = ("labels", "classes", "preprocess")
+# Options that say nothing of the result.
+_ASIDE = ("overwrite", "profile", "workers", "on_bad_image")
 
 
 def decompose(
@@ -72,120 +57,130 @@ def decompose(
             before is kept.
     """
     progress = progress or LogProgress()
-    chosen = Options(**options)
+    chosen = parse_options(options)
     workspace = Workspace(Path(output), progress.warn)
-    inputs = [model, images, *(getattr(chosen, name) for name in _INPUTS)]
-    check_output(workspace, inputs)
-    _check_profile(chosen, workspace, inputs)
-    earlier = _earlier(workspace) if chosen.batch_size == "auto" else []
-    plan = make_plan(model, images, chosen, progress, earlier)
-    if chosen.profile is not None:
-        plan.evaluator.profile.synchronize = plan.classifier.memory.synchronize
+    files = [model, images, *(getattr(chosen, name) for name in _INPUTS)]
+    check_output(workspace.output, files)
+    check_profile(chosen.profile, [workspace.output, *files])
+    inputs = find_inputs(model, images, chosen)
+    if _is_recognised(inputs, chosen, workspace):
+        return _finished(workspace, chosen, progress)
+    plan = make_plan(inputs, chosen, progress, _earlier(workspace))
     if _is_finished(plan, workspace):
-        progress.say(f"{output} is already finished")
-        workspace.clear_leftovers(plan.identity)
-        archive = open_archive(output)
-        if chosen.profile is not None and archive.metadata.profile is None:
-            progress.warn("it was made without --profile, so no profile is written")
-        elif chosen.profile is not None:
-            _write_profile(chosen.profile, archive.metadata.profile)
-        return archive
+        return _finished(workspace, chosen, progress, plan.recipe)
     with workspace.lock():
         # Asked again, as another process may have finished it since.
         if not _is_finished(plan, workspace):
-            started = workspace.claim(plan.identity, _now(), overwrite=chosen.overwrite)
-            run_and_assemble(plan, workspace, started, progress)
+            identity = plan.recipe.to_json()
+            started = workspace.claim(identity, now(), overwrite=chosen.overwrite)
+            execute(plan, workspace, started, progress)
         workspace.clear()
     return open_archive(output)
 
 
-def run_and_assemble(plan: Plan, workspace: Workspace, started: str, progress: Progress) -> None:
+def execute(plan: Plan, workspace: Workspace, started: str, progress: Progress) -> None:
     """Evaluate what is not there yet, and write the archive; the workspace must be claimed.
 
     Raises:
         IasideError: as `decompose` does.
     """
-    profile = plan.options.profile
-    sample = None
+    file = plan.options.profile
+    executor = _executor(plan)
+    if file is not None:
+        executor.profile.synchronize = plan.classifier.memory.synchronize
     try:
-        if plan.sample is None:
-            run_shards(plan, workspace, progress)
-        else:
-            sample = run_rounds(plan, workspace, progress)
+        results = run_plan(plan, workspace, executor, progress)
     finally:
-        if profile is not None:
-            _write_profile(profile, plan.evaluator.profile.as_dict())
-    found = _all_coalitions(plan, workspace) if sample is None else sample.findings()
-    _assemble(plan, workspace, started, progress, found)
+        executor.close()
+        if file is not None:
+            write_profile(file, executor.profile.as_dict())
+    profile = None if file is None else executor.profile.as_dict()
+    assemble(plan, workspace, started, progress, results, profile)
 
 
-def _all_coalitions(plan: Plan, workspace: Workspace) -> Findings:
-    parts = [plan.selection.positions[rows] for rows in plan.shards]
-    summary = collect(workspace, parts)
-    result = estimate(summary.phi_image, plan.population) if summary.image.size else None
-    values = {"coalition": plan.coalitions}
-    return Findings(summary, result, shard_tables(workspace, parts), values)
+def _executor(plan: Plan) -> Executor:
+    if plan.options.workers > 1:
+        return ProcessExecutor(plan.options.workers)
+    return LocalExecutor(plan.evaluator)
 
 
-def _earlier(workspace: Workspace) -> list[Mapping[str, object] | None]:
-    """What an unfinished run and a finished archive at this output depended on."""
+def _earlier(workspace: Workspace) -> list[Recipe | None]:
+    """The recipes of an unfinished run and of a finished archive at this output."""
+    found: list[Recipe | None] = []
     try:
-        finished = open_archive(workspace.output).metadata.options["resolved"]
+        found.append(open_archive(workspace.output).recipe)
     except ArchiveError:
-        finished = None
-    return [workspace.identity(), finished]
+        pass
+    identity = workspace.identity()
+    if identity is not None:
+        try:
+            found.insert(0, Recipe.from_json(identity))
+        except ValueError:
+            pass
+    return found
 
 
-def _check_profile(options: Options, workspace: Workspace, inputs: Iterable[object]) -> None:
-    if options.profile is None:
-        return
-    path = Path(options.profile)
-    taken = [workspace.output, *(Path(i) for i in inputs if isinstance(i, str | Path))]
-    if any(path.resolve() == other.resolve() for other in taken):
-        raise OptionError(f"{path}: is an input or the output; write the profile elsewhere")
-    if path.is_dir() or not path.parent.is_dir():
-        raise OptionError(f"{path}: is a folder, or its folder does not exist; name a file")
-    if path.exists() and not _is_profile(path):
-        raise OptionError(f"{path}: is there and is no profile; write the profile elsewhere")
+def _is_recognised(inputs: Inputs, options: Options, workspace: Workspace) -> bool:
+    """Whether the output is the finished archive of this very command.
 
-
-def _is_profile(path: Path) -> bool:
-    """Whether a file is one that may be replaced: an earlier run's profile, or empty."""
+    Nothing is loaded for it: model and images are compared by their hashes. What is not recognised
+    here may still be found to be finished when the model is loaded.
+    """
+    if options.overwrite or not workspace.output.exists():
+        return False
     try:
-        text = path.read_text(encoding="utf-8")
-        return not text or "evaluations_per_second" in json.loads(text)
-    except (OSError, ValueError, TypeError):
+        archive = open_archive(workspace.output)
+    except ArchiveError:
+        return False
+    recipe, given = archive.recipe, archive.metadata.options["given"]
+    asked = {**options.as_given(), **inputs.names}
+    facts, selection = inputs.model.facts, inputs.selection
+    return (
+        {k: v for k, v in given.items() if k not in _ASIDE}
+        == {k: v for k, v in asked.items() if k not in _ASIDE}
+        and "array" not in asked.values()
+        and recipe.tool_version == __version__
+        and _is_installed(recipe.runtime, recipe.runtime_version)
+        and recipe.model_sha256 == facts.sha256
+        and recipe.model_external == dict(facts.external)
+        and recipe.images_digest == selection.digest()
+        and _same_preprocess(recipe, inputs)
+        and selection.first_changed(archive["image"].tolist(), archive["image_sha256"]) is None
+    )
+
+
+def _is_installed(distribution: str, version: str) -> bool:
+    try:
+        return metadata.version(distribution) == version
+    except metadata.PackageNotFoundError:
         return False
 
 
-def _write_profile(path: str | Path, profile: Mapping[str, Any] | None) -> None:
-    """Write down where the time went, also of a run that is cut short.
-
-    Raises:
-        ArchiveError: if the file system refuses.
-    """
-    with finished_file(Path(path)) as temporary:
-        temporary.write_text(json.dumps(profile, indent=1) + "\n")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _same_preprocess(recipe: Recipe, inputs: Inputs) -> bool:
+    """Whether the specification that was found is that of the archive, as far as it goes."""
+    found = inputs.model.preprocess
+    if found is None:
+        return False
+    told = {name: value for name, value in found.to_dict().items() if value is not None}
+    return {**recipe.preprocess, **told} == recipe.preprocess
 
 
-def check_output(workspace: Workspace, inputs: Iterable[object]) -> None:
-    """Find out early what would otherwise come to light when the work is done."""
-    output = workspace.output
-    paths = [Path(path) for path in inputs if isinstance(path, str | Path)]
-    if output.exists() and any(path.exists() and output.samefile(path) for path in paths):
-        raise OptionError(f"{output}: is one of the inputs; write the archive elsewhere")
-    if output.is_dir():
-        raise ArchiveError(f"{output}: is a folder; give the name of a file to write")
-    if not output.parent.is_dir():
-        raise ArchiveError(f"{output}: its folder does not exist; make it, or write elsewhere")
+def _finished(
+    workspace: Workspace, options: Options, progress: Progress, recipe: Recipe | None = None
+) -> Archive:
+    """The archive that is there already."""
+    archive = open_archive(workspace.output)
+    progress.say(f"{workspace.output} is already finished")
+    workspace.clear_leftovers((recipe or archive.recipe).to_json())
+    if options.profile is not None and archive.metadata.profile is None:
+        progress.warn("it was made without --profile, so no profile is written")
+    elif options.profile is not None:
+        write_profile(options.profile, archive.metadata.profile)
+    return archive
 
 
 def _is_finished(plan: Plan, workspace: Workspace) -> bool:
-    """Whether the output is there and is this run's.
+    """Whether the output is there and is the archive of this run.
 
     Raises:
         RunConflictError: if it is another run's, or something else, and must not be overwritten.
@@ -200,14 +195,13 @@ def _is_finished(plan: Plan, workspace: Workspace) -> bool:
             f"{output}: is there already and is no archive that can be read; give another output, "
             "or --overwrite to replace it"
         ) from error
-    identity = archive.metadata.options["resolved"]
-    if identity != plan.identity:
-        same = {**identity, **{name: plan.identity[name] for name in LIMITS if plan.sample}}
-        way = "iaside extend goes on with it, or " if same == plan.identity else ""
+    if archive.recipe != plan.recipe:
+        same = archive.recipe.without(LIMITS) == plan.recipe.without(LIMITS)
+        way = "iaside extend goes on with it, or " if same else ""
         raise RunConflictError(
             f"{output}: is the archive of another run, which differs in: "
-            f"{describe_differences(plan.identity, identity)}; {way}give another output, or "
-            "--overwrite to replace it"
+            f"{plan.recipe.differences(archive.recipe)}; {way}give another output, or --overwrite "
+            "to replace it"
         )
     changed = plan.selection.first_changed(archive["image"].tolist(), archive["image_sha256"])
     if changed is not None:
@@ -216,119 +210,3 @@ def _is_finished(plan: Plan, workspace: Workspace) -> bool:
             "another output, or --overwrite to replace it"
         )
     return True
-
-
-def _assemble(
-    plan: Plan,
-    workspace: Workspace,
-    started: str,
-    progress: Progress,
-    found: Findings,
-) -> None:
-    summary, result = found.summary, found.estimate
-    if result is None or (summary.failures and plan.options.on_bad_image == "error"):
-        raise ImageError(_failed(summary, workspace))
-    notes = list(plan.notes)
-    extra: dict[str, object] = {} if found.sample is None else {"sample": found.sample}
-    notes += found.notes
-    for note in found.notes:
-        progress.warn(note)
-    right = math.nan
-    if plan.selection.labels is not None:
-        right = accuracy(summary.predicted, summary.label)
-        warning = chance_warning(summary.predicted, summary.label, plan.classes)
-        if warning:
-            notes.append(warning)
-            progress.warn(warning)
-    if summary.floored.any():
-        notes.append(
-            f"{int(summary.floored.sum())} probabilities were below what the output's type can "
-            "hold, and were raised to its smallest normal number"
-        )
-        progress.warn(notes[-1])
-    asked = plan.identity["batch_size"]
-    if isinstance(asked, int) and 0 < summary.batch_size < min(asked, plan.largest_batch):
-        notes.append(
-            f"memory ran out: batches were halved, from {asked} images down to {summary.batch_size}"
-        )
-    if plan.options.profile is not None:
-        extra["profile"] = plan.evaluator.profile.as_dict()
-    attributes = {
-        **_provenance(plan),
-        **extra,
-        "started": started,
-        "finished": _now(),
-        "images_asked": int(summary.image.size) + len(summary.failures),
-        "images_done": int(summary.image.size),
-        "images_failed": len(summary.failures),
-        "accuracy": right,
-        "uniform": int(result.uniform),
-        "smallest_bands": list(result.smallest),
-        "notes": notes,
-    }
-    values = {**_values(plan, result), **found.values}
-    write_archive(workspace, summary, values, attributes, found.tables)
-
-
-def _failed(summary: Shard, workspace: Workspace) -> str:
-    failed, done = len(summary.failures), summary.image.size
-    # An image of a sample may fail after its first pair.
-    positions = {*summary.image.tolist(), *(failure.position for failure in summary.failures)}
-    first = summary.failures[0]
-    what = (
-        f"{failed} of {len(positions)} images failed, the first is image {first.image_id} "
-        f"({first.reason.rstrip('.')})"
-    )
-    if not done:
-        return f"{what}; none is left to decompose"
-    return (
-        f"{what}; the others are kept in {workspace.folder}: mend the images and run the same "
-        "command again, or add --on-bad-image skip"
-    )
-
-
-def _provenance(plan: Plan) -> dict[str, object]:
-    facts, execution = plan.classifier.facts, plan.classifier.execution
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "tool_version": __version__,
-        "model_name": facts.path.name,
-        "model_sha256": facts.sha256,
-        "model_external": dict(facts.external),
-        "model_size": facts.size,
-        "model_opset": facts.opset,
-        "model_producer": facts.producer,
-        "runtime": execution.runtime,
-        "runtime_version": execution.runtime_version,
-        "provider": execution.provider,
-        "device": execution.device,
-        "precision": facts.precision,
-        "seed": plan.options.seed,
-        "options": {
-            "given": {**plan.options.as_given(), **plan.inputs},
-            "resolved": dict(plan.identity),
-        },
-        "preprocess": plan.spec.to_dict(),
-    }
-
-
-def _values(plan: Plan, result: Estimate) -> dict[str, NDArray[Any]]:
-    edges = band_edges(plan.options.bands, plan.options.spacing)
-    values: dict[str, Any] = {
-        "band_low": edges[:-1],
-        "band_high": edges[1:],
-        "phi": result.phi,
-        "phi_low": result.phi_low,
-        "phi_high": result.phi_high,
-        "psi": result.psi,
-        "psi_low": result.psi_low,
-        "psi_high": result.psi_high,
-        "sis": result.sis,
-        "sis_low": result.sis_low,
-        "sis_high": result.sis_high,
-    }
-    classes = plan.selection.source.classes
-    if classes:
-        values["class_folder"] = encode(list(classes))
-        values["class_folder_index"] = np.array(list(classes.values()))
-    return {name: np.asarray(value) for name, value in values.items()}

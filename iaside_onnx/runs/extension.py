@@ -5,30 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive import (
-    Archive,
-    Failure,
-    Shard,
-    Workspace,
-    describe_differences,
-    open_archive,
-)
-from iaside_onnx.engine.archived import archived_input, archived_options
-from iaside_onnx.engine.decomposition import run_and_assemble
-from iaside_onnx.engine.plan import LIMITS, Plan, SamplePlan, make_plan
-from iaside_onnx.engine.progress import LogProgress, Progress
-from iaside_onnx.engine.schedule import Piece
+from iaside_onnx.archive import Archive, Failure, Recipe, Shard, Workspace, open_archive
 from iaside_onnx.errors import ArchiveError, OptionError, RunConflictError
+from iaside_onnx.game import design_type
+from iaside_onnx.progress import LogProgress, Progress
+from iaside_onnx.runs.archived import Moved, archived_inputs, archived_options
+from iaside_onnx.runs.decomposition import execute
+from iaside_onnx.runs.options import LIMITS
+from iaside_onnx.runs.planning import Plan, make_plan
+from iaside_onnx.runs.schedule import Piece, Schedule
 
 __all__ = ["extend"]
-
-# Whatever the archive's run was told.
-_FIXED = {"method": "sampled", "overwrite": False, "profile": None}
 
 
 def extend(
@@ -39,12 +31,14 @@ def extend(
     target_sis_width: float | None = None,
     model: str | Path | None = None,
     images: str | Path | NDArray[Any] | None = None,
+    workers: int = 1,
     progress: Progress | None = None,
+    **moved: Unpack[Moved],
 ) -> Archive:
     """Go on with a sampled archive where it stopped, with the options that it was made with.
 
-    What it holds is kept, and the result is that of a single longer run, but for the rounding of
-    batches that are cut elsewhere. The archive is replaced when all is done; the same call again
+    What it holds is kept. The result is that of a single longer run, except for the rounding of
+    batches that are cut elsewhere. The archive is replaced when all is done. The same call again
     resumes one that was interrupted.
 
     Args:
@@ -54,7 +48,10 @@ def extend(
         target_sis_width: see `iaside_onnx.Options`.
         model: the ONNX file, if it is not where it was.
         images: the images, if they are not where they were.
+        workers: see `iaside_onnx.Options`.
         progress: listens to the run; by default the logger ``iaside_onnx``.
+        **moved: ``labels``, ``classes`` and ``preprocess``, if they are not where they were, or
+            were arrays.
 
     Returns:
         The finished archive.
@@ -65,15 +62,15 @@ def extend(
     """
     progress = progress or LogProgress()
     old = open_archive(archive)
-    if old.metadata.sample is None:
+    if not design_type(old.recipe.method).sequential:
         raise ArchiveError(f"{archive}: holds every coalition of its images: nothing is left to do")
     limits = {"budget": budget, "target_se": target_se, "target_sis_width": target_sis_width}
     if all(value is None for value in limits.values()):
         raise OptionError("say how far to go: a budget, or a target")
-    plan, sample = _plan(old, limits, model, images, progress)
+    plan = _plan(old, limits, {"workers": workers}, model, images, moved, progress)
     workspace = Workspace(Path(archive), progress.warn)
-    if sample.limit <= sample.rounds[-1]:
-        spent = sample.schedule.cost(sample.rounds[-1])
+    if plan.limit <= plan.rounds[-1]:
+        spent = plan.schedule.cost(plan.rounds[-1])
         progress.say(f"{archive} has {spent:,} evaluations already")
         if _is_left_over(old, workspace):
             with workspace.lock():
@@ -83,29 +80,41 @@ def extend(
     with workspace.lock():
         _check_same_archive(old)
         started = _claim(old, plan, workspace)
-        _unpack(old, plan, sample, workspace)
-        run_and_assemble(plan, workspace, started, progress)
+        _unpack(old, plan, workspace)
+        execute(plan, workspace, started, progress)
         workspace.clear()
     return open_archive(archive)
 
 
 def _plan(
-    old: Archive, limits: Mapping[str, Any], model: Any, images: Any, progress: Progress
-) -> tuple[Plan, SamplePlan]:
-    """The archive's run with other limits.
+    old: Archive,
+    limits: Mapping[str, Any],
+    execution: Mapping[str, Any],
+    model: Any,
+    images: Any,
+    moved: Moved,
+    progress: Progress,
+) -> Plan:
+    """The run of the archive with other limits.
 
     Raises:
         IasideError: if the model, the images or the options cannot be had, or are not the same.
     """
-    options = archived_options(old, {**limits, **_FIXED})
-    source = archived_input(old, "images", images)
+    changes = {**limits, **execution, "method": old.recipe.method, "overwrite": False,
+               "profile": None, **_threads(old)}  # fmt: skip
+    options = archived_options(old, changes, moved)
+    inputs = archived_inputs(old, options, model, images)
     # A batch size that was searched for is kept.
-    before = {**old.metadata.options["resolved"], **limits}
-    plan = make_plan(archived_input(old, "model", model), source, options, progress, [before])
+    before = replace(old.recipe, **limits)
+    plan = make_plan(inputs, options, progress, [before])
     _check_same(old, plan)
-    assert plan.sample is not None  # noqa: S101  # for the checker: the method is `sampled`
-    sample = replace(plan.sample, rounds=_rounds(old, plan.sample))
-    return replace(plan, sample=sample), sample
+    return replace(plan, rounds=_rounds(old, plan.schedule))
+
+
+def _threads(old: Archive) -> dict[str, Any]:
+    """The threads of each worker as they were, however many workers there are now."""
+    threads = old.recipe.threads
+    return {"threads": threads} if isinstance(threads, int) else {}
 
 
 def _check_images(old: Archive, plan: Plan) -> None:
@@ -139,26 +148,26 @@ def _check_same_archive(old: Archive) -> None:
 
 
 def _claim(old: Archive, plan: Plan, workspace: Workspace) -> str:
-    """Make the folder of work this extension's; when the archive's run was first started.
+    """Make the folder of work this extension's; when the run of the archive was first started.
 
     Raises:
         RunConflictError: if it is that of another unfinished run.
     """
-    # By what it holds, as clocks go backwards; those of before there was a digest by their time.
-    identity = {**plan.identity, "extends": old.metadata.digest or old.metadata.finished}
+    # By its digest, as clocks go backwards; archives older than digests by their time.
+    recipe = replace(plan.recipe, extends=old.metadata.digest or old.metadata.finished)
     left = workspace.identity()
     done = _is_left_over(old, workspace)
-    if left is not None and left != identity and not done:
+    if left is not None and left != recipe.to_json() and not done:
         raise RunConflictError(
             f"{workspace.folder}: holds an unfinished run with other options: "
-            f"{describe_differences(identity, left)}; finish it with the same options, or delete "
-            "that folder"
+            f"{recipe.differences(Recipe.from_json(left))}; finish it with the same options, or "
+            "delete that folder"
         )
-    return workspace.claim(identity, old.metadata.started, overwrite=done)
+    return workspace.claim(recipe.to_json(), old.metadata.started, overwrite=done)
 
 
-def _rounds(old: Archive, sample: SamplePlan) -> tuple[int, ...]:
-    """Steps after each round of the archive's run.
+def _rounds(old: Archive, schedule: Schedule) -> tuple[int, ...]:
+    """Steps after each round of the run of the archive.
 
     Raises:
         ArchiveError: if they are not there, or are none.
@@ -167,7 +176,7 @@ def _rounds(old: Archive, sample: SamplePlan) -> tuple[int, ...]:
     whole = isinstance(rounds, list) and all(type(steps) is int for steps in rounds)
     if not whole or not rounds or rounds != sorted({*rounds}):
         rounds = [0]
-    if not 0 < rounds[0] <= rounds[-1] <= sample.schedule.steps:
+    if not 0 < rounds[0] <= rounds[-1] <= schedule.steps:
         raise ArchiveError(
             f"{old.path}: the attribute 'sample' does not say how far the run went; the archive is "
             "damaged or was edited"
@@ -181,8 +190,10 @@ def _is_left_over(old: Archive, workspace: Workspace) -> bool:
     if left is None:
         # Clearing up begins with the plan.
         return workspace.folder.is_dir()
-    left.pop("extends", None)
-    return bool(left == old.metadata.options["resolved"])
+    try:
+        return replace(Recipe.from_json(left), extends=None) == old.recipe
+    except ValueError:
+        return False
 
 
 def _check_same(old: Archive, plan: Plan) -> None:
@@ -191,25 +202,24 @@ def _check_same(old: Archive, plan: Plan) -> None:
     Raises:
         RunConflictError: with what differs.
     """
-    before, now = (
-        {name: value for name, value in identity.items() if name not in LIMITS}
-        for identity in (old.metadata.options["resolved"], plan.identity)
-    )
-    if before != now:
+    # Workers share the cores. Like batches that are cut elsewhere, that changes the rounding.
+    aside = [*LIMITS, "threads"] if plan.options.workers > 1 else LIMITS
+    differences = plan.recipe.differences(old.recipe, ignoring=aside)
+    if differences:
         raise RunConflictError(
-            f"{old.path}: cannot be extended by what differs in: "
-            f"{describe_differences(now, before)}; give what it was made with"
+            f"{old.path}: cannot be extended by what differs in: {differences}; give what it was "
+            "made with"
         )
 
 
-def _unpack(old: Archive, plan: Plan, sample: SamplePlan, workspace: Workspace) -> None:
+def _unpack(old: Archive, plan: Plan, workspace: Workspace) -> None:
     """Make shards of what the archive holds, where they are not there yet."""
     start = number = 0
     failed = _failures(old)
-    for stop in sample.rounds:
-        for piece in sample.schedule.pieces(start, stop):
+    for stop in plan.rounds:
+        for piece in plan.schedule.pieces(start, stop):
             if not workspace.path(number).exists():
-                workspace.write(number, _shard(old, plan, sample, piece, failed))
+                workspace.write(number, _shard(old, plan, piece, failed))
             number += 1
         start = stop
 
@@ -221,27 +231,23 @@ def _failures(old: Archive) -> dict[int, Failure]:
     return {position: Failure(position, str(name), str(why)) for position, name, why in rows}
 
 
-def _shard(
-    old: Archive, plan: Plan, sample: SamplePlan, piece: Piece, failed: Mapping[int, Failure]
-) -> Shard:
-    turn = sample.schedule.turns[piece.turn]
-    draw, pairs = old["draw"], old["pairs"]
-    rows = np.flatnonzero((draw >= piece.start) & (draw < piece.stop) & (pairs >= turn.last))
+def _shard(old: Archive, plan: Plan, piece: Piece, failed: Mapping[int, Failure]) -> Shard:
+    """What the archive holds of a piece, as the run would have written it."""
+    now = plan.schedule.design.passes[piece.number]
+    draws, replicates = old.draws, old.replicates
+    inside = (draws >= piece.start) & (draws < piece.stop) & (replicates >= now.last)
+    rows = np.flatnonzero(inside)
     start, stop = (int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, 0)
-    positions = plan.selection.positions[sample.order[piece.start : piece.stop]].tolist()
-    once = piece.turn == 0
-    nothing = np.full(rows.size, np.nan, dtype=np.float32)
-    return Shard(
-        image=old["image"][rows],
-        image_id=old["image_id"][rows].tolist(),
-        image_sha256=old["image_sha256"][rows].tolist(),
-        label=old["label"][rows],
-        predicted=old["predicted"][rows] if once else np.full(rows.size, -1),
-        worth=old.worth(start, stop)[rows - start, turn.start : turn.stop],
-        phi_image=np.full((rows.size, plan.options.bands), np.nan),
-        log_probability_whole=old["log_probability_whole"][rows] if once else nothing,
-        log_probability_empty=old["log_probability_empty"][rows] if once else nothing,
-        floored=old["floored"][rows] if once else np.zeros(rows.size, dtype=np.int64),
-        failures=tuple(failed[p] for p in positions if p in failed) if once else (),
-        batch_size=int(plan.evaluator.batch_size),
-    )
+    first = piece.number == 0
+    names = ["image", "image_id", "image_sha256", "label"]
+    if first:
+        names += ["predicted", "log_probability_whole", "log_probability_empty", "floored"]
+    values: dict[str, Any] = {name: old[name][rows] for name in names}
+    for name in ("image_id", "image_sha256"):
+        values[name] = values[name].tolist()
+    values["worth"] = old.worth(start, stop)[rows - start, now.start : now.stop]
+    # The archive holds the sum over all passes: it is counted in the first.
+    values.setdefault("floored", np.zeros(rows.size, dtype=np.int64))
+    positions = plan.selection.positions[plan.order[piece.start : piece.stop]].tolist()
+    failures = tuple(failed[p] for p in positions if p in failed) if first else ()
+    return Shard(values, failures, int(plan.evaluator.predictor.batch_size))

@@ -211,6 +211,11 @@ class Options:
         return any(getattr(self, name) is not None for name in _TARGETS)
 
     @property
+    def own_labels(self) -> NDArray[np.integer[Any]] | None:
+        """Labels that were given as an array."""
+        return self.labels if isinstance(self.labels, np.ndarray) else None
+
+    @property
     def is_limited(self) -> bool:
         """Whether a budget or a precision is asked for."""
         return self.budget is not None or self.has_target

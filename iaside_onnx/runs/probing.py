@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from iaside_onnx.engine.accuracy import chance_warning
-from iaside_onnx.engine.options import Options
-from iaside_onnx.engine.progress import Progress
-from iaside_onnx.engine.selection import Selection
-from iaside_onnx.errors import EvaluationError, ImageError, ModelError
-from iaside_onnx.images import Preprocess, Sample, load_ahead
-from iaside_onnx.runtime import (
-    Classifier,
-    WorthEvaluator,
-    log_probabilities,
-    resolve_output_kind,
-    usable_cores,
-    usable_outputs,
-)
-from iaside_onnx.types import OutputKind
+from iaside_onnx.analysis import chance_warning
+from iaside_onnx.errors import ImageError
+from iaside_onnx.images import PreparedImage, Preprocess, load_ahead
+from iaside_onnx.model import Outputs, examine_outputs
+from iaside_onnx.runs.options import Options
+from iaside_onnx.runs.selection import Selection
+from iaside_onnx.runtime import Predictor, usable_cores
 
 __all__ = ["probe"]
 
@@ -29,19 +18,12 @@ _IMAGES = 16
 
 
 def probe(
-    classifier: Classifier,
-    evaluator: WorthEvaluator,
-    selection: Selection,
-    spec: Preprocess,
-    options: Options,
-    progress: Progress,
-) -> tuple[int, str]:
-    """Run a few whole images, settle the kind of the outputs, and warn early if they look wrong.
-
-    Sets the evaluator's ``output_kind``.
+    predictor: Predictor, selection: Selection, spec: Preprocess, options: Options
+) -> tuple[Outputs, str | None]:
+    """Run a few whole images, and find out what the outputs are.
 
     Returns:
-        The number of classes, and a line that says what the outputs are and how that was found.
+        What the outputs are, and a warning if the answers are no better than guessing.
 
     Raises:
         ModelError: if the model gives nothing finite, or its outputs cannot be understood.
@@ -51,35 +33,21 @@ def probe(
     rows = np.unique(np.linspace(0, n - 1, min(n, _IMAGES)).astype(np.int64))
     positions = selection.positions[rows].tolist()
     items = list(load_ahead(selection.source, positions, spec, usable_cores(), len(positions)))
-    good = [i for i, item in enumerate(items) if isinstance(item, Sample)]
+    good = [i for i, item in enumerate(items) if isinstance(item, PreparedImage)]
     if not good:
         raise next(item for item in items if isinstance(item, ImageError))
-    outputs = evaluator.raw_outputs(np.stack([i.pixels for i in items if isinstance(i, Sample)]))
-    where = str(classifier.facts.path)
-    usable = usable_outputs(outputs, where)
-    classes = outputs.shape[1]
-    _check_labels(selection, classes)
-    if options.output_kind == "auto":
-        kind, reason = resolve_output_kind(classifier.signature.output_hint, usable, where)
-        evaluator.output_kind = kind
-    else:
-        evaluator.output_kind, reason = options.output_kind, "as given"
-        _check_kind(options.output_kind, usable, where)
-    if selection.labels is not None:
-        labels = selection.labels[rows[good]]
-        warning = chance_warning(outputs.argmax(axis=1), labels, classes)
-        if warning:
-            progress.warn(f"a look at {len(good)} images: {warning}")
-    return classes, f"outputs: {evaluator.output_kind}, {reason}"
-
-
-def _check_kind(kind: OutputKind, outputs: NDArray[Any], where: str) -> None:
-    try:
-        log_probabilities(outputs[:1], kind)
-    except EvaluationError as error:
-        raise ModelError(
-            f"{where}: its outputs cannot be {kind}: {error}; correct --output-kind"
-        ) from error
+    outputs = predictor.outputs(
+        np.stack([item.pixels for item in items if isinstance(item, PreparedImage)])
+    )
+    classifier = predictor.classifier
+    hint, where = classifier.signature.output_hint, str(classifier.facts.path)
+    found = examine_outputs(outputs, hint, where, options.output_kind)
+    _check_labels(selection, found.classes)
+    if selection.labels is None:
+        return found, None
+    labels = selection.labels[rows[good]]
+    warning = chance_warning(outputs.argmax(axis=1), labels, found.classes)
+    return found, warning and f"a look at {len(good)} images: {warning}"
 
 
 def _check_labels(selection: Selection, classes: int) -> None:

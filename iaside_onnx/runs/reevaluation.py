@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive import Archive
-from iaside_onnx.engine.archived import archived_input, archived_options
-from iaside_onnx.engine.evaluation import Result, Task, Worker
-from iaside_onnx.engine.plan import Plan, make_plan
-from iaside_onnx.engine.progress import Progress
-from iaside_onnx.game import PairedDesign
+from iaside_onnx.archive import Archive, Shard
+from iaside_onnx.game import design_type
+from iaside_onnx.progress import Progress
+from iaside_onnx.runs.archived import Moved, archived_inputs, archived_options
+from iaside_onnx.runs.jobs import Job
+from iaside_onnx.runs.planning import Plan, make_plan
+from iaside_onnx.types import Coalitions, Worth
 
 __all__ = ["evaluate_again"]
 
@@ -36,15 +38,16 @@ _PLACES = ("runtime", "runtime_version", "provider", "device")
 
 
 def evaluate_again(
-    archive: Archive, model: Any, images: Any, cells: int, progress: Progress
+    archive: Archive, model: Any, images: Any, cells: int, moved: Moved, progress: Progress
 ) -> tuple[list[str], list[str]]:
     """Compare hashes of model and images, and some worths, with the archive.
 
     Args:
-        archive: whole, as `check` finds it.
+        archive: whole, as `iaside_onnx.analysis.check_archive` finds it.
         model: the ONNX file; None for where it was.
         images: as `iaside_onnx.decompose` takes them; None for where they were.
-        cells: worths to evaluate, chosen by chance.
+        cells: number of worths to evaluate, chosen at random.
+        moved: where labels, classes and preprocessing are.
         progress: listens to the run.
 
     Returns:
@@ -53,16 +56,15 @@ def evaluate_again(
     Raises:
         IasideError: if the model or the images cannot be had or evaluated.
     """
-    changes = {"overwrite": False, "profile": None, "method": "auto", "device": "auto",
+    changes = {"overwrite": False, "profile": None, "workers": 1, "device": "auto",
                "provider": None, "provider_options": None}  # fmt: skip
-    if archive.sampled:
-        changes["method"] = "sampled"
-    options = archived_options(archive, changes)
-    source = archived_input(archive, "images", images)
-    earlier = [archive.metadata.options["resolved"]]
-    plan = make_plan(archived_input(archive, "model", model), source, options, progress, earlier)
+    if design_type(archive.recipe.method).sequential:
+        changes["method"] = archive.recipe.method
+    options = archived_options(archive, changes, moved)
+    inputs = archived_inputs(archive, options, model, images)
+    plan = make_plan(inputs, options, progress, [archive.recipe])
     problems = list(_identity(archive, plan))
-    here = ", ".join(str(plan.identity[name]) for name in _PLACES)
+    here = ", ".join(str(getattr(plan.recipe, name)) for name in _PLACES)
     there = ", ".join(str(getattr(archive.metadata, name)) for name in _PLACES)
     where = f"on {here}" + ("" if here == there else f" (the archive: {there})")
     if problems:
@@ -74,40 +76,41 @@ def evaluate_again(
 
 
 def _identity(archive: Archive, plan: Plan) -> Iterator[str]:
-    facts, meta = plan.classifier.facts, archive.metadata
-    if facts.sha256 != meta.model_sha256 or dict(facts.external) != dict(meta.model_external):
+    facts, meta, recipe = plan.classifier.facts, archive.metadata, archive.recipe
+    source, selection = plan.selection.source.describe(), plan.selection
+    if facts.sha256 != meta.model_sha256 or dict(facts.external) != meta.model_external:
         yield (
             f"{facts.path} is another model: its SHA-256 is {facts.sha256[:16]}..., not "
             f"{meta.model_sha256[:16]}..."
         )
-    resolved = archive.metadata.options["resolved"]
-    differ = {name for name in _IMAGES if plan.identity[name] != resolved.get(name)}
+    differ = plan.recipe.differing(recipe, _IMAGES)
     if differ:
         yield (
-            f"{plan.selection.source.describe()} holds other images than the archive, or other "
-            f"names or labels: {', '.join(sorted(differ))} differ(s)"
+            f"{source} holds other images than the archive, or other names or labels: "
+            f"{', '.join(sorted(differ))} differ(s)"
         )
         return
-    differ = {name for name in _GAME if plan.identity[name] != resolved.get(name)}
+    differ = plan.recipe.differing(recipe, _GAME)
     if differ:
         yield f"the options do not say what was done: {', '.join(sorted(differ))} differ(s)"
     positions = archive["image"]
-    if not np.isin(positions, plan.selection.positions).all():
-        yield f"{plan.selection.source.describe()} does not hold the images of the archive"
+    if not np.isin(positions, selection.positions).all():
+        yield f"{source} does not hold the images of the archive"
         return
-    rows = np.searchsorted(plan.selection.positions, positions)
-    labels = plan.selection.labels
+    rows = np.searchsorted(selection.positions, positions)
+    labels = selection.labels
     if labels is not None and (archive["label"] != labels[rows]).any():
         yield "the labels of the archive are not those of the images"
-    names = [plan.selection.source.ids[position] for position in positions.tolist()]
+    names = [selection.source.ids[position] for position in positions.tolist()]
     if archive["image_id"].tolist() != names:
         yield "the names of the archive's images are not those of the images at their positions"
-    changed = plan.selection.first_changed(positions.tolist(), archive["image_sha256"])
+    changed = selection.first_changed(positions.tolist(), archive["image_sha256"])
     if changed is not None:
         yield f"the image {changed} has changed since: its SHA-256 is another"
     if facts.precision != meta.precision:
         yield f"the model's precision is {facts.precision}, not {meta.precision}"
-    if plan.spec.to_dict() != {**plan.spec.to_dict(), **dict(meta.preprocess)}:
+    prepared = plan.recipe.preprocess
+    if prepared != {**prepared, **meta.preprocess}:
         yield "images are prepared otherwise than they were: give the model with its preprocessing"
 
 
@@ -116,30 +119,28 @@ def _compare(
 ) -> tuple[list[str], int, float]:
     """What is not what it was, how many worths were compared, and the largest difference.
 
-    Nobody can know beforehand which: they are drawn anew each time.
+    The worths are drawn anew each time, so nobody can know beforehand which.
     """
     rng = np.random.default_rng()
     images = archive["image"].size
     rows = np.sort(rng.permutation(images)[: max(-(-cells // _EACH), 1)])
     each = max(-(-cells // rows.size), min(cells, _EACH))
-    filled = _filled(archive)[rows]
+    design = plan.schedule.design
+    filled = np.array([design.slots(int(count)) for count in archive.replicates[rows]])
     progress.begin(rows.size, 0, each)
+    chosen = [
+        _choose(archive, plan, number, rows[filled == count], int(count), each, rng)
+        for number, count in enumerate(np.unique(filled))
+    ]
     found: list[_Difference] = []
     problems: list[str] = []
-    for count in np.unique(filled):
-        own = rows[filled == count]
-        chosen = [_Chosen(archive, row, int(count), each, rng) for row in own.tolist()]
-        places = np.searchsorted(plan.selection.positions, archive["image"][own])
-        tasks = [
-            Task(int(place), one.masks, int(archive["label"][one.row]))
-            for place, one in zip(places, chosen, strict=True)
-        ]
-        results, failures = Worker(plan, tasks, chosen[0].masks, progress).evaluate(len(tasks))
+    jobs = [job for job, _ in chosen]
+    for job, shard in plan.evaluator.evaluate(jobs, progress.advance):
         problems += [
-            f"image {failure.image_id} fails now: {failure.reason}" for failure in failures
+            f"image {failure.image_id} fails now: {failure.reason}" for failure in shard.failures
         ]
-        if not failures:
-            found += [_Difference(archive, *pair) for pair in zip(chosen, results, strict=True)]
+        if not shard.failures:
+            found += _differences(archive, job, chosen[job.number][1], shard)
     progress.end()
     if problems:
         return problems, 0, float("nan")
@@ -150,36 +151,80 @@ def _compare(
     )
 
 
-def _filled(archive: Archive) -> NDArray[np.int64]:
-    """How many worths each image has."""
-    if not archive.sampled:
-        return np.full(archive["image"].size, 1 << archive.bands)
-    ends = PairedDesign(archive.bands, archive.metadata.seed).layout.ends
-    return np.asarray(ends[archive["pairs"]])
+def _choose(
+    archive: Archive,
+    plan: Plan,
+    number: int,
+    rows: NDArray[np.int64],
+    filled: int,
+    each: int,
+    rng: np.random.Generator,
+) -> tuple[Job, NDArray[np.int64]]:
+    """A job for some coalitions of some images, and their columns in the archive.
+
+    The empty and the full coalition come first: both are always asked for.
+
+    Args:
+        archive: where the worths are.
+        plan: of the evaluation.
+        number: of the job.
+        rows: of the images in the archive, ``(n,)``.
+        filled: number of worths that each of them has.
+        each: number of coalitions of an image.
+        rng: draws the others.
+    """
+    design = plan.schedule.design
+    ends = [0, design.full_slot % filled]
+    others = np.setdiff1d(np.arange(filled), ends)
+    columns = np.array(
+        [[*ends, *np.sort(rng.permutation(others)[: max(each - 2, 0)])] for _ in rows]
+    )
+    masks = [archive.coalitions(row, row + 1)[0, own] for row, own in zip(rows, columns, strict=True)]
+    places = np.searchsorted(plan.selection.positions, archive["image"][rows])
+    job = Job(
+        number=number,
+        positions=archive["image"][rows],
+        draws=rows,
+        labels=archive["label"][rows],
+        start=0,
+        stop=columns.shape[1],
+        partners=None if plan.partners is None else plan.partners[places],
+        masks=np.stack(masks),
+    )
+    return job, columns
 
 
-class _Chosen:
-    """Some coalitions of an image, the empty and the full one first: both are always asked for."""
-
-    def __init__(
-        self, archive: Archive, row: int, filled: int, each: int, rng: np.random.Generator
-    ) -> None:
-        full = 1 if archive.sampled else filled - 1
-        others = np.setdiff1d(np.arange(filled), [0, full])
-        others = rng.permutation(others)[: max(each - 2, 0)]
-        self.row = row
-        self.columns = np.array([0, full, *np.sort(others)])
-        self.masks = archive.coalitions(row, row + 1)[0, self.columns]
-
-
+@dataclass(frozen=True, slots=True)
 class _Difference:
-    """What an image's worths were and are."""
+    """What some worths of an image were, and what they are.
 
-    def __init__(self, archive: Archive, chosen: _Chosen, result: Result) -> None:
-        self.chosen, self.result = chosen, result
-        self.stored = archive.worth(chosen.row, chosen.row + 1)[0, chosen.columns]
-        self.found = result.worth
-        self.size = np.abs(self.found.astype(np.float64) - self.stored)
+    Attributes:
+        row: of the image in the archive.
+        masks: the coalitions, ``(n,)``.
+        stored: their worths in the archive, ``(n,)``.
+        found: their worths now, ``(n,)``.
+        predicted: class that the model gives the image now.
+    """
+
+    row: int
+    masks: Coalitions
+    stored: Worth
+    found: Worth
+    predicted: int
+
+    @property
+    def size(self) -> NDArray[np.float64]:
+        """Absolute differences, ``(n,)``."""
+        return np.abs(self.found.astype(np.float64) - self.stored)
+
+
+def _differences(
+    archive: Archive, job: Job, columns: NDArray[np.int64], shard: Shard
+) -> Iterator[_Difference]:
+    assert job.masks is not None  # noqa: S101  # for the checker: `_choose` sets it
+    for i, row in enumerate(job.draws.tolist()):
+        stored = archive.worth(row, row + 1)[0, columns[i]]
+        yield _Difference(row, job.masks[i], stored, shard["worth"][i], int(shard["predicted"][i]))
 
 
 def _problems(archive: Archive, plan: Plan, found: list[_Difference]) -> list[str]:
@@ -192,17 +237,17 @@ def _problems(archive: Archive, plan: Plan, found: list[_Difference]) -> list[st
         )
         problems.append(
             f"{sum(int(w.sum()) for w in wrong)} of {sum(w.size for w in wrong)} worths are not "
-            f"what they were, the first of image {archive['image_id'][first.chosen.row]} and "
-            f"coalition {int(first.chosen.masks[where])}: {first.stored[where]:.6f} is stored, "
+            f"what they were, the first of image {archive['image_id'][first.row]} and "
+            f"coalition {int(first.masks[where])}: {first.stored[where]:.6f} is stored, "
             f"{first.found[where]:.6f} was found"
         )
     for d in found:
-        # Where the best two classes are as likely as can be told, either may be the answer.
-        told = archive["predicted"][d.chosen.row]
-        if d.result.predicted != told and absolute < _EXACT_ENOUGH:
+        # Where the best two classes differ by no more than rounding, either may be the answer.
+        stored = archive["predicted"][d.row]
+        if d.predicted != stored and absolute < _EXACT_ENOUGH:
             problems.append(
-                f"image {archive['image_id'][d.chosen.row]} is class {d.result.predicted} to the "
-                f"model, not {told}"
+                f"image {archive['image_id'][d.row]} is class {d.predicted} to the model, not "
+                f"{stored}"
             )
             break
     return problems

@@ -11,6 +11,7 @@ import numpy as np
 from iaside_onnx.archive import Recipe
 from iaside_onnx.game import Design, make_design
 from iaside_onnx.runs.baselines import CONSTANT_BASELINES
+from iaside_onnx.types import Baseline, PixelRange
 
 __all__ = ["Piece", "Schedule"]
 
@@ -50,17 +51,24 @@ class Schedule:
     beside: int
 
     @classmethod
+    def make(
+        cls, design: Design, images: int, pixel_range: PixelRange, baseline: Baseline
+    ) -> Schedule:
+        """The schedule of a design for games of this form."""
+        # The whole image; the full coalition, where each image is stretched and differs from it;
+        # the empty coalition, where the baseline is not the same for all images.
+        beside = 1 + (pixel_range == "minmax") + (baseline not in CONSTANT_BASELINES)
+        return cls(design, images, beside)
+
+    @classmethod
     def of(cls, recipe: Recipe) -> Schedule:
         """The schedule of a recipe.
 
         Raises:
             OptionError: if there is no such design, or not for so many bands.
         """
-        # The whole image; it is the full coalition, unless each image is stretched; the empty
-        # coalition is evaluated once for all images where the baseline is constant.
-        beside = 1 + (recipe.pixel_range == "minmax") + (recipe.baseline not in CONSTANT_BASELINES)
         design = make_design(recipe.method, recipe.bands, recipe.seed)
-        return cls(design, recipe.images_count, beside)
+        return cls.make(design, recipe.images_count, recipe.pixel_range, recipe.baseline)
 
     @property
     def steps(self) -> int:

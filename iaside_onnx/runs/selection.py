@@ -63,8 +63,7 @@ def select_images(images: Any, options: Options) -> Selection:
     Raises:
         ImageError: if there are no images, or labels are missing or do not fit them.
     """
-    own = options.labels if isinstance(options.labels, np.ndarray) else None
-    source = open_images(images, classes=options.classes, labels=own)
+    source = open_images(images, classes=options.classes, labels=options.own_labels)
     labels = _labels(source, options)
     # Labels balance the sample even where the model's own answers are what is decomposed.
     balance = source.labels if labels is None else labels
