@@ -17,7 +17,7 @@ from iaside_onnx.archive import Failure, Shard, Workspace
 from iaside_onnx.engine.plan import Plan
 from iaside_onnx.engine.progress import Progress
 from iaside_onnx.errors import ArchiveError, EvaluationError, ImageError, RunConflictError
-from iaside_onnx.images import Sample, load_ahead
+from iaside_onnx.images import PreparedImage, load_ahead
 from iaside_onnx.runtime import Answer, Game, log_probabilities, usable_cores
 from iaside_onnx.spectrum import band_components, limit_range
 from iaside_onnx.types import Coalitions, Worth
@@ -50,7 +50,7 @@ class _Image:
     task: Task
     position: int
     name: str
-    items: list[Sample | ImageError]
+    items: list[PreparedImage | ImageError]
 
     @property
     def error(self) -> ImageError | None:
@@ -64,8 +64,8 @@ class _Image:
         return None
 
     @property
-    def samples(self) -> list[Sample]:
-        return [item for item in self.items if isinstance(item, Sample)]
+    def samples(self) -> list[PreparedImage]:
+        return [item for item in self.items if isinstance(item, PreparedImage)]
 
 
 @dataclass(frozen=True, slots=True)

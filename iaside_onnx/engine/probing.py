@@ -12,7 +12,7 @@ from iaside_onnx.engine.options import Options
 from iaside_onnx.engine.progress import Progress
 from iaside_onnx.engine.selection import Selection
 from iaside_onnx.errors import EvaluationError, ImageError, ModelError
-from iaside_onnx.images import Preprocess, Sample, load_ahead
+from iaside_onnx.images import PreparedImage, Preprocess, load_ahead
 from iaside_onnx.runtime import (
     Classifier,
     WorthEvaluator,
@@ -51,10 +51,12 @@ def probe(
     rows = np.unique(np.linspace(0, n - 1, min(n, _IMAGES)).astype(np.int64))
     positions = selection.positions[rows].tolist()
     items = list(load_ahead(selection.source, positions, spec, usable_cores(), len(positions)))
-    good = [i for i, item in enumerate(items) if isinstance(item, Sample)]
+    good = [i for i, item in enumerate(items) if isinstance(item, PreparedImage)]
     if not good:
         raise next(item for item in items if isinstance(item, ImageError))
-    outputs = evaluator.raw_outputs(np.stack([i.pixels for i in items if isinstance(i, Sample)]))
+    outputs = evaluator.raw_outputs(
+        np.stack([i.pixels for i in items if isinstance(i, PreparedImage)])
+    )
     where = str(classifier.facts.path)
     usable = usable_outputs(outputs, where)
     classes = outputs.shape[1]

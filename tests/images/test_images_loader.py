@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from iaside_onnx.errors import ImageError, OptionError
-from iaside_onnx.images import Preprocess, Sample, SourceKind, load_ahead
+from iaside_onnx.images import PreparedImage, Preprocess, SourceKind, load_ahead
 
 SPEC = Preprocess((1, 1, 1))
 
@@ -38,7 +38,7 @@ class Counted:
     def sha256(self, index: int) -> str:
         return str(index)
 
-    def read(self, index: int, spec: Preprocess) -> Sample:
+    def read(self, index: int, spec: Preprocess) -> PreparedImage:
         assert spec is SPEC
         self.begun.append(index)
         if index in self.wait_for:
@@ -47,7 +47,7 @@ class Counted:
             raise ImageError(f"image {index}")
         if index == 666:
             raise RuntimeError("a defect")
-        return Sample(np.full((1, 1, 1), index, np.float32), str(index))
+        return PreparedImage(np.full((1, 1, 1), index, np.float32), str(index))
 
 
 def ours() -> list[threading.Thread]:
@@ -71,7 +71,7 @@ def test_a_slow_first_image_does_not_change_the_order() -> None:
     source = Counted({0: gate})
     results = load_ahead(source, np.arange(3).tolist(), SPEC, threads=2, ahead=3)
     threading.Timer(0.05, gate.set).start()
-    assert [x.sha256 for x in results if isinstance(x, Sample)] == ["0", "1", "2"]
+    assert [x.sha256 for x in results if isinstance(x, PreparedImage)] == ["0", "1", "2"]
 
 
 def test_no_more_than_ahead_is_held() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from iaside_onnx.errors import ImageError
-from iaside_onnx.images import Preprocess, Sample, SourceKind, load_ahead, loader
+from iaside_onnx.images import PreparedImage, Preprocess, SourceKind, load_ahead, loader
 
 SPEC = Preprocess((1, 1, 1))
 FAST, SLOW = 1e-5, 1e-2
@@ -44,14 +44,14 @@ class Timed:
     def sha256(self, index: int) -> str:
         return str(index)
 
-    def read(self, index: int, spec: Preprocess) -> Sample:
+    def read(self, index: int, spec: Preprocess) -> PreparedImage:
         assert spec is SPEC
         with self._lock:
             self.now += self.seconds(index)
             self.where[index] = place()
         if index == BAD:
             raise ImageError("bad")
-        return Sample(np.full((1, 1, 1), index, np.float32), str(index))
+        return PreparedImage(np.full((1, 1, 1), index, np.float32), str(index))
 
     @property
     def places(self) -> list[str]:
@@ -86,7 +86,7 @@ Make = Callable[[Callable[[int], float]], Timed]
 def numbers(source: Timed, count: int = 20) -> list[str]:
     """What the loader gives for the first so many images."""
     items = load_ahead(source, range(count), SPEC, threads=3, ahead=4)
-    return [item.sha256 for item in items if isinstance(item, Sample)]
+    return [item.sha256 for item in items if isinstance(item, PreparedImage)]
 
 
 def test_fast_reads_stay_on_the_callers_thread(timed: Make) -> None:

@@ -232,11 +232,11 @@ def save_texts(path: Path) -> None:
         (save_other, "a.parquet", "has no column of images"),
         (save_two_masks, "a.parquet", "has several columns of images"),
         (save_empty, "a.parquet", "there are no images"),
-        (save_noise, "a.parquet", "no Parquet file, or a damaged one"),
+        (save_noise, "a.parquet", "is not a Parquet file, or is damaged"),
         (save_nothing, "a.parquet", "does not exist"),
-        (save_noise, "a.tar", "no plain tar file, or a damaged one"),
-        (save_compressed, "a.tar", "unpack it once"),
-        (save_twice, "a.tar", "holds the sample a twice (a.png, a.jpg)"),
+        (save_noise, "a.tar", "is not an uncompressed tar file, or is damaged"),
+        (save_compressed, "a.tar", "decompress it first"),
+        (save_twice, "a.tar", "a.tar holds the sample a twice (a.png, a.jpg)"),
         (save_texts, "a.tar", "there are no images"),
         (save_nothing, "a.tar", "does not exist"),
     ],
@@ -259,7 +259,7 @@ def test_a_shard_that_is_cut_short_is_not_a_whole_one(
     path = tar(tmp_path / "a.tar", [(f"{p.stem}.png", p.read_bytes()) for p in files])
     assert cut < path.stat().st_size
     os.truncate(path, cut)
-    with pytest.raises(ImageError, match=r"a\.tar is no plain tar file, or a damaged one"):
+    with pytest.raises(ImageError, match=r"a\.tar is not an uncompressed tar file, or is damaged"):
         open_images(path)
 
 
@@ -284,7 +284,7 @@ def test_words_about_labels(files: list[Path], tmp_path: Path) -> None:
     below = tmp_path / "repo" / "data"
     below.mkdir(parents=True)
     parquet(below / "train-00000-of-00001.parquet", rows(files[:2]))
-    with pytest.raises(ImageError, match=r"in a folder: give .*repo/data"):
+    with pytest.raises(ImageError, match=r"in a subfolder; give .*repo/data"):
         open_images(tmp_path / "repo")
 
 

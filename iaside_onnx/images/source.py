@@ -1,4 +1,4 @@
-"""What a source of images gives, and what it promises."""
+"""The interface of an image source, and the prepared image that it returns."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from iaside_onnx.images.preprocess import Preprocess
 from iaside_onnx.types import Pixels
 
-__all__ = ["ImageSource", "Sample", "SourceKind", "numbered", "sha256_of"]
+__all__ = ["ImageSource", "PreparedImage", "SourceKind", "numbered", "sha256_of"]
 
 SourceKind: TypeAlias = Literal["class-folder", "folder", "arrays", "parquet", "webdataset"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class PreparedImage:
     """One image, prepared for a model.
 
     Attributes:
         pixels: ``(channels, height, width)`` in [0, 1].
-        sha256: Of the bytes of the image file; for arrays, of the NumPy type string, the shape as
-            Python prints it, and the bytes in C order.
+        sha256: hexadecimal digits of the hash of the bytes of the image file; for arrays, of the
+            NumPy type string, the shape as Python prints it, and the bytes in C order.
     """
 
     pixels: Pixels
@@ -33,13 +33,13 @@ class Sample:
 
 
 def numbered(n: int) -> list[str]:
-    """Names of ``n`` images that have none: their indices, padded with zeros."""
+    """Ids of ``n`` images that have no names: their indices, padded with zeros."""
     digits = len(str(n - 1))
     return [f"{index:0{digits}d}" for index in range(n)]
 
 
 def sha256_of(data: bytes) -> str:
-    """Hash of the bytes of an image file, as in `Sample`."""
+    """SHA-256 of the bytes of an image file, as in `PreparedImage`."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -48,11 +48,11 @@ class ImageSource(Protocol):
 
     @property
     def kind(self) -> SourceKind:
-        """How the images are kept."""
+        """How the images are stored."""
 
     @property
     def ids(self) -> Sequence[str]:
-        """Name within the source, with ``/``, or the index padded with zeros."""
+        """Unique name of each image within the source, with ``/``, or its zero-padded index."""
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
@@ -60,27 +60,27 @@ class ImageSource(Protocol):
 
     @property
     def classes(self) -> dict[str, int] | None:
-        """Class index of each name, where names are known."""
+        """Class index of each name, if names are known."""
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """``(height, width)`` where all images share it."""
+        """``(height, width)`` in pixels if it is known to be the same for all images."""
 
     def __len__(self) -> int: ...
 
     def sha256(self, index: int) -> str:
-        """Hash of one image as it is now, as in `Sample`; nothing is decoded.
+        """SHA-256 of one image as it is stored now, as in `PreparedImage`, without decoding it.
 
         Raises:
-            ImageError: The image cannot be read; the message names it.
+            ImageError: the image cannot be read; the message names it.
         """
 
-    def read(self, index: int, spec: Preprocess) -> Sample:
-        """Prepare one image.
+    def read(self, index: int, spec: Preprocess) -> PreparedImage:
+        """Read, decode and prepare one image.
 
         Raises:
-            ImageError: The image cannot be read; the message names it.
+            ImageError: the image cannot be read; the message names it.
         """
 
     def describe(self) -> str:
-        """A few words for people, such as ``class folder photos (200 images, 200 classes)``."""
+        """Short description for people: ``class folder photos (200 images, 200 classes)``."""

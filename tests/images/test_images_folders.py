@@ -99,8 +99,8 @@ def test_classes_say_which_index_a_folder_has(tmp_path: Path, as_file: bool) -> 
         ({"cat": 0, "dog": "1"}, "'dog' to '1'"),
         ({"cat": 0, "dog": 2**63}, "'dog' to 9223372036854775808"),
         ({"0": ["n01", "cat"]}, "'0' to "),
-        ({}, "must map names"),
-        ([], "must map names"),
+        ({}, "must map class names"),
+        ([], "must map class names"),
     ],
 )
 def test_wrong_classes_are_refused(tmp_path: Path, classes: Any, part: str) -> None:
@@ -161,7 +161,7 @@ def test_links_within_the_folder_are_followed_but_not_in_a_circle(tmp_path: Path
     (tmp_path / "cat" / "b.png").symlink_to("a.png")
     assert list(open_images(tmp_path).ids) == ["cat/a.png", "cat/b.png"]
     (tmp_path / "cat" / "up").symlink_to("..")
-    with pytest.raises(ImageError, match="is a link to a folder that is read already"):
+    with pytest.raises(ImageError, match="is a link to a folder that was already read"):
         open_images(tmp_path)
 
 
@@ -189,5 +189,5 @@ def test_a_bad_file_names_its_path_and_costs_no_other(tmp_path: Path) -> None:
 
 def test_an_image_that_is_too_long_is_named(tmp_path: Path) -> None:
     Image.new("L", (1_000_000, 1)).save(tmp_path / "line.png")
-    with pytest.raises(ImageError, match=r"line\.png: An image of 1 x 1000000 pixels"):
+    with pytest.raises(ImageError, match=r"line\.png: an image of 1 x 1000000 pixels"):
         open_images(tmp_path).read(0, Preprocess((3, 224, 224)))
