@@ -22,7 +22,7 @@ from iaside_onnx.images.decode import MAX_PIXELS
 from iaside_onnx.images.labels import checked_labels
 from iaside_onnx.images.prepare import prepare_array
 from iaside_onnx.images.preprocess import Preprocess
-from iaside_onnx.images.source import PreparedImage, SourceKind, numbered
+from iaside_onnx.images.source import PreparedImage, SourceKind, check_index, numbered
 
 __all__ = ["ARRAY_SUFFIXES", "ArraySource", "open_arrays"]
 
@@ -100,7 +100,7 @@ class ArraySource:
         """SHA-256 over type, shape and values of one image, in hexadecimal digits.
 
         Raises:
-            ImageError: the file cannot be read at this image.
+            ImageError: there is no such image, or the file cannot be read there.
         """
         return _hash(self._image(index))
 
@@ -108,7 +108,8 @@ class ArraySource:
         """Prepare one image of the array.
 
         Raises:
-            ImageError: a value is NaN or outside [0, 1], or the file cannot be read at this image.
+            ImageError: there is no such image, a value is NaN or outside [0, 1], or the file cannot
+                be read there.
         """
         image = self._image(index)
         try:
@@ -118,6 +119,7 @@ class ArraySource:
         return PreparedImage(pixels, _hash(image))
 
     def _image(self, index: int) -> NDArray[Any]:
+        check_index(index, len(self), self.where)
         try:
             return np.asarray(self.images[index])
         except _DAMAGE as failure:

@@ -12,7 +12,7 @@ from iaside_onnx.errors import ImageError
 from iaside_onnx.images.decode import decode_image
 from iaside_onnx.images.prepare import prepare
 from iaside_onnx.images.preprocess import Preprocess
-from iaside_onnx.images.source import PreparedImage, SourceKind, sha256_of
+from iaside_onnx.images.source import PreparedImage, SourceKind, check_index, sha256_of
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_FILE_BYTES", "EncodedSource", "check_length"]
 
@@ -66,16 +66,18 @@ class EncodedSource(ABC):
         """SHA-256 of the bytes of one image file, in hexadecimal digits.
 
         Raises:
-            ImageError: they cannot be read.
+            ImageError: there is no such image, or it cannot be read.
         """
+        check_index(index, len(self), self.title)
         return sha256_of(self.encoded(index))
 
     def read(self, index: int, spec: Preprocess) -> PreparedImage:
         """Decode and prepare one image.
 
         Raises:
-            ImageError: it cannot be read, decoded or resized.
+            ImageError: there is no such image, or it cannot be read, decoded or resized.
         """
+        check_index(index, len(self), self.title)
         data, where = self.encoded(index), self.name(index)
         image = decode_image(data, spec.size()[0], where)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,15 @@ def read_bytes(path: Path, limit: int, where: str, error: type[IasideError]) -> 
             found = "is not a file" if path.exists() else "does not exist"
             raise error(f"{where} {found}; check the path")
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            # The second bound is for a file that grows meanwhile.
+            size = os.fstat(file.fileno()).st_size
+            data = b"" if size > limit else file.read(limit + 1)
     except error:
         raise
     except (OSError, ValueError) as failure:  # ValueError: a null byte in the path
         reason = getattr(failure, "strerror", None) or failure
         raise error(f"{where} cannot be read ({reason}); check the path and permissions") from None
-    if len(data) > limit:
+    if max(size, len(data)) > limit:
         raise error(f"{where} is larger than the limit of {limit} bytes; use a smaller file")
     return data
 

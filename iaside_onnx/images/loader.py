@@ -26,6 +26,7 @@ def load_ahead(
     threads: int = 2,
     ahead: int = 8,
     timer: Callable[[], AbstractContextManager[None]] = nullcontext,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[PreparedImage | ImageError]:
     """Yield each image of ``indices``, in that order; a failed read yields its error.
 
@@ -41,6 +42,7 @@ def load_ahead(
         threads: size of the thread pool, at least 1.
         ahead: most images that are held or being read at a time, at least 1.
         timer: makes a context manager that is entered for each read.
+        clock: seconds since any fixed time, to tell slow reads from fast ones.
 
     Raises:
         OptionError: ``threads`` or ``ahead`` is below 1.
@@ -57,7 +59,7 @@ def load_ahead(
         except ImageError as error:
             return error
 
-    return _load(read, indices, threads, ahead)
+    return _load(read, indices, threads, ahead, clock)
 
 
 def _load(
@@ -65,6 +67,7 @@ def _load(
     indices: Sequence[int],
     threads: int,
     ahead: int,
+    clock: Callable[[], float],
 ) -> Iterator[PreparedImage | ImageError]:
     remaining = iter(indices)
     slow = 0
@@ -72,9 +75,9 @@ def _load(
         index = next(remaining, None)
         if index is None:
             return
-        start = time.perf_counter()
+        start = clock()
         item = read(int(index))
-        slow = slow + 1 if time.perf_counter() - start > _DISPATCH_SECONDS else 0
+        slow = slow + 1 if clock() - start > _DISPATCH_SECONDS else 0
         yield item
     pool = ThreadPoolExecutor(threads, thread_name_prefix="iaside-images")
     pending: deque[Future[PreparedImage | ImageError]] = deque()

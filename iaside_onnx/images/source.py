@@ -10,10 +10,11 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from iaside_onnx.errors import ImageError
 from iaside_onnx.images.preprocess import Preprocess
 from iaside_onnx.types import Pixels
 
-__all__ = ["ImageSource", "PreparedImage", "SourceKind", "numbered", "sha256_of"]
+__all__ = ["ImageSource", "PreparedImage", "SourceKind", "check_index", "numbered", "sha256_of"]
 
 SourceKind: TypeAlias = Literal["class-folder", "folder", "arrays", "parquet", "webdataset"]
 
@@ -36,6 +37,16 @@ def numbered(n: int) -> list[str]:
     """Ids of ``n`` images that have no names: their indices, padded with zeros."""
     digits = len(str(n - 1))
     return [f"{index:0{digits}d}" for index in range(n)]
+
+
+def check_index(index: int, n: int, where: str) -> None:
+    """Refuse an index that is not one of ``n`` images; a negative one does not count from the end.
+
+    Raises:
+        ImageError: the index is outside [0, n).
+    """
+    if not 0 <= index < n:
+        raise ImageError(f"{where} has no image {index}; its {n} images are numbered from 0")
 
 
 def sha256_of(data: bytes) -> str:
@@ -72,14 +83,14 @@ class ImageSource(Protocol):
         """SHA-256 of one image as it is stored now, as in `PreparedImage`, without decoding it.
 
         Raises:
-            ImageError: the image cannot be read; the message names it.
+            ImageError: there is no such image, or it cannot be read; the message names it.
         """
 
     def read(self, index: int, spec: Preprocess) -> PreparedImage:
         """Read, decode and prepare one image.
 
         Raises:
-            ImageError: the image cannot be read; the message names it.
+            ImageError: there is no such image, or it cannot be read; the message names it.
         """
 
     def describe(self) -> str:
