@@ -2,7 +2,6 @@
 
 from iaside_onnx.archive.checking import check_file
 from iaside_onnx.archive.digest import digest_of
-from iaside_onnx.archive.files import finished_file
 from iaside_onnx.archive.reading import Archive, Metadata, open_archive
 from iaside_onnx.archive.schema import SCHEMA_VERSION, encode
 from iaside_onnx.archive.shards import Failure, Shard, Workspace, describe_differences
@@ -23,7 +22,6 @@ __all__ = [
     "describe_differences",
     "digest_of",
     "encode",
-    "finished_file",
     "open_archive",
     "shard_tables",
     "write_archive",

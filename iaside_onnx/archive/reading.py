@@ -207,6 +207,8 @@ def open_archive(path: str | Path) -> Archive:
             _check_size(path, file, present)
             large = _large(sampled="slot" in file)
             variables = {name: _values(file[name]) for name in present if name not in large}
+    except ArchiveError:
+        raise
     # RuntimeError, KeyError: from h5py, on damage inside; ValueError: text that is not UTF-8.
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise ArchiveError(

@@ -20,9 +20,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive.files import OWNER, exclusive_lock, finished_file, write_failure
 from iaside_onnx.archive.schema import as_text, encode
 from iaside_onnx.errors import ArchiveError, RunConflictError
+from iaside_onnx.files import OWNER, exclusive_lock, finished_file, write_failure
 from iaside_onnx.types import Phi, Worth
 
 __all__ = ["Failure", "Shard", "Workspace", "describe_differences"]
@@ -164,10 +164,12 @@ class Workspace:
 
     def clear(self) -> None:
         """Remove the run's files, and the folder if that leaves it empty; the lock must be held."""
-        for pattern in ("shard-*.h5", ".*.tmp", "plan.json", OWNER, "lock"):
+        for pattern in ("shard-*.h5", ".*.tmp", "plan.json", OWNER):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
+        # Windows does not remove the lock while it is open; an empty folder with it is left there.
         with suppress(OSError):
+            (self.folder / "lock").unlink(missing_ok=True)
             self.folder.rmdir()
 
     def clear_leftovers(self, identity: Mapping[str, object]) -> None:
@@ -239,6 +241,8 @@ class Workspace:
                 values.update({name: as_text(file[name][...]) for name in _TEXTS})
                 failures = tuple(Failure(*f) for f in json.loads(file["failures"].asstr()[()]))
                 batch_size = int(file.attrs["batch_size"])
+        except ArchiveError:
+            raise
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ArchiveError(f"{path}: damaged shard") from error
         found = sorted([*values["image"].tolist(), *(f.position for f in failures)])

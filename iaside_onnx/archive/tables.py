@@ -14,10 +14,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive.files import finished_file
 from iaside_onnx.archive.reading import Archive
 from iaside_onnx.archive.schema import variables_of
 from iaside_onnx.errors import ArchiveError, ExtraMissingError, OptionError
+from iaside_onnx.files import finished_file
 
 __all__ = ["TABLES", "TableName", "convert"]
 

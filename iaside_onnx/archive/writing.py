@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.archive.digest import DIGEST, digest_of
-from iaside_onnx.archive.files import finished_file
 from iaside_onnx.archive.schema import (
     ATTRIBUTES,
     OPTIONAL_ATTRIBUTES,
@@ -28,6 +27,7 @@ from iaside_onnx.archive.schema import (
 )
 from iaside_onnx.archive.shards import Shard, Workspace
 from iaside_onnx.errors import ArchiveError
+from iaside_onnx.files import finished_file
 from iaside_onnx.types import Coalitions, Worth
 
 __all__ = ["collect", "shard_tables", "write_archive"]

@@ -20,7 +20,6 @@ from iaside_onnx.archive import (
     collect,
     describe_differences,
     encode,
-    finished_file,
     open_archive,
     shard_tables,
     write_archive,
@@ -33,6 +32,7 @@ from iaside_onnx.engine.plan import LIMITS, Plan, make_plan
 from iaside_onnx.engine.progress import LogProgress, Progress
 from iaside_onnx.engine.sampled import run_rounds
 from iaside_onnx.errors import ArchiveError, ImageError, OptionError, RunConflictError
+from iaside_onnx.files import finished_file
 from iaside_onnx.game import Estimate, estimate
 from iaside_onnx.spectrum import band_edges
 from iaside_onnx.version import __version__

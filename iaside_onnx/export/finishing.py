@@ -15,13 +15,13 @@ import onnx
 from google.protobuf.message import EncodeError
 from numpy.typing import NDArray
 
-from iaside_onnx.archive.files import finished_file
 from iaside_onnx.engine.preprocessing import METADATA_KEY
 from iaside_onnx.errors import ExportError, IasideError, PreprocessError
 from iaside_onnx.export import graphs
 from iaside_onnx.export.code import Hashes, failure
 from iaside_onnx.export.inputs import as_type, bundled_pixels, to_inputs
 from iaside_onnx.export.target import Target
+from iaside_onnx.files import finished_file
 from iaside_onnx.images import (
     Preprocess,
     find_preprocess,

@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from iaside_onnx.archive.files import finished_file
 from iaside_onnx.engine import Options
 from iaside_onnx.engine.preprocessing import (
     METADATA_KEY,
@@ -28,6 +27,7 @@ from iaside_onnx.export.extras import quiet, require, version_of
 from iaside_onnx.export.finishing import check_beside, named, write_model
 from iaside_onnx.export.inputs import to_inputs
 from iaside_onnx.export.target import check_output
+from iaside_onnx.files import finished_file
 from iaside_onnx.images import ImagesLike, ImageSource, Preprocess, open_images, sample_images
 from iaside_onnx.runtime import Classifier, GraphFacts, load_classifier, read_graph
 from iaside_onnx.version import __version__

@@ -145,6 +145,8 @@ def open_arrays(path: Path, classes: dict[str, int] | None = None) -> ArraySourc
     readers = {".npy": _open_npy, ".npz": _open_npz, ".h5": _open_hdf5, ".hdf5": _open_hdf5}
     try:
         images, labels = readers[path.suffix.lower()](path)
+    except ImageError:
+        raise
     except _DAMAGE as failure:
         reason = " ".join(str(failure).split())
         raise ImageError(

@@ -27,6 +27,8 @@ def read_bytes(path: Path, limit: int, where: str, error: type[IasideError]) -> 
             raise error(f"{where} {found}; check the path.")
         with path.open("rb") as file:
             data = file.read(limit + 1)
+    except error:
+        raise
     except (OSError, ValueError) as failure:  # ValueError: a null byte in the path
         reason = getattr(failure, "strerror", None) or failure
         raise error(f"{where} cannot be read ({reason}); check the path and permissions.") from None
@@ -54,6 +56,8 @@ def read_json(path: Path, where: str, error: type[IasideError]) -> Any:
     data = read_bytes(path, MAX_TEXT_BYTES, where, error)
     try:
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique)
+    except error:
+        raise
     except (
         ValueError,
         RecursionError,

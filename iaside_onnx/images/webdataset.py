@@ -131,6 +131,8 @@ def _samples(path: Path) -> list[tuple[_Member, str | None]]:
             # The reader takes a file that stops within a header, or between two, for a whole one.
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError("it has no end mark: it is cut short")
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist; check the path") from None
     except (tarfile.TarError, OSError, ValueError, EOFError) as failure:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from iaside_onnx.archive.files import exclusive_lock, finished_file
+from iaside_onnx.files import exclusive_lock, finished_file
 from iaside_onnx.errors import ArchiveError, RunConflictError
 
 
