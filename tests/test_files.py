@@ -1,15 +1,18 @@
-"""Files that are there whole or not at all, and locks."""
+"""Files that are written whole or not at all, and locks."""
 
 from __future__ import annotations
 
-import fcntl
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import filelock
 import pytest
 
-from iaside_onnx.files import exclusive_lock, finished_file
 from iaside_onnx.errors import ArchiveError, RunConflictError
+from iaside_onnx.files import exclusive_lock, finished_file
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -95,23 +98,103 @@ def test_a_lock_keeps_others_out_until_it_is_released(tmp_path: Path) -> None:
         assert path.exists()
 
 
-def test_a_lock_on_a_deleted_file_is_not_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", ["deleted", "renamed"])
+def test_a_lock_on_a_file_that_lost_its_name_is_not_held(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last holder deletes the file between our opening and locking it: two would get in."""
+    """The last holder deletes the file after it was opened here: two processes would write.
+
+    Network file systems rename a file that is open elsewhere instead of deleting it.
+    """
     path = tmp_path / "lock"
-    real = fcntl.flock
-    deleted: list[bool] = []
+    lock = filelock.lock_descriptor
+    calls: list[int] = []
 
-    def lock_late(descriptor: int, operation: int) -> None:
-        if not deleted:
-            path.unlink()
-            deleted.append(True)
-        real(descriptor, operation)
+    def lock_late(descriptor: int, *, blocking: bool) -> bool:
+        if not calls:
+            path.unlink() if way == "deleted" else path.rename(tmp_path / "elsewhere")
+        calls.append(descriptor)
+        return lock(descriptor, blocking=blocking)
 
-    monkeypatch.setattr(fcntl, "flock", lock_late)
+    monkeypatch.setattr(filelock, "lock_descriptor", lock_late)
     with exclusive_lock(path):
+        assert len(calls) == 2
         assert path.exists()
-        monkeypatch.undo()
-        with pytest.raises(RunConflictError), exclusive_lock(path):
-            pytest.fail("the lock is held")
+        assert locks_in_another_process(path) == "RunConflictError"
+
+
+def locks_in_another_process(path: Path) -> str:
+    """What another process meets that takes the lock: an error's name, or "held"."""
+    script = (
+        "import sys; from pathlib import Path; from iaside_onnx.files import exclusive_lock\n"
+        "try:\n    with exclusive_lock(Path(sys.argv[1])): print('held')\n"
+        "except Exception as error: print(type(error).__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+# The child inherits every open file and lives until stdin is closed.
+_FORKS = """
+import os, sys
+from pathlib import Path
+from iaside_onnx.files import exclusive_lock
+
+path = Path(sys.argv[1])
+with exclusive_lock(path):
+    if os.fork() == 0:
+        sys.stdin.read()
+        os._exit(0)
+with exclusive_lock(path):
+    print("held again", flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
+    """A worker or a server that a program started during the run refuses all later runs."""
+    words = [sys.executable, "-c", _FORKS, str(tmp_path / "lock")]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held again\n"
+        process.communicate()
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    """A run that was killed keeps the next one out."""
+    path = tmp_path / "lock"
+    script = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from iaside_onnx.files import exclusive_lock\n"
+        "with exclusive_lock(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, path], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert path.exists()
+    with exclusive_lock(path):
+        pass
+
+
+def test_an_error_about_an_archive_names_one_file(tmp_path: Path) -> None:
+    """A damaged shard is reported as an output that cannot be written, as both are OSErrors."""
+    damaged = ArchiveError("shard-3.h5: damaged shard")
+    with pytest.raises(ArchiveError) as raised, finished_file(tmp_path / "a.h5"):
+        raise damaged
+    assert raised.value is damaged
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_module_for_posix_alone_is_imported() -> None:
+    """The package cannot be imported on Windows; or every command waits for the lock library."""
+    script = (
+        "import sys; sys.modules['fcntl'] = None; import iaside_onnx.cli\n"
+        "print('filelock' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("False\n", "")
