@@ -192,6 +192,8 @@ def open_any(path: Path, command: str = "decompose") -> ArchiveFile:
             _check_size(path, file, present)
             streamed = frozenset(name for name, v in present.items() if v.streamed)
             variables = {name: _values(file[name]) for name in present.keys() - streamed}
+    except ArchiveError:
+        raise
     # RuntimeError, KeyError: from h5py, on damage inside; ValueError: text that is not UTF-8.
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if isinstance(error, ArchiveError):

@@ -213,9 +213,9 @@ class Workspace:
                 values = {name: _rows(file[name][...]) for name in file if name != _FAILURES}
                 failures = tuple(Failure(*f) for f in json.loads(file[_FAILURES].asstr()[()]))
                 batch_size = int(file.attrs[_BATCH_SIZE])
+        except ArchiveError:
+            raise
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            if isinstance(error, ArchiveError):
-                raise
             raise ArchiveError(f"{path}: damaged shard") from error
         found = sorted([*values["image"].tolist(), *(f.position for f in failures)])
         if found != sorted(positions.tolist()):

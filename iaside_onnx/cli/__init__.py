@@ -62,12 +62,6 @@ def _run() -> int:
     except Stopped:
         fail(f"stopped; {KEPT}")
         return STOPPED
-    except MemoryError:
-        fail(
-            "memory ran out: the model or the images take more than there is, or more than "
-            f"--memory-limit allows; {KEPT}"
-        )
-        return 1
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -76,6 +70,12 @@ def _run() -> int:
         return 2
     except IasideError as error:
         fail(str(error))
+        return 1
+    except MemoryError:
+        fail(
+            "memory ran out: the model or the images take more than there is, or more than "
+            f"--memory-limit allows; {KEPT}"
+        )
         return 1
     except OSError as error:
         fail(f"the result cannot be printed: {error.strerror}; an archive that was made is kept")
