@@ -6,6 +6,7 @@ The annotation of a field says how it is stored: ``int``, ``float`` and ``str`` 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
@@ -130,7 +131,7 @@ class Attribute:
     def store(self, file: h5py.File, name: str, value: Any) -> None:
         """Write the value as an attribute of the root."""
         if self.kind in ("dict", "list"):
-            set_text(file, name, msgspec.json.encode(value).decode())
+            set_text(file, name, json.dumps(value))
         elif self.kind == "str":
             set_text(file, name, value)
         else:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from iaside_onnx.archive import TABLES, open_archive
-from iaside_onnx.archive import convert as run
-from iaside_onnx.archive.tables import TableName
+from iaside_onnx.analysis import convert as run
+from iaside_onnx.analysis import table_names
+from iaside_onnx.archive import open_archive
 from iaside_onnx.cli.limits import limited
 
 __all__ = ["convert"]
@@ -21,12 +21,12 @@ __all__ = ["convert"]
     metavar="OUT.csv|.json|.parquet|.nc", help="The file to write, which is replaced.",
 )  # fmt: skip
 @click.option(
-    "--table", type=click.Choice(TABLES), default=TABLES[0], show_default=True,
+    "--table", type=click.Choice(table_names()), default=table_names()[0], show_default=True,
     help="A row for each image and band, for each band, or for each image and coalition; NetCDF "
     "holds all.",
 )  # fmt: skip
 @limited
-def convert(archive: Path, output: Path, table: TableName) -> None:
+def convert(archive: Path, output: Path, table: str) -> None:
     """Write a table of ARCHIVE in long form, with units in the header or the metadata.
 
     \b

@@ -12,9 +12,10 @@ import iaside_onnx
 from iaside_onnx.cli.console import ConsoleProgress
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.show import print_result
-from iaside_onnx.engine import DEFAULT_BUDGET, Options
+from iaside_onnx.runs import DEFAULT_BUDGET, Options
 from iaside_onnx.errors import OptionError
-from iaside_onnx.types import BASELINES, METHODS, OUTPUT_KINDS, PARTITIONS, RANGES, SPACINGS
+from iaside_onnx.game import design_names
+from iaside_onnx.types import BASELINES, OUTPUT_KINDS, PARTITIONS, PIXEL_RANGES, SPACINGS
 
 __all__ = [
     "check_name",
@@ -178,16 +179,16 @@ input_size_option = click.option(
     help="What stands in for absent bands.",
 )  # fmt: skip
 @click.option(
-    "--range", "pixel_range", type=click.Choice(RANGES), default=Options.pixel_range,
+    "--range", "pixel_range", type=click.Choice(PIXEL_RANGES), default=Options.pixel_range,
     show_default=True, help="What is done to filtered images that leave [0, 1].",
 )  # fmt: skip
 @click.option(
-    "--method", type=click.Choice(["auto", *METHODS]), default=Options.method, show_default=True,
+    "--method", type=click.Choice(["auto", *design_names()]), default=Options.method, show_default=True,
     help="Every coalition of every image, or a sample; auto is exact where the budget allows it.",
 )  # fmt: skip
 @limit_options
 @click.option(
-    "--about", type=click.Choice(["population", "images"]), default=Options.about,
+    "--about", type=click.Choice(["population", "images"]), default="population",
     show_default=True,
     help="What intervals are about: what the images were drawn from, or these images alone.",
 )  # fmt: skip

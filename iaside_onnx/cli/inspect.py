@@ -10,7 +10,7 @@ import click
 from iaside_onnx.cli.console import printable, results, write_json
 from iaside_onnx.cli.decompose import device_options, input_size_option
 from iaside_onnx.cli.limits import limited
-from iaside_onnx.engine import Inspection, inspect_model
+from iaside_onnx.model import Inspection, inspect_model
 
 __all__ = ["inspect"]
 

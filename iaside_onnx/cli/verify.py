@@ -9,8 +9,8 @@ import click
 
 from iaside_onnx.cli.console import ConsoleProgress, printable, results, write_json
 from iaside_onnx.cli.limits import limited
-from iaside_onnx.engine import Verification
-from iaside_onnx.engine import verify as check
+from iaside_onnx.analysis import Verification
+from iaside_onnx.runs import verify as check
 
 __all__ = ["verify"]
 

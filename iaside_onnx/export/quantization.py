@@ -15,13 +15,7 @@ import onnx
 from numpy.typing import NDArray
 
 from iaside_onnx.files import finished_file
-from iaside_onnx.engine import Options
-from iaside_onnx.engine.preprocessing import (
-    METADATA_KEY,
-    choose_preprocess,
-    complete_preprocess,
-    load_model,
-)
+from iaside_onnx.model import METADATA_KEY, FoundModel
 from iaside_onnx.errors import ExportError, IasideError, OptionError
 from iaside_onnx.export.code import failure
 from iaside_onnx.export.extras import quiet, require, version_of
@@ -112,14 +106,12 @@ def quantize(
         )
     if calibration < 1:
         raise OptionError(f"at least 1 image must calibrate, found {calibration}")
-    facts = read_graph(Path(model))
+    original = FoundModel.read(model, preprocess)
+    facts = original.facts
     _check_float(facts, target)
-    options = Options(preprocess=preprocess, input_size=input_size, output_name=output_name,
-                      device="cpu", seed=seed)  # fmt: skip
-    found, note = choose_preprocess(facts, options)
-    classifier = load_model(facts, found, options)
+    classifier = original.load(output_name, input_size, device="cpu")
     source = open_images(images)
-    spec = complete_preprocess(found, classifier.signature, input_size, source.size)
+    spec = original.complete(classifier, input_size, source.size)
     check_beside(target, spec)
     first, second = _split(source, calibration if to == "int8" else 0, seed)
     batches = _Batches(classifier, source, spec)
@@ -134,13 +126,13 @@ def quantize(
         kept = {p.key: p.value for p in made.metadata_props} | {
             QUANTIZE_KEY: json.dumps(how),
         }  # fmt: skip
-        if found is not None:
+        if original.preprocess is not None:
             # A guess stays one, and is said to be one when the model is audited.
             kept[METADATA_KEY] = json.dumps(spec.to_dict())
         onnx.helper.set_model_props(made, kept)
         write_model(made, temporary, target)
     return Quantized(
-        read_graph(target), facts, to, len(first), len(second), agreement, note
+        read_graph(target), facts, to, len(first), len(second), agreement, original.note
     )  # fmt: skip
 
 
