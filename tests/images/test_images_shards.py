@@ -207,7 +207,8 @@ def test_bad_files(save: Any, name: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
         open_images(path)
     assert says in str(caught.value)
-    assert str(path) in str(caught.value)
+    # Twice would be an error that another one quotes.
+    assert str(caught.value).count(str(path)) == 1
 
 
 @pytest.mark.parametrize("cut", [512 * 3, 512 * 3 + 200, 512 * 4 + 100, 5000])
