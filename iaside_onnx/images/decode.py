@@ -41,9 +41,9 @@ _ORIENTATION_TAG = 0x0112
 
 # EXIF 2.32, 4.6.4 A: the transposition that displays the stored image upright.
 #
-# `PIL.ImageOps.exif_transpose` also rewrites the EXIF block, which raises on blocks with a valid
-# orientation and another, damaged entry. Such an image would be refused or keep a wrong
-# orientation. Nobody reads the block afterwards, so only the pixels are transposed here.
+# `PIL.ImageOps.exif_transpose` also rewrites the EXIF block. That raises on blocks with a valid
+# orientation and another, damaged entry, so the image would be refused, or read unturned. The block
+# is not used afterwards; only the pixels are transposed here.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

@@ -88,8 +88,7 @@ def check_classes(data: object, where: str) -> dict[str, int]:
     for name, index in data.items():
         if not isinstance(name, str) or not _is_index(index):
             raise ImageError(
-                f"{where} maps {name!r} to {index!r}; a class index must be an integer of at least "
-                "0"
+                f"{where} maps {name!r} to {index!r}; a class index must be an integer, at least 0"
             )
     return {name: int(index) for name, index in data.items()}
 

@@ -26,7 +26,7 @@ _SHARDS: dict[str, _Opener] = {".parquet": open_parquet, ".tar": open_tars}
 _SPLIT = re.compile(r"(.+)-[0-9]{5}-of-[0-9]{5}")
 
 ImagesLike: TypeAlias = "str | Path | NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]"
-"""A folder, a file or folder of shards, an array of images, or ``(images, labels)``."""
+"""A folder or file of images, an array of images, or ``(images, labels)``."""
 
 
 def open_images(

@@ -46,7 +46,7 @@ def check_index(index: int, n: int, where: str) -> None:
         ImageError: the index is outside [0, n).
     """
     if not 0 <= index < n:
-        raise ImageError(f"{where} has no image {index}; its {n} images are numbered from 0")
+        raise ImageError(f"{where}: there is no image {index}; {n} images are numbered from 0")
 
 
 def sha256_of(data: bytes) -> str:

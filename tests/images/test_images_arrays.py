@@ -136,7 +136,7 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("suffix", ["npy", "npz", "h5"])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.9])
-def test_a_file_cut_short_is_one_sentence(tmp_path: Path, suffix: str, share: float) -> None:
+def test_a_truncated_file_is_one_sentence(tmp_path: Path, suffix: str, share: float) -> None:
     path = kept_as(suffix, tmp_path, IMAGES, None)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
@@ -154,7 +154,7 @@ def test_random_bytes_are_one_sentence(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_header_that_claims_too_much_is_refused(tmp_path: Path) -> None:
-    """Compressed zeros: a small file, and memory for all of it is never taken."""
+    """A small file of compressed zeros must not allocate memory for all of them."""
     import zipfile
 
     header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999, 999, 999), }\n"
@@ -180,8 +180,8 @@ def test_newer_versions_of_the_npy_format(tmp_path: Path) -> None:
                 open_images(path)
 
 
-def test_a_damaged_chunk_costs_the_images_in_it(tmp_path: Path) -> None:
-    """HDF5 finds out when it reads; the images of other chunks remain."""
+def test_a_damaged_chunk_affects_only_its_images(tmp_path: Path) -> None:
+    """HDF5 detects it on reading; the images of other chunks must stay readable."""
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         images = file.create_dataset("images", data=IMAGES, chunks=(6, 4, 5, 3), fletcher32=True)

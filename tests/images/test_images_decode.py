@@ -31,7 +31,7 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds next to nothing."""
+    """A PNG whose header has this size and whose data is almost empty."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         body = kind + data
@@ -46,7 +46,7 @@ def png_header(width: int, height: int) -> bytes:
 
 RGB = Image.fromarray(noise(5, 7))
 
-# What a viewer must do to the stored pixels, in NumPy, by the EXIF number.
+# How a viewer must transpose the stored pixels, by EXIF orientation, in NumPy.
 UPRIGHT = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],

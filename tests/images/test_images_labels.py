@@ -93,7 +93,7 @@ def test_json_that_is_no_object_is_refused(tmp_path: Path) -> None:
 def test_json_that_names_an_image_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text('{"a": 1, "a": 2}')
-    with pytest.raises(ImageError, match="'a' more than once"):
+    with pytest.raises(ImageError, match=r"^\S+labels\.json names 'a' more than once"):
         labels_from_file(path, ["a"], None)
 
 
@@ -106,7 +106,7 @@ def test_a_digit_that_also_names_another_class_is_refused(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["labels.txt", "labels.csv", "labels.json"])
 def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ImageError, match=r"neither \.csv nor \.json|does not exist"):
+    with pytest.raises(ImageError, match=r"^\S+ (is neither \.csv nor \.json|does not exist)"):
         labels_from_file(tmp_path / name, IDS, None)
 
 
