@@ -16,11 +16,11 @@ from iaside_onnx.errors import ExportError
 
 __all__ = [
     "Hashes",
-    "call_code",
+    "call_factory",
     "failure",
     "load_code",
-    "needed_arguments",
     "one_line",
+    "required_arguments",
     "sha256_of",
 ]
 
@@ -95,7 +95,7 @@ def _current_folder_first() -> Iterator[None]:
         sys.path[:] = before
 
 
-def call_code(found: Any, source: str, *arguments: Any) -> Any:
+def call_factory(found: Any, source: str, *arguments: Any) -> Any:
     """What a class or function that was named gives.
 
     Raises:
@@ -108,7 +108,7 @@ def call_code(found: Any, source: str, *arguments: Any) -> Any:
         raise failure(f"{source} failed when it was called {how}", error) from error
 
 
-def needed_arguments(function: Callable[..., Any]) -> list[str]:
+def required_arguments(function: Callable[..., Any]) -> list[str]:
     """Names of the arguments that a call must have by position.
 
     Raises:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExportError
-from iaside_onnx.export.code import call_code, failure, load_code, needed_arguments, sha256_of
+from iaside_onnx.export.code import call_factory, failure, load_code, required_arguments, sha256_of
+from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet, require, version_of
-from iaside_onnx.export.finishing import Draft, Exported, finish
+from iaside_onnx.export.finishing import Exported, finish
 from iaside_onnx.export.graphs import INPUT_NAME
 from iaside_onnx.export.inputs import image_shape
-from iaside_onnx.export.target import ExportWords, Target, size_of_images
+from iaside_onnx.export.target import ExportOptions, Target, size_of_images
 from iaside_onnx.types import Layout
 
 __all__ = ["export_jax"]
@@ -30,7 +31,7 @@ def export_jax(
     input_size: tuple[int, int, int] | None = None,
     layout: Layout = "NHWC",
     weights: str | Path | None = None,
-    **words: Unpack[ExportWords],
+    **options: Unpack[ExportOptions],
 ) -> Exported:
     """Bring a JAX function to ONNX, and compare the two.
 
@@ -41,12 +42,12 @@ def export_jax(
         input_size: channels, height and width; None if the preprocessing says.
         layout: where the channels are in what the function takes.
         weights: safetensors; the factory is then called with a mapping of names to arrays.
-        **words: see `iaside_onnx.export.Target`.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
         IasideError: if anything is in the way; no file is left.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     jax = require(EXTRA, "jax", "jax2onnx")
     found, hashes = load_code(source)
     arguments: list[Any] = []
@@ -103,7 +104,7 @@ def _function(found: Any, arguments: list[Any], source: str) -> Callable[[Any], 
         )
     if not isinstance(found, type) and _needs(found) > len(arguments):
         return _of_one_input(found, source)
-    made = call_code(found, source, *arguments)
+    made = call_factory(found, source, *arguments)
     if not callable(made):
         raise ExportError(
             f"{source} gives a {type(made).__name__}, where a function of a batch of images was "
@@ -132,7 +133,7 @@ def _of_one_input(function: Any, source: str) -> Callable[[Any], Any]:
 def _needs(function: Callable[..., Any]) -> int:
     """How many arguments a call must have."""
     try:
-        return len(needed_arguments(function))
+        return len(required_arguments(function))
     except (TypeError, ValueError):
         return 1
 

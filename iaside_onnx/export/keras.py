@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 from iaside_onnx.errors import ExportError, OptionError
 from iaside_onnx.export.code import (
     Hashes,
-    call_code,
+    call_factory,
     failure,
     load_code,
     one_line,
     sha256_of,
 )
+from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet, require
-from iaside_onnx.export.finishing import Draft, Exported, finish
+from iaside_onnx.export.finishing import Exported, finish
 from iaside_onnx.export.inputs import image_shape
-from iaside_onnx.export.target import ExportWords, Target
+from iaside_onnx.export.target import ExportOptions, Target
 from iaside_onnx.export.tensorflow import EXTRA, convert, image_size, import_tensorflow, versions
 from iaside_onnx.images import KERAS_MODES, Preprocess
 
@@ -55,7 +56,7 @@ def export_keras(
     mode: str | None = None,
     weights: str | Path | None = None,
     input_size: tuple[int, int, int] | None = None,
-    **words: Unpack[ExportWords],
+    **options: Unpack[ExportOptions],
 ) -> Exported:
     """Bring a Keras model to ONNX, and compare the two.
 
@@ -67,12 +68,12 @@ def export_keras(
             the architecture's name tells.
         weights: a file for ``load_weights``, where the source is code.
         input_size: channels, height and width, where the model leaves them open.
-        **words: see `iaside_onnx.export.Target`.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
         IasideError: if anything is in the way; no file is left.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     if mode is not None and (mode not in KERAS_MODES or target.preprocess is not None):
         raise OptionError(
             f"--mode {mode}: one of {', '.join(KERAS_MODES)} was expected, and no --preprocess "
@@ -146,7 +147,7 @@ def _from_code(source: str, weights: Path | None) -> tuple[Any, Hashes]:
     keras = require(EXTRA, "keras")
     found, hashes = load_code(source)
     if not isinstance(found, keras.Model) and callable(found):
-        found = call_code(found, source)
+        found = call_factory(found, source)
     if not isinstance(found, keras.Model):
         raise ExportError(
             f"{source} gives a {type(found).__name__}, where a keras.Model was expected"

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExportError
 from iaside_onnx.export.code import failure, sha256_of
+from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet
-from iaside_onnx.export.finishing import Draft, Exported, finish
+from iaside_onnx.export.finishing import Exported, finish
 from iaside_onnx.export.inputs import image_shape
-from iaside_onnx.export.target import ExportWords, Target
+from iaside_onnx.export.target import ExportOptions, Target
 from iaside_onnx.export.tensorflow import convert, image_size, import_tensorflow, versions
 
 __all__ = ["export_saved_model"]
@@ -26,7 +27,7 @@ def export_saved_model(
     signature: str = "serving_default",
     output_name: str | None = None,
     input_size: tuple[int, int, int] | None = None,
-    **words: Unpack[ExportWords],
+    **options: Unpack[ExportOptions],
 ) -> Exported:
     """Bring a SavedModel to ONNX, and compare the two.
 
@@ -36,12 +37,12 @@ def export_saved_model(
         signature: which of the model's functions to take.
         output_name: which of its outputs, if there are several.
         input_size: channels, height and width, where the model leaves them open.
-        **words: see `iaside_onnx.export.Target`.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
         IasideError: if anything is in the way; no file is left.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     path = Path(folder)
     if not (path / "saved_model.pb").is_file():
         raise ExportError(f"{path}: there is no saved_model.pb; give the folder of a SavedModel")

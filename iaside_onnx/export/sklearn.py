@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExportError
-from iaside_onnx.export.code import call_code, failure, load_code
+from iaside_onnx.export.code import call_factory, failure, load_code
+from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet, require, version_of
-from iaside_onnx.export.finishing import Draft, Exported, finish
+from iaside_onnx.export.finishing import Exported, finish
 from iaside_onnx.export.graphs import flatten_input
 from iaside_onnx.export.inputs import image_shape
-from iaside_onnx.export.target import ExportWords, Target, size_of_images
+from iaside_onnx.export.target import ExportOptions, Target, size_of_images
 from iaside_onnx.types import Layout
 
 __all__ = ["export_sklearn"]
@@ -28,7 +29,7 @@ def export_sklearn(
     *,
     input_size: tuple[int, int, int] | None = None,
     layout: Layout = "NHWC",
-    **words: Unpack[ExportWords],
+    **options: Unpack[ExportOptions],
 ) -> Exported:
     """Bring a classifier of flat rows to ONNX as one of images, and compare the two.
 
@@ -39,12 +40,12 @@ def export_sklearn(
         input_size: channels, height and width; None if the preprocessing says.
         layout: the order in which pixels make a row, channels last (as NumPy's ravel has it of an
             image that Pillow read) or first.
-        **words: see `iaside_onnx.export.Target`.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
         IasideError: if anything is in the way; no file is left.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     sklearn = require(EXTRA, "sklearn", "skl2onnx")
     found, hashes = load_code(source)
     classifier = _classifier(found, source)
@@ -80,7 +81,7 @@ def export_sklearn(
 def _classifier(found: Any, source: str) -> Any:
     base = require(EXTRA, "sklearn.base")
     if not isinstance(found, base.BaseEstimator) and callable(found):
-        found = call_code(found, source)
+        found = call_factory(found, source)
     if not isinstance(found, base.BaseEstimator) or not base.is_classifier(found):
         raise ExportError(
             f"{source} gives a {type(found).__name__}, where a classifier of scikit-learn was "

@@ -12,12 +12,12 @@ import numpy as np
 from iaside_onnx.errors import OptionError
 from iaside_onnx.images import ImagesLike, Preprocess, read_preprocess
 
-__all__ = ["ExportWords", "Target", "check_output", "size_of_images"]
+__all__ = ["ExportOptions", "Target", "check_output", "size_of_images"]
 
 OPSET = 18
 
 
-class ExportWords(TypedDict, total=False):
+class ExportOptions(TypedDict, total=False):
     """What all exports take; see `Target`."""
 
     preprocess: str | Path | Preprocess | None
@@ -59,7 +59,7 @@ class Target:
             raise OptionError(f"opsets 13 to 21 can be asked for, found {self.opset}")
 
     @classmethod
-    def of(cls, output: str | Path, words: ExportWords) -> Target:
+    def of(cls, output: str | Path, words: ExportOptions) -> Target:
         """As the keyword arguments of an export say."""
         return cls(Path(output), **words)
 

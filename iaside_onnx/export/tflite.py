@@ -12,9 +12,10 @@ from onnx import ModelProto, TensorProto, helper
 
 from iaside_onnx.errors import ExportError
 from iaside_onnx.export.code import failure, sha256_of
+from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet, require
-from iaside_onnx.export.finishing import Draft, Exported, finish
-from iaside_onnx.export.target import ExportWords, Target
+from iaside_onnx.export.finishing import Exported, finish
+from iaside_onnx.export.target import ExportOptions, Target
 from iaside_onnx.export.tensorflow import EXTRA, image_size, import_tensorflow, versions
 
 __all__ = ["export_tflite"]
@@ -27,7 +28,7 @@ def export_tflite(
     output: str | Path,
     *,
     input_size: tuple[int, int, int] | None = None,
-    **words: Unpack[ExportWords],
+    **options: Unpack[ExportOptions],
 ) -> Exported:
     """Bring a TensorFlow Lite model to ONNX, and compare the two.
 
@@ -38,12 +39,12 @@ def export_tflite(
         source: a ``.tflite`` file.
         output: the ONNX file to write.
         input_size: channels, height and width, to make sure.
-        **words: see `iaside_onnx.export.Target`.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
         IasideError: if anything is in the way; no file is left.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     path = Path(source)
     hashes = {path.name: sha256_of(path)}
     tensorflow = import_tensorflow()

@@ -11,7 +11,7 @@ from iaside_onnx.errors import ExportError
 from iaside_onnx.export.code import failure, sha256_of
 from iaside_onnx.export.extras import quiet, require
 from iaside_onnx.export.finishing import Exported, finish
-from iaside_onnx.export.target import ExportWords, Target
+from iaside_onnx.export.target import ExportOptions, Target
 from iaside_onnx.export.torch import draft_of, timm_preprocess
 from iaside_onnx.export.weights import load_into, read_weights, unwrapped
 
@@ -19,7 +19,7 @@ __all__ = ["export_timm"]
 
 
 def export_timm(
-    name: str, output: str | Path, *, weights: str | Path, **words: Unpack[ExportWords]
+    name: str, output: str | Path, *, weights: str | Path, **options: Unpack[ExportOptions]
 ) -> Exported:
     """Bring a model of timm to ONNX, and compare the two.
 
@@ -30,12 +30,12 @@ def export_timm(
         name: as in ``timm.create_model``, such as ``resnet50.a1_in1k``.
         output: the ONNX file to write.
         weights: safetensors, or a ``state_dict`` from ``torch.save``.
-        **words: see `iaside_onnx.export.Target`.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
         IasideError: if anything is in the way; no file is left.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     timm = require("torch", "timm", "torch", "onnxscript")
     path = Path(weights)
     _check_name(timm, name)

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from iaside_onnx.errors import ExportError
 from iaside_onnx.export.code import (
     Hashes,
-    call_code,
+    call_factory,
     failure,
     load_code,
-    needed_arguments,
+    required_arguments,
     sha256_of,
 )
+from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet, require, version_of
-from iaside_onnx.export.finishing import Draft, Exported, finish
-from iaside_onnx.export.target import ExportWords, Target, size_of_images
+from iaside_onnx.export.finishing import Exported, finish
+from iaside_onnx.export.target import ExportOptions, Target, size_of_images
 from iaside_onnx.export.weights import load_into, read_weights, unwrapped
 from iaside_onnx.images import Preprocess
 
@@ -37,7 +38,7 @@ def export_torch(
     *,
     weights: str | Path | None = None,
     input_size: tuple[int, int, int] | None = None,
-    **words: Unpack[ExportWords],
+    **options: Unpack[ExportOptions],
 ) -> Exported:
     """Bring a PyTorch model to ONNX, and compare the two.
 
@@ -47,12 +48,12 @@ def export_torch(
         output: the ONNX file to write.
         weights: safetensors, or a ``state_dict`` from ``torch.save``; None if the code has them.
         input_size: channels, height and width; None if the preprocessing says.
-        **words: see `iaside_onnx.export.Target`.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
         IasideError: if anything is in the way; no file is left.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     require("torch", "torch", "onnxscript")
     found, hashes = load_code(source)
     model = _module(found, source)
@@ -176,7 +177,7 @@ def _module(found: Any, source: str) -> torch.nn.Module:
                 f"{source} is of type {type(found).__name__}; a class, a function that gives a "
                 "torch.nn.Module, or such a module was expected"
             )
-        found = call_code(found, source)
+        found = call_factory(found, source)
     if not isinstance(found, torch.nn.Module):
         raise ExportError(
             f"{source} gives a {type(found).__name__}, where a torch.nn.Module was expected"
@@ -211,7 +212,7 @@ def _scores(found: Any, source: str) -> Any:
 
 def _check_call(model: torch.nn.Module, size: tuple[int, int, int], source: str, run: Any) -> None:
     """Try the model on one batch, to say what is wrong with it in plain words."""
-    needed = needed_arguments(model.forward)
+    needed = required_arguments(model.forward)
     if len(needed) > 1:
         raise ExportError(
             f"{source}: the model takes {len(needed)} inputs ({', '.join(needed)}), where one "

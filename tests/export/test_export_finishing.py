@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 import iaside_onnx
 from iaside_onnx.errors import ExportError, ModelError, OptionError, PreprocessError
-from iaside_onnx.export.finishing import Draft, finish
+from iaside_onnx.export.draft import Draft
+from iaside_onnx.export.finishing import finish
 from iaside_onnx.export.target import Target
 
 WEIGHTS = np.random.default_rng(0).standard_normal((192, 5), dtype=np.float32)
