@@ -1,4 +1,4 @@
-"""Models of other frameworks to ONNX, one module a framework; and ONNX to FP16 and INT8."""
+"""Models of other frameworks to ONNX, one module per framework; and ONNX to FP16 and INT8."""
 
 from iaside_onnx.export.finishing import EXPORT_KEY, Exported
 from iaside_onnx.export.jax import export_jax

@@ -1,4 +1,4 @@
-"""A SavedModel of TensorFlow to ONNX, by one of its signatures."""
+"""A signature of a TensorFlow SavedModel to ONNX."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def export_saved_model(
     input_size: tuple[int, int, int] | None = None,
     **options: Unpack[ExportOptions],
 ) -> Exported:
-    """Bring a SavedModel to ONNX, and compare the two.
+    """Export a SavedModel to ONNX, and compare the two.
 
     Args:
-        folder: the one that holds ``saved_model.pb``.
+        folder: the folder that holds ``saved_model.pb``.
         output: the ONNX file to write.
-        signature: which of the model's functions to take.
-        output_name: which of its outputs, if there are several.
+        signature: name of the model's function to export.
+        output_name: name of its output to export, if it has several.
         input_size: channels, height and width, where the model leaves them open.
         **options: see `iaside_onnx.export.Target`.
 
     Raises:
-        IasideError: if anything is in the way; no file is left.
+        IasideError: the model cannot be exported, or the two differ; no file is created.
     """
     target = Target.of(output, options)
     path = Path(folder)
@@ -89,7 +89,7 @@ def _signature(loaded: Any, name: str, path: Path) -> Any:
         return signatures[name]
     if not signatures:
         raise ExportError(
-            f"{path}: has no signature, so nothing says what it takes and gives; save it again "
+            f"{path}: has no signature, so its inputs and outputs are not known; save it again "
             "with signatures, or with model.export() of Keras"
         )
     raise ExportError(
@@ -106,7 +106,9 @@ def _input(function: Any, path: Path) -> tuple[str, Any]:
         )
     ((name, spec),) = inputs.items()
     if spec.shape.rank is None:
-        raise ExportError(f"{path}: the signature does not say the shape of its input {name!r}")
+        raise ExportError(
+            f"{path}: the signature has no shape for its input {name!r}; save it with one"
+        )
     return name, spec
 
 
@@ -120,8 +122,8 @@ def _output(function: Any, name: str | None, path: Path) -> str:
     scores = [n for n, spec in outputs.items() if spec.dtype.is_floating]
     if not scores:
         raise ExportError(
-            f"{path}: no output holds numbers ({listed}), where one score for each class was "
-            "expected; save the model with its scores as an output"
+            f"{path}: no output holds floating-point numbers ({listed}), where one score for each "
+            "class was expected; save the model with its scores as an output"
         )
     if len(scores) > 1:
         raise ExportError(
