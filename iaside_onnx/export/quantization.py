@@ -104,14 +104,11 @@ def quantize(
     """
     target = Path(output)
     check_output(target, overwrite)
-    if to not in get_args(Precision):
-        raise OptionError(f"unknown precision {to!r}: use {' or '.join(get_args(Precision))}")
     if images is None:
         raise OptionError(
             "quantising needs images, for calibration and comparison: give --images SRC"
         )
-    if calibration < 1:
-        raise OptionError(f"at least 1 calibration image is needed, found {calibration}")
+    _check_options(to, calibration)
     facts = read_graph(Path(model))
     _check_float(facts, target)
     original, found, note = _load_original(facts, preprocess, input_size, output_name)
@@ -127,8 +124,8 @@ def quantize(
             read_graph(temporary), output=output_name, input_size=spec.size(), device="cpu"
         )
         agreement = _agreement(inputs, quantized, second, target)
-        provenance = _provenance(facts, to, len(first), len(second), agreement)
         metadata = {p.key: p.value for p in made.metadata_props}
+        provenance = _provenance(facts, to, len(first), len(second), agreement)
         metadata[QUANTIZE_KEY] = json.dumps(provenance)
         if found is not None:
             # A guessed preprocessing is not stored, so that an audit still warns of the guess.
@@ -136,6 +133,13 @@ def quantize(
         onnx.helper.set_model_props(made, metadata)
         write_model(made, temporary, target)
     return Quantized(read_graph(target), facts, to, len(first), len(second), agreement, note)
+
+
+def _check_options(to: str, calibration: int) -> None:
+    if to not in get_args(Precision):
+        raise OptionError(f"unknown precision {to!r}: use {' or '.join(get_args(Precision))}")
+    if calibration < 1:
+        raise OptionError(f"at least 1 calibration image is needed, found {calibration}")
 
 
 def _load_original(

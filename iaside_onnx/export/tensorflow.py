@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from iaside_onnx.errors import ExportError
+from iaside_onnx.errors import ExportError, IasideError
 from iaside_onnx.export.code import failure
 from iaside_onnx.export.extras import quiet, require, version_of
 from iaside_onnx.export.graphs import INPUT_NAME
@@ -69,6 +69,8 @@ def convert(
                 opset=opset,
                 custom_op_handlers={"Erfc": (_erfc, [])},
             )
+    except IasideError:
+        raise
     except Exception as error:
         raise failure(f"{where}: it cannot be converted to ONNX", error) from error
     proto: ModelProto = model

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import ExportError
+from iaside_onnx.errors import ExportError, IasideError
 from iaside_onnx.export.code import (
     Hashes,
     call_factory,
@@ -225,7 +225,7 @@ def _check_call(model: torch.nn.Module, size: tuple[int, int, int], source: str,
         )
     try:
         run(np.zeros((2, *size), dtype=np.float32))
-    except ExportError:
+    except IasideError:
         raise
     except Exception as error:
         channels, height, width = size
