@@ -31,7 +31,7 @@ class Draft:
         sha256: hashes of the files that the model was made of.
         layout: of the input.
         size: channels, height and width of the input.
-        preprocess: how pixels become input; None if nothing says.
+        preprocess: how pixels become input; None if it is not known.
         preprocess_note: where the preprocessing comes from.
         output: the graph output to keep; None if the graph has only one.
         notes: decisions made during the conversion, for the user.

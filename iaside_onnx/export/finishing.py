@@ -48,7 +48,7 @@ class Exported:
         framework: the framework that the model came from.
         versions: versions of the framework and of its converter, by package.
         source: the model as the user named it.
-        preprocess: how pixels become input; None if nothing says.
+        preprocess: how pixels become input; None if it is not known.
         preprocess_note: where the preprocessing comes from.
         difference: largest difference of an output from the framework's own.
         images: number of images that the difference was measured on.

@@ -134,7 +134,7 @@ def _load(source: str, weights: Path | None) -> tuple[Any, Hashes]:
                 f"{path} holds Python code (a Lambda layer), which is not run; give the code that "
                 "makes the model, as package.module:factory"
             ) from error
-        if any(words in text for words in ("Could not locate", "could not be deserialized")):
+        if any(phrase in text for phrase in ("Could not locate", "could not be deserialized")):
             raise failure(
                 f"{path} has custom layers; give the code that makes the model, as "
                 "package.module:factory", error,

@@ -59,9 +59,9 @@ class Target:
             raise OptionError(f"opsets 13 to 21 can be asked for, found {self.opset}")
 
     @classmethod
-    def of(cls, output: str | Path, words: ExportOptions) -> Target:
+    def of(cls, output: str | Path, options: ExportOptions) -> Target:
         """Make a target from the keyword arguments of an export."""
-        return cls(Path(output), **words)
+        return cls(Path(output), **options)
 
     def preprocessing(self) -> tuple[Preprocess | None, str]:
         """Read the specification that was asked for, if any.

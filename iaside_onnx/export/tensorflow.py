@@ -134,9 +134,9 @@ def image_size(
         return given, layout
     channels, height, width = found
     if given is not None or channels is None or height is None or width is None:
-        words = " x ".join("any" if side is None else str(side) for side in found)
+        sides = " x ".join("any" if side is None else str(side) for side in found)
         raise ExportError(
-            f"{where}: takes images of {words} (channels, height, width); give --input-size C,H,W "
+            f"{where}: takes images of {sides} (channels, height, width); give --input-size C,H,W "
             "that fits"
         )
     return (channels, height, width), layout

@@ -169,8 +169,8 @@ def convert(
 
 def timm_preprocess(config: Mapping[str, Any]) -> Preprocess:
     """The evaluation transform of a data configuration that timm has resolved."""
-    words = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
-    return Preprocess.from_dict({word: config[word] for word in words}, "timm's configuration")
+    keys = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
+    return Preprocess.from_dict({key: config[key] for key in keys}, "timm's configuration")
 
 
 def _module(found: Any, source: str) -> torch.nn.Module:
