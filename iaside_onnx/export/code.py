@@ -1,4 +1,4 @@
-"""Models that are given as code, ``package.module:factory``: imported, never unpickled."""
+"""Models given as code, ``package.module:factory``: imported, never unpickled."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from iaside_onnx.errors import ExportError
 
 __all__ = [
     "Hashes",
-    "call_code",
+    "call_factory",
     "failure",
     "load_code",
-    "needed_arguments",
     "one_line",
+    "required_arguments",
     "sha256_of",
 ]
 
 Hashes = dict[str, str]
-"""SHA-256 of each file that a model was made of, by its name."""
+"""SHA-256 of each file that a model was made of, by file name."""
 
 _PICKLES = (".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth", ".bin")
 
 
 def load_code(name: str) -> tuple[Any, Hashes]:
-    """What ``package.module:factory`` names, and the hash of the file that it is written in.
+    """Import what ``package.module:factory`` names; and hash the file that defines it.
 
     The current folder and PYTHONPATH are searched.
 
     Raises:
-        ExportError: The name has another form, the module cannot be imported, or has no such
+        ExportError: the name has another form, the module cannot be imported, or has no such
             attribute.
     """
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
         loads = (
-            "; a pickle runs a stranger's code when it is loaded, so write a module with a "
-            "function that gives the model"
+            "; loading a pickle runs code from its author, so write a module with a function that "
+            "returns the model"
             if Path(name).suffix.lower() in _PICKLES
             else ""
         )
         raise ExportError(
             f"{name!r} does not name code: package.module:factory was expected, where factory is "
-            f"a class, or a function that gives the model{loads}"
+            f"a class, or a function that returns the model{loads}"
         )
     if "/" in module_name or module_name.endswith(".py"):
         dotted = module_name.removesuffix(".py").strip("./").replace("/", ".")
         raise ExportError(
-            f"{name!r}: a module is named with dots and without .py: {dotted}:{attribute}"
+            f"{name!r}: write the module with dots and without .py: {dotted}:{attribute}"
         )
     with _current_folder_first():
         try:
@@ -85,7 +85,7 @@ def load_code(name: str) -> tuple[Any, Hashes]:
 
 @contextmanager
 def _current_folder_first() -> Iterator[None]:
-    """As ``python -m`` has it; an installed script has its own folder there instead."""
+    """Search the current folder first, as ``python -m`` does and an installed script does not."""
     before = list(sys.path)
     sys.path.insert(0, str(Path.cwd()))
     importlib.invalidate_caches()
@@ -95,11 +95,11 @@ def _current_folder_first() -> Iterator[None]:
         sys.path[:] = before
 
 
-def call_code(found: Any, source: str, *arguments: Any) -> Any:
-    """What a class or function that was named gives.
+def call_factory(found: Any, source: str, *arguments: Any) -> Any:
+    """Call a class or function of the user.
 
     Raises:
-        ExportError: It fails.
+        ExportError: it fails.
     """
     try:
         return found(*arguments)
@@ -108,12 +108,12 @@ def call_code(found: Any, source: str, *arguments: Any) -> Any:
         raise failure(f"{source} failed when it was called {how}", error) from error
 
 
-def needed_arguments(function: Callable[..., Any]) -> list[str]:
-    """Names of the arguments that a call must have by position.
+def required_arguments(function: Callable[..., Any]) -> list[str]:
+    """Names of the positional arguments that have no default.
 
     Raises:
-        TypeError: It has no signature that Python can look at.
-        ValueError: Likewise.
+        TypeError: Python cannot tell its signature.
+        ValueError: likewise.
     """
     return [
         parameter.name
@@ -127,7 +127,7 @@ def sha256_of(path: Path) -> str:
     """Hash of a file; of a folder, over the names and hashes of all files in it.
 
     Raises:
-        ExportError: It cannot be read.
+        ExportError: the file or folder cannot be read.
     """
     try:
         if path.is_dir():
@@ -145,7 +145,7 @@ def sha256_of(path: Path) -> str:
 
 
 def failure(what: str, error: BaseException) -> ExportError:
-    """The error to raise where a framework or a user's code failed."""
+    """The error to raise where a framework, or the user's code, failed."""
     return ExportError(f"{what} ({type(error).__name__}: {one_line(error)})")
 
 

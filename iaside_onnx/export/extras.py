@@ -1,4 +1,4 @@
-"""Optional frameworks: imported when they are used, quietly, or named with what installs them."""
+"""Optional frameworks: imported on use, without their output; or an error with the extra."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["quiet", "require", "version_of"]
 
 
 def require(extra: str, *modules: str) -> ModuleType:
-    """Import modules of an extra; the first is given back.
+    """Import modules of an extra, and return the first.
 
     Raises:
-        ExtraMissingError: One is not installed, or does not start.
+        ExtraMissingError: one is not installed, or cannot be imported.
     """
     found = []
     for module in modules:
@@ -31,15 +31,15 @@ def require(extra: str, *modules: str) -> ModuleType:
             with quiet():
                 found.append(importlib.import_module(module))
         except Exception as error:
-            # A package that is broken, or too old for another, raises anything on import.
+            # A broken package, or one too old for another, raises any exception on import.
             missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(
                 f"{error.name}."
             )
             if not missing:
                 why = one_line(error) or type(error).__name__
                 raise ExtraMissingError(
-                    f"{module} is installed, but does not start ({why}); install it "
-                    "again, in versions that go together"
+                    f"{module} is installed, but cannot be imported ({why}); install "
+                    "compatible versions"
                 ) from error
             raise ExtraMissingError(
                 f"{module} is not installed: pip install 'iaside-onnx[{extra}]'"
@@ -48,7 +48,7 @@ def require(extra: str, *modules: str) -> ModuleType:
 
 
 def version_of(distribution: str) -> str:
-    """Version of an installed package; ``unknown`` if it does not say."""
+    """Version of an installed package; ``unknown`` if it has no metadata."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -57,9 +57,9 @@ def version_of(distribution: str) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what frameworks and their C++ libraries write from the terminal.
+    """Suppress what frameworks and their C++ libraries log, warn of and print.
 
-    They speak of their own internals. What goes wrong comes as an exception, and is told.
+    These messages are about their internals. Failures arrive as exceptions, and are reported.
     """
     disabled = logging.root.manager.disable
     with Path(os.devnull).open("w") as nowhere, warnings.catch_warnings():
@@ -71,7 +71,7 @@ def quiet() -> Iterator[None]:
         try:
             for descriptor in kept:
                 os.dup2(nowhere.fileno(), descriptor)
-            # A stream that is not the descriptor, as in tests, is turned away as well.
+            # sys.stdout and sys.stderr may be other streams than the descriptors, as in tests.
             with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
                 yield
         finally:

@@ -1,40 +1,52 @@
-"""ONNX graphs as they leave: plain names, one output, no traces of where they were written."""
+"""Edits of ONNX graphs that exporters wrote: plain names, one output, no debug information.
+
+They work on protobuf messages, so that all that they do not name stays as the exporter wrote it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import onnx
-from onnx import GraphProto, ModelProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, helper
 
-__all__ = ["INPUT_NAME", "flatten_input", "keep_output", "name_ends", "tidy", "unknown_operators"]
+__all__ = [
+    "INPUT_NAME",
+    "flatten_input",
+    "keep_output",
+    "name_input_and_output",
+    "remove_debug_info",
+    "unknown_operators",
+]
 
 INPUT_NAME = "image"
 
 
-def tidy(model: ModelProto) -> None:
-    """Drop what an exporter notes about its own run: stack traces, with paths of this machine."""
-    model.doc_string = ""
-    for graph in _graphs(model.graph):
-        graph.ClearField("metadata_props")
-        graph.doc_string = ""
-        values = (*graph.value_info, *graph.input, *graph.output)
-        for part in (*graph.node, *values, *graph.initializer):
-            part.ClearField("metadata_props")
-            part.ClearField("doc_string")
+def remove_debug_info(model: ModelProto) -> None:
+    """Drop doc strings and metadata of all parts: stack traces with paths of this machine."""
+    nodes = [node for function in model.functions for node in function.node]
+    graphs = [*_graphs(model.graph), *(graph for node in nodes for graph in _subgraphs(node))]
+    parts: list[Any] = [*model.functions, *nodes, *graphs]
+    for graph in graphs:
+        parts += (*graph.node, *graph.initializer)
+        parts += (*graph.input, *graph.output, *graph.value_info)
+    for part in parts:
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    model.ClearField("doc_string")
 
 
-def name_ends(model: ModelProto, output: str) -> None:
-    """Call the input ``image`` and the output as said, and the first axis of both ``batch``."""
+def name_input_and_output(model: ModelProto, output: str) -> None:
+    """Call the input ``image``, the output ``output``, and an open first axis of both ``batch``."""
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     (image,) = (value for value in graph.input if value.name not in weights)
     (scores,) = graph.output
     _rename(graph, image.name, INPUT_NAME)
     _rename(graph, scores.name, output)
-    for end in (*(v for v in graph.input if v.name == INPUT_NAME), *graph.output):
-        first = end.type.tensor_type.shape.dim[:1]
-        for dim in first:
+    for value in (*(v for v in graph.input if v.name == INPUT_NAME), *graph.output):
+        for dim in value.type.tensor_type.shape.dim[:1]:
             if dim.WhichOneof("value") != "dim_value":
                 dim.dim_param = "batch"
 
@@ -50,7 +62,7 @@ def keep_output(model: ModelProto, name: str) -> None:
     for node in reversed(graph.node):
         if needed & set(node.output):
             needed.update(node.input)
-            for inner in _inner(node):
+            for inner in _subgraphs(node):
                 needed.update(v.name for v in inner.output)
                 needed.update(n for below in inner.node for n in below.input)
             nodes.append(node)
@@ -63,7 +75,7 @@ def keep_output(model: ModelProto, name: str) -> None:
 
 
 def flatten_input(model: ModelProto, shape: tuple[int, int, int]) -> None:
-    """Let a model of flat rows take images: ``(batch, *shape)``, flattened in C order."""
+    """Make a model of flat rows take images, ``(batch, *shape)``, flattened in C order."""
     graph = model.graph
     (flat,) = graph.input
     kind = flat.type.tensor_type.elem_type
@@ -75,9 +87,9 @@ def flatten_input(model: ModelProto, shape: tuple[int, int, int]) -> None:
 
 
 def unknown_operators(model: ModelProto) -> list[str]:
-    """Operators of the standard domain that the standard does not have, as names.
+    """Sorted names of operators of the standard domain that the standard does not have.
 
-    Converters leave an operator that they do not know under its own name.
+    Converters keep the framework's name for an operator that they cannot convert.
     """
     versions = {opset.domain: opset.version for opset in model.opset_import}
     return sorted(
@@ -92,14 +104,14 @@ def unknown_operators(model: ModelProto) -> list[str]:
 
 
 def _rename(graph: GraphProto, old: str, new: str) -> None:
-    """Give a tensor another name; one that has that name already makes way."""
+    """Rename a tensor; another tensor that already has the new name gets a free one."""
     if old == new:
         return
     taken = set(_names(graph))
     if new in taken:
         free = next(f"{new}_{i}" for i in range(len(taken) + 1) if f"{new}_{i}" not in taken)
-        _replace(graph, new, free)
-    _replace(graph, old, new)
+        _replace_name(graph, new, free)
+    _replace_name(graph, old, new)
 
 
 def _names(graph: GraphProto) -> Iterator[str]:
@@ -110,7 +122,7 @@ def _names(graph: GraphProto) -> Iterator[str]:
             yield from node.output
 
 
-def _replace(graph: GraphProto, old: str, new: str) -> None:
+def _replace_name(graph: GraphProto, old: str, new: str) -> None:
     for part in _graphs(graph):
         for value in (*part.input, *part.output, *part.value_info):
             value.name = new if value.name == old else value.name
@@ -124,13 +136,15 @@ def _replace(graph: GraphProto, old: str, new: str) -> None:
 
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """A graph and all graphs inside it."""
     yield graph
     for node in graph.node:
-        yield from _inner(node)
+        yield from _subgraphs(node)
 
 
-def _inner(node: onnx.NodeProto) -> Iterator[GraphProto]:
+def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
     for attribute in node.attribute:
-        for graph in [attribute.g, *attribute.graphs]:
-            if graph.node or graph.initializer:
-                yield from _graphs(graph)
+        if attribute.HasField("g"):
+            yield from _graphs(attribute.g)
+        for graph in attribute.graphs:
+            yield from _graphs(graph)

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExportError
-from iaside_onnx.export.code import call_code, failure, load_code, needed_arguments, sha256_of
+from iaside_onnx.runtime import image_shape
+from iaside_onnx.export.code import call_factory, failure, load_code, required_arguments, sha256_of
+from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet, require, version_of
-from iaside_onnx.export.finishing import Draft, Exported, finish
+from iaside_onnx.export.finishing import Exported, finish
 from iaside_onnx.export.graphs import INPUT_NAME
-from iaside_onnx.export.inputs import image_shape
-from iaside_onnx.export.target import ExportWords, Target, size_of_images
+from iaside_onnx.export.target import ExportOptions, Target, size_of_images
 from iaside_onnx.types import Layout
 
 __all__ = ["export_jax"]
@@ -30,23 +31,23 @@ def export_jax(
     input_size: tuple[int, int, int] | None = None,
     layout: Layout = "NHWC",
     weights: str | Path | None = None,
-    **words: Unpack[ExportWords],
+    **options: Unpack[ExportOptions],
 ) -> Exported:
-    """Bring a JAX function to ONNX, and compare the two.
+    """Export a JAX function to ONNX, and compare the two.
 
     Args:
-        source: ``package.module:factory``: a function without arguments that gives a function of a
-            batch of images (a Flax module in evaluation mode is one); or that function itself.
+        source: ``package.module:factory``: a function without arguments that returns a function of
+            a batch of images (such as a Flax module in evaluation mode); or that function itself.
         output: the ONNX file to write.
-        input_size: channels, height and width; None if the preprocessing says.
-        layout: where the channels are in what the function takes.
-        weights: safetensors; the factory is then called with a mapping of names to arrays.
-        **words: see `iaside_onnx.export.Target`.
+        input_size: channels, height and width; None if the preprocessing has them.
+        layout: of the function's input.
+        weights: a safetensors file; the factory is then called with a mapping of names to arrays.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
-        IasideError: if anything is in the way; no file is left.
+        IasideError: the model cannot be exported, or the two differ; no file is created.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     jax = require(EXTRA, "jax", "jax2onnx")
     found, hashes = load_code(source)
     arguments: list[Any] = []
@@ -82,31 +83,31 @@ def export_jax(
 def _read_weights(path: Path) -> dict[str, Any]:
     if path.suffix != ".safetensors":
         raise ExportError(
-            f"{path} is no safetensors file, the one kind that is read: a pickle runs a stranger's "
-            "code; save the weights with safetensors.numpy.save_file"
+            f"{path} is not a safetensors file, the only kind that is read, as a pickle runs code "
+            "from its author; save the weights with safetensors.numpy.save_file"
         )
-    # Before the library, which would name no file.
+    # A file that cannot be read is reported here, as the library's error would not name it.
     sha256_of(path)
     safetensors = require(EXTRA, "safetensors.numpy")
     try:
         arrays: dict[str, Any] = safetensors.load_file(path)
     except Exception as error:
-        raise failure(f"{path} is no safetensors file, or a damaged one", error) from error
+        raise failure(f"{path} is not a safetensors file, or a damaged one", error) from error
     return arrays
 
 
 def _function(found: Any, arguments: list[Any], source: str) -> Callable[[Any], Any]:
-    """The function of images that was named, or that what was named gives."""
+    """The function of images that was named, or that the factory returns."""
     if not callable(found):
         raise ExportError(
             f"{source} is of type {type(found).__name__}, where a function was expected"
         )
     if not isinstance(found, type) and _needs(found) > len(arguments):
         return _of_one_input(found, source)
-    made = call_code(found, source, *arguments)
+    made = call_factory(found, source, *arguments)
     if not callable(made):
         raise ExportError(
-            f"{source} gives a {type(made).__name__}, where a function of a batch of images was "
+            f"{source} returns a {type(made).__name__}, where a function of a batch of images was "
             "expected"
         )
     return _of_one_input(made, source)
@@ -119,20 +120,20 @@ def _of_one_input(function: Any, source: str) -> Callable[[Any], Any]:
             "was expected; fix the others with functools.partial"
         )
     if hasattr(function, "eval") and callable(function.eval):
-        # Modules of Flax (nnx), which may have been left in training mode.
+        # Modules of Flax (nnx) may be in training mode.
         function.eval()
 
     def checked(images: Any) -> Any:
-        # Bound modules of Flax (linen) cannot be hashed, as what is compiled must be.
+        # jax.jit needs a hashable function, and bound modules of Flax (linen) are not hashable.
         return function(images)
 
     return checked
 
 
 def _needs(function: Callable[..., Any]) -> int:
-    """How many arguments a call must have."""
+    """Number of arguments that a call must have; 1 where Python cannot tell."""
     try:
-        return len(needed_arguments(function))
+        return len(required_arguments(function))
     except (TypeError, ValueError):
         return 1
 
@@ -144,7 +145,7 @@ def _check_call(
         run(np.zeros((2, *shape), dtype=np.float32))
     except Exception as error:
         raise failure(
-            f"{source}: it fails on a batch of shape {(2, *shape)}, the order of --layout",
+            f"{source}: it fails on a batch of shape {(2, *shape)}, in the order of --layout",
             error,
         ) from error
 

@@ -11,25 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExportError, OptionError
+from iaside_onnx.runtime import image_shape
 from iaside_onnx.export.code import (
     Hashes,
-    call_code,
+    call_factory,
     failure,
     load_code,
     one_line,
     sha256_of,
 )
+from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet, require
-from iaside_onnx.export.finishing import Draft, Exported, finish
-from iaside_onnx.export.inputs import image_shape
-from iaside_onnx.export.target import ExportWords, Target
+from iaside_onnx.export.finishing import Exported, finish
+from iaside_onnx.export.target import ExportOptions, Target
 from iaside_onnx.export.tensorflow import EXTRA, convert, image_size, import_tensorflow, versions
 from iaside_onnx.images import KERAS_MODES, Preprocess
 
 __all__ = ["export_keras"]
 
-# The mode of keras.applications.FAMILY.preprocess_input, by the beginning of the architecture's
-# name, longer names first where one begins with another. Those of "raw" normalise inside.
+# The mode of keras.applications.FAMILY.preprocess_input, by the prefix of the architecture's name.
+# Where one prefix begins with another, the longer one is first. Families of "raw" normalise inside.
 _FAMILIES = {
     "convnext": "raw",
     "densenet": "torch",
@@ -55,24 +56,24 @@ def export_keras(
     mode: str | None = None,
     weights: str | Path | None = None,
     input_size: tuple[int, int, int] | None = None,
-    **words: Unpack[ExportWords],
+    **options: Unpack[ExportOptions],
 ) -> Exported:
-    """Bring a Keras model to ONNX, and compare the two.
+    """Export a Keras model to ONNX, and compare the two.
 
     Args:
-        source: a ``.keras`` or ``.h5`` file; or ``package.module:factory``, a function that gives
+        source: a ``.keras`` or ``.h5`` file; or ``package.module:factory``, a function that returns
             a ``keras.Model``.
         output: the ONNX file to write.
-        mode: how images are normalised, ``caffe``, ``tf``, ``torch`` or ``raw``; by default what
-            the architecture's name tells.
+        mode: how images are normalised, ``caffe``, ``tf``, ``torch`` or ``raw``; by default
+            derived from the architecture's name.
         weights: a file for ``load_weights``, where the source is code.
         input_size: channels, height and width, where the model leaves them open.
-        **words: see `iaside_onnx.export.Target`.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
-        IasideError: if anything is in the way; no file is left.
+        IasideError: the model cannot be exported, or the two differ; no file is created.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     if mode is not None and (mode not in KERAS_MODES or target.preprocess is not None):
         raise OptionError(
             f"--mode {mode}: one of {', '.join(KERAS_MODES)} was expected, and no --preprocess "
@@ -117,12 +118,12 @@ def _load(source: str, weights: Path | None) -> tuple[Any, Hashes]:
         raise ExportError(f"{path} {found}; give a .keras or .h5 file, or package.module:factory")
     if path.suffix.lower() not in _SUFFIXES:
         raise ExportError(
-            f"{path} is no Keras file ({', '.join(_SUFFIXES)}); a pickle is not loaded, as it runs "
-            "a stranger's code"
+            f"{path} is not a Keras file ({', '.join(_SUFFIXES)}); a pickle is not loaded, as it "
+            "runs code from its author"
         )
     keras = require(EXTRA, "keras")
     if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
-        raise ExportError(f"{path} is no Keras model, or a damaged one; save it again")
+        raise ExportError(f"{path} is not a Keras model, or a damaged one; save it again")
     try:
         with quiet():
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -130,15 +131,15 @@ def _load(source: str, weights: Path | None) -> tuple[Any, Hashes]:
         text = one_line(error)
         if "ambda" in text or "unsafe" in text:
             raise ExportError(
-                f"{path} holds Python code (a Lambda layer), which a stranger may have written; "
-                "give the code that makes the model, as package.module:factory"
+                f"{path} holds Python code (a Lambda layer), which is not run; give the code that "
+                "makes the model, as package.module:factory"
             ) from error
-        if any(words in text for words in ("Could not locate", "could not be deserialized")):
+        if any(phrase in text for phrase in ("Could not locate", "could not be deserialized")):
             raise failure(
-                f"{path} has layers of its own; give the code that makes the model, as "
+                f"{path} has custom layers; give the code that makes the model, as "
                 "package.module:factory", error,
             ) from error  # fmt: skip
-        raise failure(f"{path} is no Keras model, or a damaged one", error) from error
+        raise failure(f"{path} is not a Keras model, or a damaged one", error) from error
     return model, {path.name: sha256_of(path)}
 
 
@@ -146,10 +147,10 @@ def _from_code(source: str, weights: Path | None) -> tuple[Any, Hashes]:
     keras = require(EXTRA, "keras")
     found, hashes = load_code(source)
     if not isinstance(found, keras.Model) and callable(found):
-        found = call_code(found, source)
+        found = call_factory(found, source)
     if not isinstance(found, keras.Model):
         raise ExportError(
-            f"{source} gives a {type(found).__name__}, where a keras.Model was expected"
+            f"{source} returns a {type(found).__name__}, where a keras.Model was expected"
         )
     if weights is None:
         return found, hashes
@@ -166,8 +167,8 @@ def _input_shape(model: Any, where: str) -> tuple[int | None, ...]:
         found = getattr(model, ends, None)
         if not found:
             raise ExportError(
-                f"{where}: the model has not been built, so that its {what} are not known; call it "
-                "once on an image in the code that makes it"
+                f"{where}: the model has not been built, so its {what} are not known; call it once "
+                "on an image in the code that makes it"
             )
         if len(found) != 1:
             names = ", ".join(tensor.name for tensor in found)
@@ -193,19 +194,23 @@ def _preprocess(model: Any, mode: str | None, target: Target) -> tuple[Preproces
         for name in names:
             family = name.lower().replace("_", "").replace("-", "")
             known = next((m for begin, m in _FAMILIES.items() if family.startswith(begin)), None)
-            # A raw family that does not normalise inside was told not to.
+            # Models of raw families begin with a normalising layer, unless the user removed it.
             if known is not None and known != "raw":
                 return KERAS_MODES[known], f"keras:{known}, guessed from the name {name!r}"
     return None, (
-        "nothing tells it, so auditing would only scale pixels; give --mode or --preprocess"
+        "it is not known, so auditing would only scale pixels; give --mode or --preprocess"
     )
 
 
 def _beginning(model: Any, keras: Any) -> tuple[list[str], Any]:
-    """The models that an image enters, and the first thing that does anything to it.
+    """Find the first operation that changes an image.
 
-    That is a layer that normalises or has weights; or an operation that is no layer, arithmetic on
-    the input as preprocess_input is within a model.
+    It is a layer that normalises or has weights; or an operation that is no layer, such as the
+    arithmetic of preprocess_input within a model.
+
+    Returns:
+        The names of the nested models that begin before it, outermost first; and the operation,
+        None if there is none.
     """
     names = []
     for step in _steps(model, keras):
@@ -221,14 +226,14 @@ def _beginning(model: Any, keras: Any) -> tuple[list[str], Any]:
 
 
 def _takes_bytes(layer: Any, keras: Any) -> bool:
-    """Whether a layer that normalises makes 0..255 small."""
+    """Whether a normalising layer expects 0..255: it divides by much, or subtracts much."""
     if isinstance(layer, keras.layers.Rescaling):
         return float(np.max(layer.scale)) < 1 / 64
     return float(np.max(np.asarray(layer.mean))) > 2
 
 
 def _steps(model: Any, keras: Any) -> Iterator[Any]:
-    """A model and its operations in order, those of models within it in their place."""
+    """A model and its operations in order, with those of nested models in their place."""
     yield model
     for step in getattr(model, "operations", None) or model.layers:
         if isinstance(step, keras.Model):

@@ -1,10 +1,10 @@
-"""ONNX to FP16 or INT8, by ONNX Runtime's and onnxconverter's own tools, and what it changed."""
+"""ONNX to FP16 or INT8 by the tools of ONNX Runtime and onnxconverter-common, and a comparison."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,19 +14,17 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from iaside_onnx.files import finished_file
-from iaside_onnx.model import METADATA_KEY, FoundModel
 from iaside_onnx.errors import ExportError, IasideError, OptionError
 from iaside_onnx.export.code import failure
 from iaside_onnx.export.extras import quiet, require, version_of
-from iaside_onnx.export.finishing import check_beside, named, write_model
-from iaside_onnx.export.inputs import to_inputs
 from iaside_onnx.export.target import check_output
+from iaside_onnx.export.writing import check_preprocess_file, temporary_model, write_model
 from iaside_onnx.images import ImagesLike, ImageSource, Preprocess, open_images, sample_images
+from iaside_onnx.model import METADATA_KEY, FoundModel, input_transform, make_predictor
 from iaside_onnx.runtime import Classifier, GraphFacts, load_classifier, read_graph
 from iaside_onnx.version import __version__
 
-__all__ = ["QUANTIZE_KEY", "Precision", "Quantized", "quantize"]
+__all__ = ["QUANTIZE_KEY", "Precision", "Quantized", "quantize", "split_images"]
 
 Precision: TypeAlias = Literal["fp16", "int8"]
 
@@ -36,20 +34,21 @@ QUANTIZE_KEY = "iaside.quantize"
 EXTRA = "quantize"
 _HELD_OUT = 500
 _SOFTMAX = ("Softmax", "LogSoftmax")
+# Batch size, where the graph does not fix it.
 _BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A quantised model, beside its original.
+    """A quantised model and its comparison with the original.
 
     Attributes:
         facts: what the new file says of itself.
-        original: what the file of the original says of itself.
+        original: what the original's file says of itself.
         to: the new precision.
-        calibration: on how many images ranges were found; 0 for FP16, which needs none.
-        held_out: on how many other images the two were compared.
-        agreement: share of these that both put into the same class.
+        calibration: number of calibration images; 0 for FP16, which needs none.
+        held_out: number of other images that the two were compared on.
+        agreement: share of these in [0, 1] that both put into the same class.
         preprocess_note: where the preprocessing comes from.
     """
 
@@ -75,85 +74,95 @@ def quantize(
     seed: int = 0,
     overwrite: bool = False,
 ) -> Quantized:
-    """Quantise a float model, and compare the two on images that had no part in it.
+    """Quantise a float model, and compare the two on images that were not used for calibration.
 
     INT8 is static: QDQ nodes, weights in int8 with a scale for each channel, activations in uint8
     with ranges from calibration images. FP16 keeps float32 inputs and outputs.
 
     Args:
         model: an ONNX file in float32.
-        images: as in `iaside_onnx.decompose`; no labels are needed. Some calibrate, and of the
-            others up to 500 are held out for the comparison.
+        images: as in `iaside_onnx.decompose`; no labels are needed. Some are used for
+            calibration, and up to 500 of the others are held out for the comparison.
         output: the ONNX file to write.
         to: the new precision.
-        calibration: how many images calibrate INT8, at most half of them.
+        calibration: number of images that calibrate INT8, at most half of all.
         preprocess: as in `iaside_onnx.Options`.
         input_size: as in `iaside_onnx.Options`.
         output_name: as in `iaside_onnx.Options`.
-        seed: of the choice of images.
-        overwrite: replace a file that is there.
+        seed: seed of the choice of images.
+        overwrite: replace an existing file.
 
     Raises:
-        IasideError: if anything is in the way; no file is left.
+        IasideError: the model cannot be quantised, or an option cannot work; no file is created.
     """
     target = Path(output)
     check_output(target, overwrite)
-    if to not in get_args(Precision):
-        raise OptionError(f"unknown precision {to!r}: use {' or '.join(get_args(Precision))}")
     if images is None:
         raise OptionError(
-            "quantising needs images, to find ranges and to compare on: give --images SRC"
+            "quantising needs images, for calibration and comparison: give --images SRC"
         )
-    if calibration < 1:
-        raise OptionError(f"at least 1 image must calibrate, found {calibration}")
-    original = FoundModel.read(model, preprocess)
-    facts = original.facts
+    _check_options(to, calibration)
+    facts = read_graph(Path(model))
     _check_float(facts, target)
-    classifier = original.load(output_name, input_size, device="cpu")
+    original = found.load(output_name, input_size, device="cpu")
     source = open_images(images)
-    spec = original.complete(classifier, input_size, source.size)
-    check_beside(target, spec)
-    first, second = _split(source, calibration if to == "int8" else 0, seed)
-    batches = _Batches(classifier, source, spec)
-    made = _to_int8(facts, batches, first) if to == "int8" else _to_fp16(facts)
-    with finished_file(target) as temporary, named(temporary, target):
+    spec = found.complete(original, input_size, source.size)
+    check_preprocess_file(target, spec)
+    first, second = split_images(source, calibration if to == "int8" else 0, seed)
+    inputs = _Inputs(original, source, spec)
+    made = _to_int8(facts, inputs, first) if to == "int8" else _to_fp16(facts)
+    with temporary_model(target) as temporary:
         write_model(made, temporary, target)
-        other = load_classifier(
+        quantized = load_classifier(
             read_graph(temporary), output=output_name, input_size=spec.size(), device="cpu"
         )
-        agreement = _agreement(batches, other, second, target)
-        how = _how(facts, to, len(first), len(second), agreement)
-        kept = {p.key: p.value for p in made.metadata_props} | {
-            QUANTIZE_KEY: json.dumps(how),
-        }  # fmt: skip
-        if original.preprocess is not None:
-            # A guess stays one, and is said to be one when the model is audited.
-            kept[METADATA_KEY] = json.dumps(spec.to_dict())
-        onnx.helper.set_model_props(made, kept)
+        agreement = _agreement(inputs, quantized, second, target)
+        metadata = {p.key: p.value for p in made.metadata_props}
+        provenance = _provenance(facts, to, len(first), len(second), agreement)
+        metadata[QUANTIZE_KEY] = json.dumps(provenance)
+        if found.preprocess is not None:
+            # A guessed preprocessing is not stored, so that an audit still warns of the guess.
+            metadata[METADATA_KEY] = json.dumps(spec.to_dict())
+        onnx.helper.set_model_props(made, metadata)
         write_model(made, temporary, target)
-    return Quantized(
-        read_graph(target), facts, to, len(first), len(second), agreement, original.note
-    )  # fmt: skip
+    return Quantized(read_graph(target), facts, to, len(first), len(second), agreement, found.note)
+
+
+def _check_options(to: str, calibration: int) -> None:
+    if to not in get_args(Precision):
+        raise OptionError(f"unknown precision {to!r}: use {' or '.join(get_args(Precision))}")
+    if calibration < 1:
+        raise OptionError(f"at least 1 calibration image is needed, found {calibration}")
 
 
 def _check_float(facts: GraphFacts, target: Path) -> None:
     if target.exists() and target.samefile(facts.path):
-        raise OptionError(f"{target} is the model itself, which is kept; give another name")
+        raise OptionError(f"{target} is the model itself, which is kept; choose another name")
     if facts.precision != "float32":
         raise ExportError(
-            f"{facts.path} is {facts.precision} already; give the float32 model that it was made of"
+            f"{facts.path} is already {facts.precision}; give the float32 model that it was made of"
         )
 
 
-def _split(
+def split_images(
     source: ImageSource, calibration: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Images that calibrate, balanced over classes where there are labels; and others."""
+    """Choose images for calibration and others for the comparison.
+
+    Both are balanced over classes where there are labels.
+
+    Returns:
+        Two arrays of positions without a common element; up to ``calibration``, and up to 500.
+
+    Raises:
+        ExportError: there are fewer than 2 images.
+        OptionError: the seed is below 0.
+    """
     n = len(source)
     if n < 2:
         raise ExportError(
-            f"{source.describe()}: at least 2 images are needed, one to find ranges and one to "
-            "compare on"
+            f"{source.describe()}: at least 2 images are needed, one for calibration and one "
+            "for the comparison"
         )
     first = np.zeros(0, np.int64)
     if calibration:
@@ -164,24 +173,24 @@ def _split(
 
 
 @dataclass(frozen=True, slots=True)
-class _Batches:
-    """Images as a model takes them."""
+class _Inputs:
+    """Images as input of the original model."""
 
     classifier: Classifier
     source: ImageSource
     spec: Preprocess
 
-    def of(self, rows: Sequence[int] | NDArray[np.int64]) -> Iterator[NDArray[Any]]:
-        """Batch by batch; where the graph fixes how many, the last one is filled up with zeros."""
+    def batches(self, rows: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
+        """Batch by batch; zeros fill the last one up where the graph fixes the batch size."""
         signature = self.classifier.signature
         size = signature.batch or _BATCH
         for start in range(0, len(rows), size):
             chosen = rows[start : start + size]
             pixels = np.stack([self.source.read(int(row), self.spec).pixels for row in chosen])
-            inputs = to_inputs(pixels, self.spec, signature.layout, signature.dtype)
+            inputs = input_transform(self.spec, signature.layout, signature.dtype)(pixels)
             if signature.batch is not None and len(inputs) < size:
-                filler = np.zeros((size - len(inputs), *inputs.shape[1:]), inputs.dtype)
-                inputs = np.concatenate([inputs, filler])
+                zeros = np.zeros((size - len(inputs), *inputs.shape[1:]), inputs.dtype)
+                inputs = np.concatenate([inputs, zeros])
             yield inputs
 
 
@@ -192,7 +201,7 @@ def _to_fp16(facts: GraphFacts) -> onnx.ModelProto:
             made: onnx.ModelProto = float16.convert_float_to_float16(
                 onnx.load(str(facts.path)),
                 keep_io_types=True,
-                # What an image of bytes goes through first, and what the tool converts wrongly.
+                # The tool converts wrongly the Cast that a model with uint8 input begins with.
                 op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, "Cast"],
             )
     except Exception as error:
@@ -200,11 +209,11 @@ def _to_fp16(facts: GraphFacts) -> onnx.ModelProto:
     return made
 
 
-def _to_int8(facts: GraphFacts, batches: _Batches, rows: NDArray[np.int64]) -> onnx.ModelProto:
+def _to_int8(facts: GraphFacts, inputs: _Inputs, rows: NDArray[np.int64]) -> onnx.ModelProto:
     quantization = require(EXTRA, "onnxruntime.quantization", "sympy")
     shapes = require(EXTRA, "onnxruntime.quantization.shape_inference")
-    name = batches.classifier.signature.input_name
-    reader = _reader(quantization, name, batches.of(rows))
+    name = inputs.classifier.signature.input_name
+    reader = _reader(quantization, name, inputs.batches(rows))
     with tempfile.TemporaryDirectory() as folder:
         prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         try:
@@ -222,16 +231,16 @@ def _to_int8(facts: GraphFacts, batches: _Batches, rows: NDArray[np.int64]) -> o
                 )
                 return onnx.load(str(made))
         except IasideError:
-            # Of the images, as they are read in there.
+            # From reading images, which the reader does inside.
             raise
         except Exception as error:
             raise failure(f"{facts.path}: it cannot be quantised to INT8", error) from error
 
 
 def _last_softmax(path: Path) -> list[str]:
-    """Names of the softmax that a model ends in, if it does; it is given one where it has none.
+    """Names of softmax nodes that make an output; nodes without a name are given one.
 
-    In steps of 1/256 most probabilities would be exactly 0, and their logarithms nothing.
+    Quantised in steps of 1/256, most probabilities would be exactly 0 and have no logarithm.
     """
     model = onnx.load(str(path))
     makers = {output: node for node in model.graph.node for output in node.output}
@@ -245,7 +254,7 @@ def _last_softmax(path: Path) -> list[str]:
 
 def _reader(quantization: Any, name: str, batches: Iterator[NDArray[Any]]) -> Any:
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # untyped base
-        """Calibration images as ONNX Runtime's tools ask for them."""
+        """Calibration images in the interface of ONNX Runtime's tools."""
 
         def get_next(self) -> dict[str, NDArray[Any]] | None:
             batch = next(batches, None)
@@ -255,24 +264,28 @@ def _reader(quantization: Any, name: str, batches: Iterator[NDArray[Any]]) -> An
 
 
 def _agreement(
-    batches: _Batches, other: Classifier, rows: NDArray[np.int64], target: Path
+    inputs: _Inputs, quantized: Classifier, rows: NDArray[np.int64], target: Path
 ) -> float:
-    """Share of images that both models put into the same class."""
+    """Share of images in [0, 1] that both models put into the same class."""
+    predictors = [
+        make_predictor(classifier, inputs.spec, _BATCH)
+        for classifier in (inputs.classifier, quantized)
+    ]
     same = 0
-    left = len(rows)
-    for inputs in batches.of(rows):
-        mine, theirs = batches.classifier.run(inputs)[:left], other.run(inputs)[:left]
-        if not np.isfinite(theirs).all() and np.isfinite(mine).all():
+    for start in range(0, len(rows), _BATCH):
+        chosen = rows[start : start + _BATCH]
+        pixels = np.stack([inputs.source.read(int(row), inputs.spec).pixels for row in chosen])
+        before, after = (predictor.outputs(pixels) for predictor in predictors)
+        if not np.isfinite(after).all() and np.isfinite(before).all():
             raise ExportError(
                 f"{target}: gives NaN or infinite outputs where the original does not, so nothing "
                 "was written; its values do not fit the new precision"
             )
-        same += int((mine.argmax(axis=1) == theirs.argmax(axis=1)).sum())
-        left -= len(mine)
+        same += int((before.argmax(axis=1) == after.argmax(axis=1)).sum())
     return same / len(rows)
 
 
-def _how(
+def _provenance(
     facts: GraphFacts, to: Precision, calibration: int, held_out: int, agreement: float
 ) -> dict[str, object]:
     tools = ("onnxruntime", "onnxconverter-common") if to == "fp16" else ("onnxruntime",)

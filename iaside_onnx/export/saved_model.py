@@ -1,4 +1,4 @@
-"""A SavedModel of TensorFlow to ONNX, by one of its signatures."""
+"""A signature of a TensorFlow SavedModel to ONNX."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExportError
+from iaside_onnx.runtime import image_shape
 from iaside_onnx.export.code import failure, sha256_of
+from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet
-from iaside_onnx.export.finishing import Draft, Exported, finish
-from iaside_onnx.export.inputs import image_shape
-from iaside_onnx.export.target import ExportWords, Target
+from iaside_onnx.export.finishing import Exported, finish
+from iaside_onnx.export.target import ExportOptions, Target
 from iaside_onnx.export.tensorflow import convert, image_size, import_tensorflow, versions
 
 __all__ = ["export_saved_model"]
@@ -26,22 +27,22 @@ def export_saved_model(
     signature: str = "serving_default",
     output_name: str | None = None,
     input_size: tuple[int, int, int] | None = None,
-    **words: Unpack[ExportWords],
+    **options: Unpack[ExportOptions],
 ) -> Exported:
-    """Bring a SavedModel to ONNX, and compare the two.
+    """Export a SavedModel to ONNX, and compare the two.
 
     Args:
-        folder: the one that holds ``saved_model.pb``.
+        folder: the folder that holds ``saved_model.pb``.
         output: the ONNX file to write.
-        signature: which of the model's functions to take.
-        output_name: which of its outputs, if there are several.
+        signature: name of the model's function to export.
+        output_name: name of its output to export, if it has several.
         input_size: channels, height and width, where the model leaves them open.
-        **words: see `iaside_onnx.export.Target`.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
-        IasideError: if anything is in the way; no file is left.
+        IasideError: the model cannot be exported, or the two differ; no file is created.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     path = Path(folder)
     if not (path / "saved_model.pb").is_file():
         raise ExportError(f"{path}: there is no saved_model.pb; give the folder of a SavedModel")
@@ -88,7 +89,7 @@ def _signature(loaded: Any, name: str, path: Path) -> Any:
         return signatures[name]
     if not signatures:
         raise ExportError(
-            f"{path}: has no signature, so nothing says what it takes and gives; save it again "
+            f"{path}: has no signature, so its inputs and outputs are not known; save it again "
             "with signatures, or with model.export() of Keras"
         )
     raise ExportError(
@@ -105,7 +106,9 @@ def _input(function: Any, path: Path) -> tuple[str, Any]:
         )
     ((name, spec),) = inputs.items()
     if spec.shape.rank is None:
-        raise ExportError(f"{path}: the signature does not say the shape of its input {name!r}")
+        raise ExportError(
+            f"{path}: the signature has no shape for its input {name!r}; save it with one"
+        )
     return name, spec
 
 
@@ -119,8 +122,8 @@ def _output(function: Any, name: str | None, path: Path) -> str:
     scores = [n for n, spec in outputs.items() if spec.dtype.is_floating]
     if not scores:
         raise ExportError(
-            f"{path}: no output holds numbers ({listed}), where one score for each class was "
-            "expected; save the model with its scores as an output"
+            f"{path}: no output holds floating-point numbers ({listed}), where one score for each "
+            "class was expected; save the model with its scores as an output"
         )
     if len(scores) > 1:
         raise ExportError(

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExportError
-from iaside_onnx.export.code import call_code, failure, load_code
+from iaside_onnx.runtime import image_shape
+from iaside_onnx.export.code import call_factory, failure, load_code
+from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet, require, version_of
-from iaside_onnx.export.finishing import Draft, Exported, finish
+from iaside_onnx.export.finishing import Exported, finish
 from iaside_onnx.export.graphs import flatten_input
-from iaside_onnx.export.inputs import image_shape
-from iaside_onnx.export.target import ExportWords, Target, size_of_images
+from iaside_onnx.export.target import ExportOptions, Target, size_of_images
 from iaside_onnx.types import Layout
 
 __all__ = ["export_sklearn"]
@@ -28,23 +29,23 @@ def export_sklearn(
     *,
     input_size: tuple[int, int, int] | None = None,
     layout: Layout = "NHWC",
-    **words: Unpack[ExportWords],
+    **options: Unpack[ExportOptions],
 ) -> Exported:
-    """Bring a classifier of flat rows to ONNX as one of images, and compare the two.
+    """Export a classifier of flat rows to ONNX as one of images, and compare the two.
 
     Args:
-        source: ``package.module:factory``: a function that gives a fitted classifier or pipeline;
-            or the object itself.
+        source: ``package.module:factory``: a function that returns a fitted classifier or
+            pipeline; or the object itself.
         output: the ONNX file to write.
-        input_size: channels, height and width; None if the preprocessing says.
-        layout: the order in which pixels make a row, channels last (as NumPy's ravel has it of an
-            image that Pillow read) or first.
-        **words: see `iaside_onnx.export.Target`.
+        input_size: channels, height and width; None if the preprocessing has them.
+        layout: order of the pixels in a row: channels last (``np.asarray(image).ravel()`` of a
+            Pillow image) or first.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
-        IasideError: if anything is in the way; no file is left.
+        IasideError: the model cannot be exported, or the two differ; no file is created.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     sklearn = require(EXTRA, "sklearn", "skl2onnx")
     found, hashes = load_code(source)
     classifier = _classifier(found, source)
@@ -69,7 +70,7 @@ def export_sklearn(
         size=size,
         preprocess=preprocess,
         preprocess_note=note,
-        # Its answer, which may be a text, comes first; its scores, second.
+        # The first output is the predicted class, which may be a string; the second, the scores.
         output=model.graph.output[1].name,
         notes=[f"classes: {_listed(classifier.classes_)}, as 0 to {len(classifier.classes_) - 1}"],
         classes=[str(name) for name in classifier.classes_],
@@ -80,17 +81,17 @@ def export_sklearn(
 def _classifier(found: Any, source: str) -> Any:
     base = require(EXTRA, "sklearn.base")
     if not isinstance(found, base.BaseEstimator) and callable(found):
-        found = call_code(found, source)
+        found = call_factory(found, source)
     if not isinstance(found, base.BaseEstimator) or not base.is_classifier(found):
         raise ExportError(
-            f"{source} gives a {type(found).__name__}, where a classifier of scikit-learn was "
+            f"{source} returns a {type(found).__name__}, where a scikit-learn classifier was "
             "expected"
         )
     if not hasattr(found, "classes_"):
-        raise ExportError(f"{source} gives a classifier that has not been fitted; fit it first")
+        raise ExportError(f"{source} returns a classifier that has not been fitted; fit it first")
     if not hasattr(found, "predict_proba") and not hasattr(found, "decision_function"):
         raise ExportError(
-            f"{source}: a {type(found).__name__} gives an answer but no scores; use a classifier "
+            f"{source}: a {type(found).__name__} predicts classes without scores; use a classifier "
             "that has predict_proba"
         )
     return found
@@ -103,7 +104,7 @@ def _scores(classifier: Any, rows: NDArray[np.float32]) -> NDArray[Any]:
 
 
 def _options(classifier: Any) -> dict[int, dict[str, bool]]:
-    """Scores as one tensor, not as a mapping for each row, where there are such mappings."""
+    """Converter options: probabilities as one tensor, not as a mapping for each row."""
     last = classifier.steps[-1][1] if hasattr(classifier, "steps") else classifier
     probable = hasattr(last, "predict_proba")
     return {id(classifier): {"zipmap": False}} if probable else {}
@@ -129,7 +130,7 @@ def _converted(classifier: Any, shape: tuple[int, int, int], opset: int, source:
         raise failure(f"{source}: it cannot be converted to ONNX", error) from error
     if not model.graph.output[1].type.HasField("tensor_type"):
         raise ExportError(
-            f"{source}: the scores of a {type(classifier).__name__} do not come as a table; fit it "
+            f"{source}: the scores of a {type(classifier).__name__} are not one tensor; fit it "
             "with probability=True, or use a classifier that has predict_proba"
         )
     flatten_input(model, shape)

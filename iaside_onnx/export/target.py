@@ -1,4 +1,4 @@
-"""Where an export goes, and what all exports take."""
+"""The output file of an export, and the options that all exports share."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from iaside_onnx.errors import OptionError
 from iaside_onnx.images import ImagesLike, Preprocess, read_preprocess
 
-__all__ = ["ExportWords", "Target", "check_output", "size_of_images"]
+__all__ = ["ExportOptions", "Target", "check_output", "size_of_images"]
 
 OPSET = 18
 
 
-class ExportWords(TypedDict, total=False):
-    """What all exports take; see `Target`."""
+class ExportOptions(TypedDict, total=False):
+    """Options that all exports share; see `Target`."""
 
     preprocess: str | Path | Preprocess | None
     images: ImagesLike | None
@@ -29,19 +29,19 @@ class ExportWords(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an export goes, and what all of them take.
+    """The output file of an export, and the options that all exports share.
 
     Attributes:
         output: the ONNX file to write.
-        preprocess: a specification, or where it is, as in `iaside_onnx.Options`.
-        images: what the framework and ONNX Runtime are compared on; by default bundled images,
-            from as they are to noise, so that all frequencies and colours are there.
-        tolerance: largest difference of an output that is no error.
-        opset: version of the ONNX operator set to ask for.
-        overwrite: replace a file that is there.
+        preprocess: a specification, or a file with one, as in `iaside_onnx.Options`.
+        images: images that the framework and ONNX Runtime are compared on; by default bundled
+            images mixed with noise, which have all frequencies and colours.
+        tolerance: largest difference of an output that is no error, above 0.
+        opset: version of the ONNX operator set to ask for, 13 to 21.
+        overwrite: replace an existing file.
 
     Raises:
-        OptionError: a value cannot work, or the output is there.
+        OptionError: a value cannot work, or the output exists.
     """
 
     output: Path
@@ -59,48 +59,51 @@ class Target:
             raise OptionError(f"opsets 13 to 21 can be asked for, found {self.opset}")
 
     @classmethod
-    def of(cls, output: str | Path, words: ExportWords) -> Target:
-        """As the keyword arguments of an export say."""
-        return cls(Path(output), **words)
+    def of(cls, output: str | Path, options: ExportOptions) -> Target:
+        """Make a target from the keyword arguments of an export."""
+        return cls(Path(output), **options)
 
     def preprocessing(self) -> tuple[Preprocess | None, str]:
-        """The specification that was asked for, read; and a line that says so, or what to do.
+        """Read the specification that was asked for, if any.
+
+        Returns:
+            The specification, or None; and a note for the user.
 
         Raises:
             PreprocessError: it cannot be read.
         """
         if self.preprocess is None:
-            return None, ("none was given, so auditing would only scale pixels; give --preprocess")
+            return None, "none was given, so auditing would only scale pixels; give --preprocess"
         if isinstance(self.preprocess, Preprocess):
             return self.preprocess, "as given"
         return read_preprocess(self.preprocess), f"as given, {self.preprocess}"
 
 
 def check_output(output: Path, overwrite: bool) -> None:
-    """Whether a model may be written there; said before the work, not after it.
+    """Check that a model can be written there, before the work starts.
 
     Raises:
-        OptionError: it may not.
+        OptionError: it cannot.
     """
     if output.suffix != ".onnx":
         raise OptionError(f"{output}: an ONNX file is written; end its name in .onnx")
     if not output.absolute().parent.is_dir():
-        raise OptionError(f"{output}: its folder does not exist; make it")
+        raise OptionError(f"{output}: its folder does not exist; create it")
     if not os.access(output.absolute().parent, os.W_OK):
         raise OptionError(f"{output}: its folder cannot be written to; choose another")
     if output.is_dir() or (output.exists() and not overwrite):
-        raise OptionError(f"{output}: is there already; give --overwrite or another name")
+        raise OptionError(f"{output}: already exists; give --overwrite or another name")
 
 
 def size_of_images(
     given: tuple[int, int, int] | None, spec: Preprocess | None
 ) -> tuple[int, int, int]:
-    """Channels, height and width, as given or as the specification says.
+    """Channels, height and width, as given; by default, as in the specification.
 
     Raises:
-        OptionError: neither says.
+        OptionError: neither has them.
     """
     size = given or (spec.input_size if spec else None)
     if size is None:
-        raise OptionError("nothing says how large images are: give --input-size C,H,W")
+        raise OptionError("the size of the images is not known: give --input-size C,H,W")
     return size

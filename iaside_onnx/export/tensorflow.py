@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from iaside_onnx.errors import ExportError
+from iaside_onnx.errors import ExportError, IasideError
 from iaside_onnx.export.code import failure
 from iaside_onnx.export.extras import quiet, require, version_of
 from iaside_onnx.export.graphs import INPUT_NAME
@@ -25,16 +25,16 @@ def import_tensorflow() -> ModuleType:
     """Import TensorFlow and its converter, for the CPU.
 
     Raises:
-        ExtraMissingError: One is not installed, or does not start.
+        ExtraMissingError: one is not installed, or cannot be imported.
     """
-    # Read when TensorFlow and Keras are imported, and never again.
+    # TensorFlow and Keras read these once, when they are imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     return require(EXTRA, "tensorflow", "keras", "tf2onnx")
 
 
 def versions() -> dict[str, str]:
-    """Of TensorFlow, Keras and the converter."""
+    """Versions of TensorFlow, Keras and the converter."""
     tensorflow = import_tensorflow()
     return {
         "tensorflow": tensorflow.__version__,
@@ -46,17 +46,17 @@ def versions() -> dict[str, str]:
 def convert(
     call: Callable[[Any], Any], shape: tuple[int, ...], dtype: Any, opset: int, where: str
 ) -> ModelProto:
-    """The graph of a function of one batch of images.
+    """Convert a function of a batch of images.
 
     Args:
-        call: gives one tensor.
+        call: the function; it returns one tensor.
         shape: of one image, in the layout of the function.
-        dtype: of the input, TensorFlow's.
+        dtype: TensorFlow's data type of the input.
         opset: version of the ONNX operator set.
         where: the model, for the error message.
 
     Raises:
-        ExportError: It cannot be converted.
+        ExportError: the function cannot be converted.
     """
     tf2onnx = require(EXTRA, "tf2onnx")
     try:
@@ -69,6 +69,8 @@ def convert(
                 opset=opset,
                 custom_op_handlers={"Erfc": (_erfc, [])},
             )
+    except IasideError:
+        raise
     except Exception as error:
         raise failure(f"{where}: it cannot be converted to ONNX", error) from error
     proto: ModelProto = model
@@ -76,16 +78,16 @@ def convert(
 
 
 def _frozen(call: Callable[[Any], Any], shape: tuple[int | None, ...], dtype: Any) -> Any:
-    """A function with its variables, and the constants that it captured, as plain constants.
+    """A function with its variables and captured tensors frozen to constants.
 
-    tf2onnx by itself takes captured constants, as of a Normalization layer, for further inputs.
+    tf2onnx alone turns captured tensors, such as those of a Normalization layer, into inputs.
     """
     tensorflow = import_tensorflow()
     freezing = require(EXTRA, "tensorflow.python.framework.convert_to_constants")
     spec = tensorflow.TensorSpec(shape, dtype, name=INPUT_NAME)
     eagerly = tensorflow.config.functions_run_eagerly()
-    # Functions within functions are then written out where they are called, also those that Keras
-    # would have compiled, as for grouped convolutions, which no converter opens.
+    # This inlines nested functions, also those that Keras would compile (grouped convolutions),
+    # which no converter handles.
     tensorflow.config.run_functions_eagerly(True)
     try:
         concrete = tensorflow.function(call).get_concrete_function(spec)
@@ -95,7 +97,7 @@ def _frozen(call: Callable[[Any], Any], shape: tuple[int | None, ...], dtype: An
 
 
 def _erfc(context: Any, node: Any, _name: str, _arguments: Any) -> None:
-    """Erfc, of which GELU is made and which ONNX does not have, as 1 - Erf."""
+    """Convert Erfc, a part of GELU that ONNX does not have, to 1 - Erf."""
     one = context.make_const(f"{node.name}_one", np.array(1, np.float32))
     node.type = "Erf"
     (erf,) = node.output
@@ -106,15 +108,19 @@ def _erfc(context: Any, node: Any, _name: str, _arguments: Any) -> None:
 def image_size(
     shape: tuple[int | None, ...], given: tuple[int, int, int] | None, where: str
 ) -> tuple[tuple[int, int, int], Layout]:
-    """Channels, height and width of the images that an input takes, and where the channels are.
+    """Size and layout of a model's input.
 
     Args:
-        shape: of one image, as the model declares it; None where it takes any.
-        given: channels, height and width that were asked for.
+        shape: of one image, as the model declares it; None for a side of any length.
+        given: channels, height and width that the user asked for, if any.
         where: the model, for the error message.
 
+    Returns:
+        Channels, height and width; and the layout.
+
     Raises:
-        ExportError: The input is no image, or its size is open and was not given.
+        ExportError: the input is not an image, its size is open and was not given, or it does not
+            fit the given one.
     """
     if len(shape) != 3:
         raise ExportError(
@@ -128,9 +134,9 @@ def image_size(
         return given, layout
     channels, height, width = found
     if given is not None or channels is None or height is None or width is None:
-        words = " x ".join("any" if side is None else str(side) for side in found)
+        sides = " x ".join("any" if side is None else str(side) for side in found)
         raise ExportError(
-            f"{where}: takes images of {words} (channels, height, width); give --input-size C,H,W "
+            f"{where}: takes images of {sides} (channels, height, width); give --input-size C,H,W "
             "that fits"
         )
     return (channels, height, width), layout

@@ -12,9 +12,10 @@ from onnx import ModelProto, TensorProto, helper
 
 from iaside_onnx.errors import ExportError
 from iaside_onnx.export.code import failure, sha256_of
+from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet, require
-from iaside_onnx.export.finishing import Draft, Exported, finish
-from iaside_onnx.export.target import ExportWords, Target
+from iaside_onnx.export.finishing import Exported, finish
+from iaside_onnx.export.target import ExportOptions, Target
 from iaside_onnx.export.tensorflow import EXTRA, image_size, import_tensorflow, versions
 
 __all__ = ["export_tflite"]
@@ -27,29 +28,29 @@ def export_tflite(
     output: str | Path,
     *,
     input_size: tuple[int, int, int] | None = None,
-    **words: Unpack[ExportWords],
+    **options: Unpack[ExportOptions],
 ) -> Exported:
-    """Bring a TensorFlow Lite model to ONNX, and compare the two.
+    """Export a TensorFlow Lite model to ONNX, and compare the two.
 
-    Integer inputs and outputs become float32 ones, quantised and dequantised inside by the model's
-    own scales, so that preprocessing is the same as for the float model.
+    Integer inputs and outputs become float32; the graph quantises and dequantises them with the
+    model's own scales. So preprocessing is the same as for the float model.
 
     Args:
         source: a ``.tflite`` file.
         output: the ONNX file to write.
-        input_size: channels, height and width, to make sure.
-        **words: see `iaside_onnx.export.Target`.
+        input_size: channels, height and width, to check the model's own.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
-        IasideError: if anything is in the way; no file is left.
+        IasideError: the model cannot be exported, or the two differ; no file is created.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     path = Path(source)
     hashes = {path.name: sha256_of(path)}
     tensorflow = import_tensorflow()
     interpreter = _interpreter(tensorflow, path)
-    image = _end(interpreter.get_input_details(), "input", path)
-    scores = _end(interpreter.get_output_details(), "output", path)
+    image = _tensor(interpreter.get_input_details(), "input", path)
+    scores = _tensor(interpreter.get_output_details(), "output", path)
     size, layout = image_size(image.shape[1:], input_size, str(path))
     preprocess, note = target.preprocessing()
     draft = Draft(
@@ -63,35 +64,40 @@ def export_tflite(
         size=size,
         preprocess=preprocess,
         preprocess_note=note,
-        step=scores.scale if scores.kind in _INTEGERS else 0.0,
-        notes=[f"{what}: {end.kind} inside, scale {end.scale:g}, zero point {end.zero}"
-               for what, end in (("input", image), ("output", scores)) if end.kind in _INTEGERS],
-    )  # fmt: skip
+        step=scores.scale if scores.dtype in _INTEGERS else 0.0,
+        notes=[*image.notes("input"), *scores.notes("output")],
+    )
     return finish(draft, target)
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
-    """An input or output: its place in the interpreter, shape, type and quantisation."""
+class _Tensor:
+    """An input or output: its index in the interpreter, shape, data type and quantisation."""
 
     index: int
     shape: tuple[int, ...]
-    kind: str
+    dtype: str
     scale: float
-    zero: int
+    zero_point: int
 
     def quantised(self, values: NDArray[np.float32]) -> NDArray[Any]:
-        """As QuantizeLinear does it: half to even, saturating."""
-        if self.kind not in _INTEGERS:
-            return values.astype(self.kind)
-        kind = np.dtype(self.kind)
-        steps = np.rint(values / np.float32(self.scale)) + self.zero
-        return np.asarray(steps.clip(np.iinfo(kind).min, np.iinfo(kind).max), dtype=kind)
+        """Quantise as QuantizeLinear does: round half to even, saturate."""
+        if self.dtype not in _INTEGERS:
+            return values.astype(self.dtype)
+        dtype = np.dtype(self.dtype)
+        steps = np.rint(values / np.float32(self.scale)) + self.zero_point
+        return np.asarray(steps.clip(np.iinfo(dtype).min, np.iinfo(dtype).max), dtype=dtype)
+
+    def notes(self, what: str) -> list[str]:
+        """A note for the user about the quantisation, if there is one."""
+        if self.dtype not in _INTEGERS:
+            return []
+        return [f"{what}: {self.dtype} inside, scale {self.scale:g}, zero point {self.zero_point}"]
 
     def dequantised(self, values: NDArray[Any]) -> NDArray[Any]:
-        if self.kind not in _INTEGERS:
+        if self.dtype not in _INTEGERS:
             return values
-        steps = values.astype(np.float32) - np.float32(self.zero)
+        steps = values.astype(np.float32) - np.float32(self.zero_point)
         return np.asarray(steps * np.float32(self.scale))
 
 
@@ -100,15 +106,15 @@ def _interpreter(tensorflow: Any, path: Path) -> Any:
         with quiet():
             return tensorflow.lite.Interpreter(
                 str(path),
-                # Delegates fuse operators, and round otherwise than the reference does.
+                # Delegates fuse operators, and round differently from the reference kernels.
                 experimental_op_resolver_type=tensorflow.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             )
     except Exception as error:
-        # What TensorFlow says quotes the bytes that it found.
-        raise ExportError(f"{path} is no TensorFlow Lite model, or a damaged one") from error
+        # TensorFlow's message quotes the bytes that it found.
+        raise ExportError(f"{path} is not a TensorFlow Lite model, or a damaged one") from error
 
 
-def _end(details: list[dict[str, Any]], what: str, path: Path) -> _End:
+def _tensor(details: list[dict[str, Any]], what: str, path: Path) -> _Tensor:
     if len(details) != 1:
         names = ", ".join(str(detail["name"]) for detail in details)
         raise ExportError(
@@ -120,13 +126,13 @@ def _end(details: list[dict[str, Any]], what: str, path: Path) -> _End:
         raise ExportError(f"{path}: its {what} is of type {kind}, where numbers were expected")
     scale, zero = detail["quantization"]
     if kind in _INTEGERS and not scale:
-        # Plain bytes, as an image's.
+        # No quantisation: plain bytes of an image.
         scale, zero = 1.0, 0
     shape = tuple(int(side) for side in detail["shape"])
-    return _End(int(detail["index"]), shape, kind, float(scale), int(zero))
+    return _Tensor(int(detail["index"]), shape, kind, float(scale), int(zero))
 
 
-def _converted(path: Path, image: _End, scores: _End, opset: int) -> ModelProto:
+def _converted(path: Path, image: _Tensor, scores: _Tensor, opset: int) -> ModelProto:
     tf2onnx = require(EXTRA, "tf2onnx")
     try:
         with quiet():
@@ -137,48 +143,53 @@ def _converted(path: Path, image: _End, scores: _End, opset: int) -> ModelProto:
     graph = proto.graph
     graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
     graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
-    if image.kind in _INTEGERS:
+    if image.dtype in _INTEGERS:
         _quantise_input(proto, image)
-    if scores.kind in _INTEGERS:
+    if scores.dtype in _INTEGERS:
         _dequantise_output(proto, scores)
     return proto
 
 
-def _quantise_input(model: ModelProto, end: _End) -> None:
+def _quantise_input(model: ModelProto, tensor: _Tensor) -> None:
     graph = model.graph
     inner, free = graph.input[0].name, "float_image"
     graph.input[0].name = free
     graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
     node = helper.make_node(
-        "QuantizeLinear", [free, *_constants(graph, end, "image")], [inner], name="quantise_image"
+        "QuantizeLinear",
+        [free, *_constants(graph, tensor, "image")],
+        [inner],
+        name="quantise_image",
     )
     graph.node.insert(0, node)
 
 
-def _dequantise_output(model: ModelProto, end: _End) -> None:
+def _dequantise_output(model: ModelProto, tensor: _Tensor) -> None:
     graph = model.graph
     inner, free = graph.output[0].name, "float_scores"
     graph.output[0].name = free
     graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
     graph.node.append(
         helper.make_node(
-            "DequantizeLinear", [inner, *_constants(graph, end, "scores")], [free],
+            "DequantizeLinear", [inner, *_constants(graph, tensor, "scores")], [free],
             name="dequantise_scores",
         )
     )  # fmt: skip
 
 
-def _constants(graph: Any, end: _End, what: str) -> list[str]:
+def _constants(graph: Any, tensor: _Tensor, what: str) -> list[str]:
     scale, zero = f"{what}_scale", f"{what}_zero_point"
-    graph.initializer.append(helper.make_tensor(scale, TensorProto.FLOAT, [], [end.scale]))
-    graph.initializer.append(helper.make_tensor(zero, _INTEGERS[end.kind], [], [end.zero]))
+    graph.initializer.append(helper.make_tensor(scale, TensorProto.FLOAT, [], [tensor.scale]))
+    graph.initializer.append(
+        helper.make_tensor(zero, _INTEGERS[tensor.dtype], [], [tensor.zero_point])
+    )
     return [scale, zero]
 
 
 def _run(
-    tensorflow: Any, path: Path, image: _End, scores: _End, inputs: NDArray[np.float32]
+    tensorflow: Any, path: Path, image: _Tensor, scores: _Tensor, inputs: NDArray[np.float32]
 ) -> NDArray[Any]:
-    """One image after the other, as the graph may be fixed to one."""
+    """Run image by image, as the batch size may be fixed to one."""
     interpreter = _interpreter(tensorflow, path)
     outputs = []
     with quiet():

@@ -1,4 +1,4 @@
-"""Models of timm to ONNX, with the preprocessing of their own configuration."""
+"""timm models to ONNX, with the preprocessing of their own configuration."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from iaside_onnx.errors import ExportError
 from iaside_onnx.export.code import failure, sha256_of
 from iaside_onnx.export.extras import quiet, require
 from iaside_onnx.export.finishing import Exported, finish
-from iaside_onnx.export.target import ExportWords, Target
-from iaside_onnx.export.torch import draft_of, timm_preprocess
-from iaside_onnx.export.weights import load_into, read_weights, unwrapped
+from iaside_onnx.export.target import ExportOptions, Target
+from iaside_onnx.export.torch import make_draft, timm_preprocess
+from iaside_onnx.export.weights import load_into, read_weights, without_prefixes
 
 __all__ = ["export_timm"]
 
 
 def export_timm(
-    name: str, output: str | Path, *, weights: str | Path, **words: Unpack[ExportWords]
+    name: str, output: str | Path, *, weights: str | Path, **options: Unpack[ExportOptions]
 ) -> Exported:
-    """Bring a model of timm to ONNX, and compare the two.
+    """Export a timm model to ONNX, and compare the two.
 
-    Number of classes and input channels are those of the weights. Mean, standard deviation, size,
-    interpolation and crop are those of the model's configuration, unless a specification is given.
+    The numbers of classes and input channels come from the weights. Mean, standard deviation, size,
+    interpolation and crop come from the model's configuration, unless a specification is given.
 
     Args:
         name: as in ``timm.create_model``, such as ``resnet50.a1_in1k``.
         output: the ONNX file to write.
-        weights: safetensors, or a ``state_dict`` from ``torch.save``.
-        **words: see `iaside_onnx.export.Target`.
+        weights: a safetensors file, or a ``state_dict`` from ``torch.save``.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
-        IasideError: if anything is in the way; no file is left.
+        IasideError: the model cannot be exported, or the two differ; no file is created.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     timm = require("torch", "timm", "torch", "onnxscript")
     path = Path(weights)
     _check_name(timm, name)
@@ -43,7 +43,7 @@ def export_timm(
     try:
         with quiet():
             model = timm.create_model(name, pretrained=False)
-            state, dropped = unwrapped(state, model)
+            state, dropped = without_prefixes(state, model)
             changed = _differs(model, state)
             if changed:
                 model = timm.create_model(name, pretrained=False, **changed)
@@ -63,7 +63,7 @@ def export_timm(
                 f"{config['input_size'][0]}; give --preprocess"
             )
         spec, note = timm_preprocess(config), "the model's own, by timm"
-    draft = draft_of(
+    draft = make_draft(
         model, name, {path.name: sha256_of(path)}, size, spec,
         note, notes, target.opset,
         {"timm": timm.__version__},
@@ -80,7 +80,7 @@ def _check_name(timm: Any, name: str) -> None:
 
 
 def _differs(model: Any, state: Mapping[str, Any]) -> dict[str, int]:
-    """Classes and channels of the weights, where they are not the architecture's own."""
+    """Numbers of classes and channels in the weights that differ from the architecture's."""
     changed = {}
     own = model.state_dict()
     for key, word, axis in (("classifier", "num_classes", 0), ("first_conv", "in_chans", 1)):

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import ExportError
+from iaside_onnx.errors import ExportError, IasideError
 from iaside_onnx.export.code import (
     Hashes,
-    call_code,
+    call_factory,
     failure,
     load_code,
-    needed_arguments,
+    required_arguments,
     sha256_of,
 )
+from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet, require, version_of
-from iaside_onnx.export.finishing import Draft, Exported, finish
-from iaside_onnx.export.target import ExportWords, Target, size_of_images
-from iaside_onnx.export.weights import load_into, read_weights, unwrapped
+from iaside_onnx.export.finishing import Exported, finish
+from iaside_onnx.export.target import ExportOptions, Target, size_of_images
+from iaside_onnx.export.weights import load_into, read_weights, without_prefixes
 from iaside_onnx.images import Preprocess
 
 if TYPE_CHECKING:
@@ -37,40 +38,41 @@ def export_torch(
     *,
     weights: str | Path | None = None,
     input_size: tuple[int, int, int] | None = None,
-    **words: Unpack[ExportWords],
+    **options: Unpack[ExportOptions],
 ) -> Exported:
-    """Bring a PyTorch model to ONNX, and compare the two.
+    """Export a PyTorch model to ONNX, and compare the two.
 
     Args:
-        source: ``package.module:factory``: a class, or a function that gives a
+        source: ``package.module:factory``: a class, or a function that returns a
             ``torch.nn.Module``, called without arguments; or such a module itself.
         output: the ONNX file to write.
-        weights: safetensors, or a ``state_dict`` from ``torch.save``; None if the code has them.
-        input_size: channels, height and width; None if the preprocessing says.
-        **words: see `iaside_onnx.export.Target`.
+        weights: a safetensors file, or a ``state_dict`` from ``torch.save``; None if the code loads
+            them.
+        input_size: channels, height and width; None if the preprocessing has them.
+        **options: see `iaside_onnx.export.Target`.
 
     Raises:
-        IasideError: if anything is in the way; no file is left.
+        IasideError: the model cannot be exported, or the two differ; no file is created.
     """
-    target = Target.of(output, words)
+    target = Target.of(output, options)
     require("torch", "torch", "onnxscript")
     found, hashes = load_code(source)
     model = _module(found, source)
-    notes = ["weights: those that the code gives, as there is no --weights"]
+    notes = ["weights: those of the code, as there is no --weights"]
     if weights is not None:
         path = Path(weights)
         state, notes = read_weights(path)
-        state, dropped = unwrapped(state, model)
+        state, dropped = without_prefixes(state, model)
         load_into(model, state, path)
         notes += dropped
         hashes = {**hashes, path.name: sha256_of(path)}
     spec, note = _preprocess(model, target)
     size = size_of_images(input_size, spec)
-    draft = draft_of(model, source, hashes, size, spec, note, notes, target.opset)
+    draft = make_draft(model, source, hashes, size, spec, note, notes, target.opset)
     return finish(draft, target)
 
 
-def draft_of(
+def make_draft(
     model: torch.nn.Module,
     source: str,
     hashes: Hashes,
@@ -81,12 +83,16 @@ def draft_of(
     opset: int,
     versions: Mapping[str, str] | None = None,
 ) -> Draft:
-    """A module as a draft, in evaluation mode."""
+    """Convert a module in evaluation mode.
+
+    Raises:
+        ExportError: it cannot be converted, or does not give scores of images.
+    """
     import torch
 
     if isinstance(model, torch.jit.ScriptModule):
         raise ExportError(
-            f"{source} gives a TorchScript program; give the Python class that it was made of"
+            f"{source} returns a TorchScript program; give the Python class that it was made of"
         )
     try:
         model = model.eval().cpu().float()
@@ -120,7 +126,7 @@ def draft_of(
 def convert(
     model: torch.nn.Module, size: tuple[int, int, int], opset: int, source: str
 ) -> ModelProto:
-    """The graph of a module in evaluation mode: any batch, weights inside, one output.
+    """The graph of a module in evaluation mode: dynamic batch, weights inside, one output.
 
     Raises:
         ExportError: PyTorch cannot export it.
@@ -128,7 +134,7 @@ def convert(
     import torch
 
     class Scores(torch.nn.Module):  # type: ignore[misc]  # untyped base
-        """The model, giving one tensor."""
+        """The model with one tensor as its output."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -137,7 +143,7 @@ def convert(
         def forward(self, image: Any) -> Any:
             return _scores(self.model(image), source)
 
-    # Two images, because the exporter takes a batch of one for a constant.
+    # Two images, because the exporter makes a batch of one a constant.
     example = torch.zeros(2, *size)
     try:
         with quiet():
@@ -163,8 +169,8 @@ def convert(
 
 def timm_preprocess(config: Mapping[str, Any]) -> Preprocess:
     """The evaluation transform of a data configuration that timm has resolved."""
-    words = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
-    return Preprocess.from_dict({word: config[word] for word in words}, "timm's configuration")
+    keys = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
+    return Preprocess.from_dict({key: config[key] for key in keys}, "timm's configuration")
 
 
 def _module(found: Any, source: str) -> torch.nn.Module:
@@ -173,13 +179,13 @@ def _module(found: Any, source: str) -> torch.nn.Module:
     if not isinstance(found, torch.nn.Module):
         if not callable(found):
             raise ExportError(
-                f"{source} is of type {type(found).__name__}; a class, a function that gives a "
+                f"{source} is of type {type(found).__name__}; a class, a function that returns a "
                 "torch.nn.Module, or such a module was expected"
             )
-        found = call_code(found, source)
+        found = call_factory(found, source)
     if not isinstance(found, torch.nn.Module):
         raise ExportError(
-            f"{source} gives a {type(found).__name__}, where a torch.nn.Module was expected"
+            f"{source} returns a {type(found).__name__}, where a torch.nn.Module was expected"
         )
     return found
 
@@ -193,7 +199,7 @@ def _preprocess(model: torch.nn.Module, target: Target) -> tuple[Preprocess | No
 
 
 def _scores(found: Any, source: str) -> Any:
-    """The one tensor of scores in what a model gives."""
+    """The one tensor of scores in the output of a model."""
     import torch
 
     found = getattr(found, "logits", found)
@@ -203,15 +209,15 @@ def _scores(found: Any, source: str) -> Any:
         kind = type(found).__name__
         count = f" of {len(found)}" if isinstance(found, tuple | list | dict) else ""
         raise ExportError(
-            f"{source}: the model gives a {kind}{count}, where one tensor of scores was expected; "
-            "wrap it so that it gives the scores alone"
+            f"{source}: the model returns a {kind}{count}, where one tensor of scores was "
+            "expected; wrap it so that it returns the scores alone"
         )
     return found
 
 
 def _check_call(model: torch.nn.Module, size: tuple[int, int, int], source: str, run: Any) -> None:
-    """Try the model on one batch, to say what is wrong with it in plain words."""
-    needed = needed_arguments(model.forward)
+    """Try the model on one batch, as its own errors are clearer than those of the exporter."""
+    needed = required_arguments(model.forward)
     if len(needed) > 1:
         raise ExportError(
             f"{source}: the model takes {len(needed)} inputs ({', '.join(needed)}), where one "
@@ -219,7 +225,7 @@ def _check_call(model: torch.nn.Module, size: tuple[int, int, int], source: str,
         )
     try:
         run(np.zeros((2, *size), dtype=np.float32))
-    except ExportError:
+    except IasideError:
         raise
     except Exception as error:
         channels, height, width = size

@@ -1,7 +1,7 @@
 """What a model takes, what it gives, and how images are prepared for it."""
 
 from iaside_onnx.model.inspection import Inspection, inspect_model
-from iaside_onnx.model.opening import FoundModel, make_predictor
+from iaside_onnx.model.opening import FoundModel, input_transform, make_predictor
 from iaside_onnx.model.outputs import AutoOutputKind, Outputs, examine_outputs
 from iaside_onnx.model.preprocessing import (
     METADATA_KEY,
@@ -20,6 +20,7 @@ __all__ = [
     "choose_preprocess",
     "complete_preprocess",
     "examine_outputs",
+    "input_transform",
     "inspect_model",
     "make_predictor",
 ]

@@ -6,15 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from iaside_onnx.images import Preprocess
 from iaside_onnx.model.preprocessing import (
     PreprocessLike,
     choose_preprocess,
     complete_preprocess,
 )
-from iaside_onnx.runtime import Classifier, GraphFacts, Predictor, load_classifier, read_graph
+from iaside_onnx.runtime import (
+    Classifier,
+    GraphFacts,
+    InputTransform,
+    Predictor,
+    load_classifier,
+    read_graph,
+)
+from iaside_onnx.types import Layout
 
-__all__ = ["FoundModel", "make_predictor"]
+__all__ = ["FoundModel", "input_transform", "make_predictor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,12 @@ class FoundModel:
             PreprocessError: if sizes contradict each other, or none is known.
         """
         return complete_preprocess(self.preprocess, classifier.signature, input_size, image_size)
+
+
+def input_transform(spec: Preprocess, layout: Layout, dtype: np.dtype[Any]) -> InputTransform:
+    """How pixels become input of this layout and type, by a specification."""
+    scale, shift = spec.affine()
+    return InputTransform(scale, shift, layout, dtype)
 
 
 def make_predictor(classifier: Classifier, spec: Preprocess, batch_size: int) -> Predictor:

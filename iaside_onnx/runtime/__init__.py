@@ -2,7 +2,7 @@
 
 from iaside_onnx.runtime.classifier import Classifier, Signature, load_classifier
 from iaside_onnx.runtime.graph import GraphFacts, output_hint, read_graph
-from iaside_onnx.runtime.inputs import InputTransform
+from iaside_onnx.runtime.inputs import InputTransform, image_shape
 from iaside_onnx.runtime.outputs import (
     floor_of,
     label_log_probabilities,
@@ -39,6 +39,7 @@ __all__ = [
     "available_providers",
     "fastest_batch",
     "floor_of",
+    "image_shape",
     "import_runtime",
     "label_log_probabilities",
     "load_classifier",

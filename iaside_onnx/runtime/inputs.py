@@ -9,7 +9,13 @@ import numpy as np
 
 from iaside_onnx.types import Layout
 
-__all__ = ["InputTransform"]
+__all__ = ["InputTransform", "image_shape"]
+
+
+def image_shape(size: tuple[int, int, int], layout: Layout) -> tuple[int, int, int]:
+    """Shape of one image of ``(channels, height, width)`` in a layout."""
+    channels, height, width = size
+    return (height, width, channels) if layout == "NHWC" else size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,11 +49,6 @@ class InputTransform:
         inputs = self.xp.empty(normalised.shape, self.dtype)
         self.cast_into(normalised, inputs)
         return inputs
-
-    def image_shape(self, size: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Shape of one image of ``(channels, height, width)`` in the model's layout."""
-        channels, height, width = size
-        return (height, width, channels) if self.layout == "NHWC" else size
 
     def to_layout(self, images: Any) -> Any:
         """Images ``(..., channels, height, width)`` in the model's layout, contiguous if moved."""

@@ -13,6 +13,7 @@ from iaside_onnx.errors import OptionError, OutOfMemoryError
 from iaside_onnx.runtime.binding import Binding
 from iaside_onnx.runtime.classifier import Classifier
 from iaside_onnx.runtime.inputs import InputTransform
+from iaside_onnx.runtime.inputs import image_shape as shape_of
 from iaside_onnx.runtime.outputs import log_probabilities
 from iaside_onnx.runtime.profile import Profile
 from iaside_onnx.types import OutputKind
@@ -87,7 +88,7 @@ class Predictor:
         self.output_kind: OutputKind = output_kind
         self.on_smaller_batch = on_smaller_batch
         self.profile = Profile()
-        self._shape = self.inputs.image_shape(image_shape)
+        self._shape = shape_of(image_shape, signature.layout)
         self._binding: Binding | None = None
         self.buffer: Any = None
         self.resize(signature.batch or batch_size)

@@ -1,4 +1,4 @@
-"""What every exported file must be, looked at without the package."""
+"""Checks of an exported file that do not use the package."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["check_file", "metadata", "sha256"]
 def check_file(
     path: Path, reference: Callable[[NDArray[np.float32]], Any], shape: tuple[int, ...]
 ) -> onnx.ModelProto:
-    """Assert names, dynamic batch, weights inside, and the framework's outputs on fresh noise.
+    """Assert names, dynamic batch, weights inside, and the framework's outputs on noise.
 
     Args:
         path: the exported file.
         reference: the framework's own outputs.
-        shape: of one image, as the model takes it.
+        shape: of one image, in the model's layout.
     """
     model = onnx.load(str(path), load_external_data=False)
     onnx.checker.check_model(model)
@@ -33,7 +33,7 @@ def check_file(
     assert image.name == "image"
     assert scores.name in ("logits", "probabilities", "log_probabilities", "scores")
     assert [end.type.tensor_type.shape.dim[0].dim_param for end in (image, scores)] == ["batch"] * 2
-    # Nothing of the machine that it was made on.
+    # No path of this machine.
     assert str(Path.cwd()).encode() not in path.read_bytes()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for n in (1, 5):
@@ -44,7 +44,7 @@ def check_file(
 
 
 def metadata(path: Path, key: str) -> Any:
-    """A value of the ONNX metadata, which is JSON."""
+    """A JSON value of the ONNX metadata."""
     model = onnx.load(str(path), load_external_data=False)
     return json.loads({p.key: p.value for p in model.metadata_props}[key])
 

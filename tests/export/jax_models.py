@@ -45,8 +45,8 @@ def twin() -> Any:
     return model
 
 
-class Dropped(nnx.Module):  # type: ignore[misc]  # untyped base
-    """Normalises a batch, with statistics that are not the initial ones."""
+class Normalised(nnx.Module):  # type: ignore[misc]  # untyped base
+    """A network with batch normalisation whose statistics are not the initial ones."""
 
     def __init__(self) -> None:
         self.conv = nnx.Conv(3, 4, (3, 3), rngs=nnx.Rngs(0))
@@ -58,7 +58,7 @@ class Dropped(nnx.Module):  # type: ignore[misc]  # untyped base
 
 
 def normalised() -> Any:
-    model = Dropped()
+    model = Normalised()
     for seed in range(3):
         model(jnp.asarray(np.random.default_rng(seed).random((8, 10, 14, 3), dtype=np.float32)))
     model.eval()

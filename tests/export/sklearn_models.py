@@ -31,7 +31,7 @@ def pipeline() -> Any:
 
 
 def named() -> Any:
-    """Its answers are words."""
+    """Its classes are strings."""
     rows, labels = digits()
     return LogisticRegression(max_iter=500).fit(rows, NAMES[labels])
 
@@ -42,7 +42,7 @@ def forest() -> Any:
 
 
 def margins() -> Any:
-    """No probabilities, but scores."""
+    """Scores without probabilities."""
     rows, labels = digits()
     return LinearSVC().fit(rows, labels)
 

@@ -1,4 +1,4 @@
-"""The check before an export is called done, without any framework."""
+"""The last step of every export, without any framework."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 import iaside_onnx
 from iaside_onnx.errors import ExportError, ModelError, OptionError, PreprocessError
-from iaside_onnx.export.finishing import Draft, finish
+from iaside_onnx.export.draft import Draft
+from iaside_onnx.export.finishing import finish
 from iaside_onnx.export.target import Target
 
 WEIGHTS = np.random.default_rng(0).standard_normal((192, 5), dtype=np.float32)
@@ -26,14 +27,14 @@ def graph(
     body: str = "flat = Flatten(x) y = MatMul(flat, weights)", inputs: str = "float[N,3,8,8] x",
     outputs: str = "float[N,5] y", opset: int = 17,
 ) -> onnx.ModelProto:  # fmt: skip
-    """A linear model, with the weights that ``reference`` has."""
+    """A linear model with the weights of ``reference``."""
     text = f'<ir_version: 8, opset_import: ["": {opset}]> g ({inputs}) => ({outputs}) {{{body}}}'
     model = parser.parse_model(text)
     model.graph.initializer.append(numpy_helper.from_array(WEIGHTS, "weights"))
     return model
 
 
-def half_brain() -> onnx.ModelProto:
+def in_bfloat16() -> onnx.ModelProto:
     """The same in bfloat16."""
     model = graph()
     (weights,) = model.graph.initializer
@@ -45,8 +46,15 @@ def reference(inputs: NDArray[np.float32]) -> NDArray[Any]:
     return inputs.reshape(len(inputs), -1) @ WEIGHTS
 
 
+def not_alone(inputs: NDArray[np.float32]) -> NDArray[Any]:
+    """Fails on a batch of one, as batch normalisation in training mode does."""
+    if len(inputs) == 1:
+        raise ValueError("more than 1 value per channel was expected")
+    return reference(inputs)
+
+
 def draft(**changed: Any) -> Draft:
-    """A good draft, or one that is spoiled in one place."""
+    """A good draft, or one with some fields replaced."""
     good = Draft(
         model=graph(), reference=reference, framework="Paper", versions={"paper": "1.0"},
         source="a sheet", sha256={"sheet": "ab"}, layout="NCHW", size=(3, 8, 8),
@@ -56,7 +64,7 @@ def draft(**changed: Any) -> Draft:
 
 
 def test_a_good_export(tmp_path: Path) -> None:
-    """Names, provenance and preprocessing are what audits and people read later."""
+    """Without names, provenance or preprocessing a later audit could not use or trace the file."""
     path = tmp_path / "m.onnx"
     made = finish(draft(), Target(path))
     kept = json.loads(made.facts.metadata["iaside.export"])
@@ -70,7 +78,7 @@ def test_a_good_export(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.5, 1.5])
 def test_a_difference_over_the_tolerance_leaves_no_file(share: float, tmp_path: Path) -> None:
-    """One output of one image that is off by a little more than allowed is found."""
+    """One wrong output of one image must not pass, nor replace an existing file."""
 
     def off(inputs: NDArray[np.float32]) -> NDArray[Any]:
         outputs = reference(inputs).astype(np.float64)
@@ -90,8 +98,8 @@ def test_a_difference_over_the_tolerance_leaves_no_file(share: float, tmp_path: 
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_comparison_that_says_nothing_is_said_to(tmp_path: Path) -> None:
-    """Where outputs hardly depend on the image, any two models would agree."""
+def test_a_comparison_that_says_little_is_noted(tmp_path: Path) -> None:
+    """Where outputs hardly depend on the image, any two models would seem to agree."""
     model = graph(
         "k = Constant<value_float=1e-6>() f = Flatten(x) s = MatMul(f, weights) y = Mul(s, k)"
     )
@@ -102,7 +110,7 @@ def test_a_comparison_that_says_nothing_is_said_to(tmp_path: Path) -> None:
 
 
 def test_images_are_of_all_frequencies(tmp_path: Path) -> None:
-    """On smooth grey images a model that treats fine detail or colour otherwise would pass."""
+    """On smooth grey images, a converter that changes fine detail or colour would pass."""
     seen = []
 
     def look(inputs: NDArray[np.float32]) -> NDArray[Any]:
@@ -121,7 +129,7 @@ def test_images_are_of_all_frequencies(tmp_path: Path) -> None:
 
 
 def test_own_images(tmp_path: Path) -> None:
-    """Of images that are given, 16 from the first to the last are taken."""
+    """The images must be spread over the source, as the first ones may be of one class."""
     seen = []
 
     def look(inputs: NDArray[np.float32]) -> NDArray[Any]:
@@ -135,7 +143,7 @@ def test_own_images(tmp_path: Path) -> None:
 
 
 def test_channels_last(tmp_path: Path) -> None:
-    """The framework is given what the graph takes."""
+    """Input in another layout than the graph's would compare noise with noise."""
     model = graph(inputs="float[N,8,8,3] x")
     made = finish(draft(model=model, layout="NHWC"), Target(tmp_path / "m.onnx"))
     assert made.signature.layout == "NHWC"
@@ -143,7 +151,7 @@ def test_channels_last(tmp_path: Path) -> None:
 
 
 def test_names_that_are_taken(tmp_path: Path) -> None:
-    """A tensor inside that bears the name of an end makes way, also where a subgraph reads it."""
+    """An inner tensor with the name of the new input or output would break the graph."""
     branch = helper.make_graph(
         [helper.make_node("Identity", ["image"], ["inner"])], "branch", [],
         [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)],
@@ -155,6 +163,35 @@ def test_names_that_are_taken(tmp_path: Path) -> None:
     model.graph.node.insert(1, condition)
     path = tmp_path / "m.onnx"
     finish(draft(model=model), Target(path))
+    inputs = np.random.default_rng(0).random((2, 3, 8, 8), dtype=np.float32)
+    (found,) = onnxruntime.InferenceSession(path).run(["logits"], {"image": inputs})
+    np.testing.assert_allclose(found, reference(inputs), atol=1e-4)
+
+
+def test_debug_information_is_removed(tmp_path: Path) -> None:
+    """Stack traces in any part of the file would publish paths of the machine that made it."""
+    trace = "/home/somebody/secret.py"
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["inner"], doc_string=trace)], "branch", [],
+        [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None, doc_string=trace)],
+        doc_string=trace,
+    )  # fmt: skip
+    model = graph("flat = Flatten(kept) y = own.Product(flat, weights)")
+    condition = helper.make_node("If", ["yes"], ["kept"], then_branch=branch, else_branch=branch)
+    model.graph.node.insert(0, condition)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    product = helper.make_node("MatMul", ["a", "b"], ["c"], doc_string=trace)
+    opsets = [helper.make_opsetid("", 17)]
+    function = helper.make_function("own", "Product", ["a", "b"], ["c"], [product], opsets)
+    model.functions.append(function)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    parts: list[Any] = [*model.functions, model.graph, *model.graph.node, *model.graph.initializer]
+    for part in (model, *parts, *model.graph.input, *model.graph.output):
+        part.doc_string = trace
+        part.metadata_props.add(key="stack_trace", value=trace)
+    path = tmp_path / "m.onnx"
+    finish(draft(model=model), Target(path))
+    assert trace.encode() not in path.read_bytes()
     inputs = np.random.default_rng(0).random((2, 3, 8, 8), dtype=np.float32)
     (found,) = onnxruntime.InferenceSession(path).run(["logits"], {"image": inputs})
     np.testing.assert_allclose(found, reference(inputs), atol=1e-4)
@@ -188,13 +225,14 @@ def test_names_that_are_taken(tmp_path: Path) -> None:
         ({"reference": lambda x: reference(x) - x.mean()}, ExportError,
          "for an image alone and among others"),
         ({"model": graph(opset=19)}, ExportError, "opset 18 was asked for"),
-        ({"model": half_brain()}, ExportError, "computes in bfloat16"),
+        ({"model": in_bfloat16()}, ExportError, "computes in bfloat16"),
         ({"reference": lambda x: len(x) / 0}, ExportError, "fails on a batch of 16 images"),
+        ({"reference": not_alone}, ExportError, "fails on a batch of 1 image; any"),
         ({"preprocess": iaside_onnx.Preprocess(input_size=(3, 9, 9))}, PreprocessError, "9"),
     ],
 )  # fmt: skip
 def test_bad_drafts(changed: Any, error: type[Exception], says: str, tmp_path: Path) -> None:
-    """One sentence that names the file and the cause, and nothing left behind."""
+    """Each must fail with one sentence that names file and cause, and create no file."""
     with pytest.raises(error) as caught:
         finish(draft(**changed), Target(tmp_path / "m.onnx"))
     assert says in str(caught.value)
@@ -203,7 +241,7 @@ def test_bad_drafts(changed: Any, error: type[Exception], says: str, tmp_path: P
 
 
 def test_a_specification_beside_the_output(tmp_path: Path) -> None:
-    """It would go before the one inside, and a stale one would spoil every audit in silence."""
+    """It takes precedence over the one inside, so a stale one would silently spoil every audit."""
     beside = tmp_path / "m.preprocess.json"
     beside.write_text('{"mean": [0.25]}')
     with pytest.raises(PreprocessError, match="lies beside"):
@@ -217,7 +255,7 @@ def test_a_specification_beside_the_output(tmp_path: Path) -> None:
     [
         ({"output": "m.h5"}, "end its name in .onnx"),
         ({"output": "none/m.onnx"}, "its folder does not exist"),
-        ({"output": "there.onnx"}, "is there already; give --overwrite"),
+        ({"output": "there.onnx"}, "already exists; give --overwrite"),
         ({"output": "m.onnx", "tolerance": 0.0}, "the tolerance must be above 0"),
         ({"output": "m.onnx", "tolerance": float("nan")}, "the tolerance must be above 0"),
         ({"output": "m.onnx", "opset": 9}, "opsets 13 to 21"),
@@ -226,7 +264,7 @@ def test_a_specification_beside_the_output(tmp_path: Path) -> None:
 def test_bad_targets(
     words: Any, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Said at once, not after the work."""
+    """Wrong options must fail before the work starts."""
     monkeypatch.chdir(tmp_path)
     Path("there.onnx").touch()
     with pytest.raises(OptionError) as caught:

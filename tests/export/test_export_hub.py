@@ -1,4 +1,4 @@
-"""Preprocessing of the hub beside the hub's own image processors."""
+"""Specifications of the hub against the hub's own image processors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CONFIGURATIONS: list[tuple[str, dict[str, Any]]] = [
 
 
 def pictures() -> list[Image.Image]:
-    """Photographs where there are any, and images of awkward sizes everywhere."""
+    """Images of odd sizes; and photographs where there are any."""
     rng = np.random.default_rng(0)
     sizes = [(301, 225), (225, 334), (500, 375), (257, 255)]
     found = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in sizes]
@@ -56,7 +56,7 @@ def pictures() -> list[Image.Image]:
     ("name", "changed"), CONFIGURATIONS, ids=[f"{n}-{i}" for i, (n, _) in enumerate(CONFIGURATIONS)]
 )
 def test_preprocessing_is_the_hubs(name: str, changed: dict[str, Any], tmp_path: Path) -> None:
-    """Another resize, crop, filter or normalisation would move pixels by more than a grey level."""
+    """Another resize, crop, filter or normalisation would change pixels by a grey level or more."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         processor = getattr(transformers, f"{name}Pil")(**changed)

@@ -24,7 +24,7 @@ HERE = "tests.export.jax_models"
 
 
 def test_a_factory_of_a_flax_module(tmp_path: Path) -> None:
-    """Statistics of the batch instead of the trained ones, or another layout, would show."""
+    """Statistics of the batch instead of the trained ones, or another layout, would differ."""
     path = tmp_path / "net.onnx"
     made = iaside_onnx.export_jax(f"{HERE}:normalised", path, input_size=(3, 10, 14), opset=20)
     check_file(path, jax_models.normalised(), (10, 14, 3))
@@ -35,7 +35,7 @@ def test_a_factory_of_a_flax_module(tmp_path: Path) -> None:
 
 
 def test_a_function_itself(tmp_path: Path) -> None:
-    """A function of images is no factory, and channels may come first."""
+    """A function of images must not be called as a factory; its channels may come first."""
     path = tmp_path / "net.onnx"
     made = iaside_onnx.export_jax(f"{HERE}:direct", path, input_size=(3, 9, 7), layout="NCHW")
     check_file(path, jax_models.direct, (3, 9, 7))
@@ -43,7 +43,7 @@ def test_a_function_itself(tmp_path: Path) -> None:
 
 
 def test_weights(tmp_path: Path) -> None:
-    """A factory gets the arrays of the file by their names."""
+    """A factory must get the arrays of the file by their names."""
     safetensors = pytest.importorskip("safetensors.numpy")
     weights, path = tmp_path / "w.safetensors", tmp_path / "net.onnx"
     kernel = np.random.default_rng(5).standard_normal((3, 6), dtype=np.float32)
@@ -65,7 +65,7 @@ def test_twin(tmp_path: Path) -> None:
     [
         ("missing", "has no 'missing'"),
         ("NUMBER", "is of type int"),
-        ("gives_number", "gives a int"),
+        ("gives_number", "returns a int"),
         ("two", "takes 2 inputs"),
         ("of_two", "takes 2 inputs"),
         ("broken", "KeyError: 'kernel'"),
@@ -75,7 +75,7 @@ def test_twin(tmp_path: Path) -> None:
     ],
 )
 def test_bad_code(factory: str, says: str, tmp_path: Path) -> None:
-    """One sentence that names the cause, and no file."""
+    """Each must fail with one sentence that names the cause, and create no file."""
     with pytest.raises(ExportError) as caught:
         iaside_onnx.export_jax(f"{HERE}:{factory}", tmp_path / "bad.onnx", input_size=(3, 8, 8))
     assert says in str(caught.value)
@@ -84,12 +84,12 @@ def test_bad_code(factory: str, says: str, tmp_path: Path) -> None:
 
 
 def test_bad_weights(tmp_path: Path) -> None:
-    """A pickle must never be run; a damaged file is named."""
+    """A pickle must never be loaded; the error must name a damaged file."""
     source, path = f"{HERE}:with_weights", tmp_path / "bad.onnx"
     pickled, damaged = tmp_path / "w.pkl", tmp_path / "w.safetensors"
     pickled.write_bytes(pickle.dumps({"kernel": 1}))
     damaged.write_bytes(b"no weights")
-    with pytest.raises(ExportError, match="no safetensors file, the one kind that is read"):
+    with pytest.raises(ExportError, match="not a safetensors file, the only kind that is read"):
         iaside_onnx.export_jax(source, path, weights=pickled, input_size=(3, 8, 8))
     with pytest.raises(ExportError, match="or a damaged one"):
         iaside_onnx.export_jax(source, path, weights=damaged, input_size=(3, 8, 8))

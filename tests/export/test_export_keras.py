@@ -33,7 +33,7 @@ def reference(model: Any) -> Any:
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_a_file(suffix: str, tmp_path: Path) -> None:
-    """Another layout, training mode, or a lost softmax would show."""
+    """Another layout, training mode, or a lost softmax would differ."""
     model = keras_models.small()
     source, path = tmp_path / f"mine{suffix}", tmp_path / "net.onnx"
     model.save(source)
@@ -48,7 +48,7 @@ def test_a_file(suffix: str, tmp_path: Path) -> None:
 
 
 def test_code_weights_and_an_open_size(tmp_path: Path) -> None:
-    """A model of any size takes the one that is given, in the right order."""
+    """A model of any size must get the given one, height and width in the right order."""
     model = keras_models.open_size()
     weights, path = tmp_path / "w.weights.h5", tmp_path / "net.onnx"
     model.set_weights([np.random.default_rng(1).random(w.shape) for w in model.get_weights()])
@@ -86,7 +86,7 @@ FAMILIES = {
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_mode_is_guessed_as_keras_has_it(name: str, tmp_path: Path) -> None:
-    """Images in another order, range or offset would be taken for the model's weakness."""
+    """Images in another channel order, range or offset would look like a weak model."""
     module, mode = FAMILIES[name]
     model = getattr(keras.applications, name)(weights=None, input_shape=(64, 48, 3), classes=4)
     path = tmp_path / "net.onnx"
@@ -101,14 +101,14 @@ def test_mode_is_guessed_as_keras_has_it(name: str, tmp_path: Path) -> None:
 
 
 def export_keras_object(model: Any, path: Path, size: tuple[int, int, int]) -> Any:
-    """Export a model that has just been made, by way of a file."""
+    """Export a model by way of a file."""
     source = path.with_suffix(".keras")
     model.save(source)
     return export_keras(source, path, input_size=size)
 
 
 def test_what_is_not_known_is_not_guessed(tmp_path: Path) -> None:
-    """A family that was told not to normalise, and a model of no family, say nothing."""
+    """A family without its normalising layer, or no family, must give no preprocessing."""
     bare = keras.applications.MobileNetV3Small(
         weights=None, input_shape=(64, 64, 3), classes=4, include_preprocessing=False
     )
@@ -129,7 +129,7 @@ def test_what_is_not_known_is_not_guessed(tmp_path: Path) -> None:
 
 
 def test_a_layer_says_more_than_a_name(tmp_path: Path) -> None:
-    """A model that normalises inside takes bytes, whatever it is called; ImageNet's are no grey."""
+    """A normalising layer takes precedence over the name; grey images are not ImageNet's."""
     inside = keras.Sequential(
         [
             keras.Input((16, 16, 3)),
@@ -158,12 +158,12 @@ def test_a_layer_says_more_than_a_name(tmp_path: Path) -> None:
         ("of_rows", "where (batch, height, width, channels) was expected"),
         ("unbuilt", "has not been built"),
         ("noise", "TypeError"),
-        ("np", "gives a module"),
+        ("np", "returns a module"),
         ("missing", "has no 'missing'"),
     ],
 )
 def test_bad_code(factory: str, says: str, tmp_path: Path) -> None:
-    """One sentence that names the cause, and no file."""
+    """Each must fail with one sentence that names the cause, and create no file."""
     with pytest.raises(ExportError) as caught:
         iaside_onnx.export_keras(f"{HERE}:{factory}", tmp_path / "bad.onnx")
     assert says in str(caught.value)
@@ -176,15 +176,15 @@ def test_bad_code(factory: str, says: str, tmp_path: Path) -> None:
     [
         ("with_code", "m.keras", "holds Python code"),
         ("with_code", "m.h5", "holds Python code"),
-        ("with_own_layer", "m.keras", "has layers of its own"),
-        ("pickle", "m.pkl", "is no Keras file"),
-        ("bytes", "m.keras", "no Keras model, or a damaged one"),
+        ("with_own_layer", "m.keras", "has custom layers"),
+        ("pickle", "m.pkl", "is not a Keras file"),
+        ("bytes", "m.keras", "not a Keras model, or a damaged one"),
         ("nothing", "m.keras", "does not exist"),
         ("folder", "m", "is it a SavedModel?"),
     ],
 )
 def test_bad_files(factory: str, name: str, says: str, tmp_path: Path) -> None:
-    """A stranger's code must not run, and what is no model is named."""
+    """Code inside a file must not run; the error must name the file."""
     source, path = tmp_path / name, tmp_path / "bad.onnx"
     if factory == "pickle":
         source.write_bytes(pickle.dumps({"a": 1}))
@@ -201,7 +201,7 @@ def test_bad_files(factory: str, name: str, says: str, tmp_path: Path) -> None:
 
 
 def test_bad_options(tmp_path: Path) -> None:
-    """Two ways to say one thing, and weights for a file that has its own."""
+    """Contradictory options must fail: mode beside preprocess, weights beside a file."""
     source, path = tmp_path / "m.keras", tmp_path / "bad.onnx"
     keras_models.small().save(source)
     with pytest.raises(OptionError, match="--mode"):

@@ -1,4 +1,4 @@
-"""Frameworks that are not there, or broken; and that none is imported unasked."""
+"""Missing frameworks; and that none is imported without need."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def without(blocked: list[str], *words: str) -> Outcome:
     ],
 )
 def test_a_framework_that_is_missing(blocked: str, words: str, extra: str, tmp_path: Path) -> None:
-    """The sentence must hold the command that mends it."""
+    """The error must name the command that installs it."""
     file = tmp_path / "m.tflite"
     file.touch()
     words = words.format(file=file)
@@ -57,7 +57,7 @@ def test_a_framework_that_is_missing(blocked: str, words: str, extra: str, tmp_p
 
 
 def test_a_saved_model_without_tensorflow(tmp_path: Path) -> None:
-    """The folder is looked at first, as that costs nothing."""
+    """A right folder must give the error of the missing framework, not one of the folder."""
     (tmp_path / "saved_model.pb").touch()
     words = ["export", "saved-model", str(tmp_path), "-o", str(tmp_path / "out.onnx")]
     without(["tensorflow"], *words).fails("tensorflow is not installed")
@@ -65,7 +65,7 @@ def test_a_saved_model_without_tensorflow(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("to", "blocked"), [("int8", "sympy"), ("fp16", "onnxconverter_common")])
 def test_quantising_without_its_tools(to: str, blocked: str, tmp_path: Path) -> None:
-    """Likewise for the tools that quantise."""
+    """The error must name the command that installs the tools."""
     words = ["quantize", "models/fashion-cnn.onnx", "--images", "models/fashion-mnist-1000.npz"]
     output = str(tmp_path / "out.onnx")
     outcome = without([blocked], *words, "--to", to, "-o", output)
@@ -73,15 +73,15 @@ def test_quantising_without_its_tools(to: str, blocked: str, tmp_path: Path) -> 
 
 
 def test_parquet_without_pyarrow(tmp_path: Path) -> None:
-    """Likewise for images."""
+    """The error must name the command that installs the reader."""
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     words = ["decompose", "models/fashion-cnn.onnx", "--images", str(tmp_path / "a.parquet")]
     outcome = without(["pyarrow"], *words, "-o", str(tmp_path / "out.h5"))
     outcome.fails("pip install 'iaside-onnx[parquet]'")
 
 
-def test_nothing_is_imported_unasked() -> None:
-    """The package must start where no framework is, and quickly where all are."""
+def test_no_framework_is_imported_with_the_package() -> None:
+    """Otherwise the package would not start without frameworks, and start slowly with them."""
     names = "torch timm tensorflow keras tf2onnx jax flax jax2onnx sklearn skl2onnx pyarrow sympy"
     code = f"""
 import sys, iaside_onnx, iaside_onnx.cli

@@ -24,7 +24,7 @@ HERE = "tests.export.sklearn_models"
 
 @pytest.mark.parametrize("factory", ["pipeline", "named", "forest"])
 def test_probabilities(factory: str, tmp_path: Path) -> None:
-    """Another order of pixels or classes, or an answer in place of scores, would show."""
+    """Another order of pixels or classes, or classes in place of scores, would differ."""
     model, path = getattr(sklearn_models, factory)(), tmp_path / "net.onnx"
     made = iaside_onnx.export_sklearn(f"{HERE}:{factory}", path, input_size=(1, 8, 8))
     check_file(path, lambda x: model.predict_proba(x.reshape(len(x), -1)), (8, 8, 1))
@@ -33,7 +33,7 @@ def test_probabilities(factory: str, tmp_path: Path) -> None:
 
 
 def test_scores_without_probabilities(tmp_path: Path) -> None:
-    """Margins are taken as they are."""
+    """Margins must come out unchanged, as a classifier may have no probabilities."""
     model, path = sklearn_models.margins(), tmp_path / "net.onnx"
     iaside_onnx.export_sklearn(f"{HERE}:margins", path, input_size=(1, 8, 8))
     check_file(path, lambda x: model.decision_function(x.reshape(len(x), -1)), (8, 8, 1))
@@ -41,7 +41,7 @@ def test_scores_without_probabilities(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 def test_order_of_pixels(layout: Literal["NHWC", "NCHW"], tmp_path: Path) -> None:
-    """A row of a colour image may go pixel by pixel, or channel by channel."""
+    """The wrong order, by pixel or by channel, would permute the features."""
     model, path = sklearn_models.colours(), tmp_path / "net.onnx"
     iaside_onnx.export_sklearn(f"{HERE}:colours", path, input_size=(3, 4, 3), layout=layout)
     shape = (4, 3, 3) if layout == "NHWC" else (3, 4, 3)
@@ -51,7 +51,7 @@ def test_order_of_pixels(layout: Literal["NHWC", "NCHW"], tmp_path: Path) -> Non
 
 
 def test_a_decomposition_of_digits(tmp_path: Path) -> None:
-    """What is exported is what is audited: the accuracy is the pipeline's own."""
+    """An audit of the export must find the accuracy of the pipeline itself."""
     rows, labels = sklearn_models.digits()
     path = tmp_path / "net.onnx"
     iaside_onnx.export_sklearn(
@@ -67,17 +67,17 @@ def test_a_decomposition_of_digits(tmp_path: Path) -> None:
     ("source", "size", "says"),
     [
         (f"{HERE}:unfitted", (1, 8, 8), "has not been fitted"),
-        (f"{HERE}:regression", (1, 8, 8), "gives a LinearRegression"),
-        (f"{HERE}:np", (1, 8, 8), "gives a module"),
+        (f"{HERE}:regression", (1, 8, 8), "returns a LinearRegression"),
+        (f"{HERE}:np", (1, 8, 8), "returns a module"),
         (f"{HERE}:pipeline", (1, 8, 9), "takes rows of 64 values, but 1 x 8 x 9 pixels are 72"),
         (f"{HERE}:missing", (1, 8, 8), "has no 'missing'"),
-        ("model.pkl", (1, 8, 8), "a pickle runs a stranger's code"),
-        ("model.joblib", (1, 8, 8), "a pickle runs a stranger's code"),
+        ("model.pkl", (1, 8, 8), "loading a pickle runs code"),
+        ("model.joblib", (1, 8, 8), "loading a pickle runs code"),
         ("nowhere:model", (1, 8, 8), "there is no module 'nowhere'"),
     ],
 )
 def test_bad_models(source: str, size: Any, says: str, tmp_path: Path) -> None:
-    """One sentence that names the cause, and no file."""
+    """Each must fail with one sentence that names the cause, and create no file."""
     with pytest.raises(ExportError) as caught:
         iaside_onnx.export_sklearn(source, tmp_path / "bad.onnx", input_size=size)
     assert says in str(caught.value)

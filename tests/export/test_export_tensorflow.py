@@ -44,7 +44,7 @@ def mean_scores(x: Any) -> Any:
 
 
 def test_a_saved_model(tmp_path: Path) -> None:
-    """What Keras exports for serving must give what Keras gives."""
+    """The file must give the outputs of the Keras model that was exported for serving."""
     model = keras_models.small()
     model.export(tmp_path / "served", verbose=False)
     path = tmp_path / "net.onnx"
@@ -55,8 +55,8 @@ def test_a_saved_model(tmp_path: Path) -> None:
     assert len(metadata(path, "iaside.export")["source_sha256"]["served"]) == 64
 
 
-def test_a_saved_model_of_bytes_with_an_answer_in_words(tmp_path: Path) -> None:
-    """Models for serving take uint8, and give names of classes beside their scores."""
+def test_a_saved_model_of_bytes_with_class_names(tmp_path: Path) -> None:
+    """Models for serving take uint8, and return class names beside their scores."""
 
     def call(x: Any) -> Any:
         scores = mean_scores(x)
@@ -98,14 +98,14 @@ def features(x: Any) -> Any:
 @pytest.mark.parametrize(
     ("function", "says"),
     [
-        (words, "no output holds numbers (names string"),
+        (words, "no output holds floating-point numbers (names string"),
         (two_scores, "choose one with --output-name"),
         (python, "operators that ONNX does not have (EagerPyFunc)"),
         (features, "gives the shape"),
     ],
 )
 def test_bad_saved_models(function: Any, says: str, tmp_path: Path) -> None:
-    """One sentence that names the cause, and no file."""
+    """Each must fail with one sentence that names the cause, and create no file."""
     folder = save(tmp_path / "m", function, images())
     with pytest.raises(ExportError) as caught:
         iaside_onnx.export_saved_model(folder, tmp_path / "bad.onnx")
@@ -115,11 +115,11 @@ def test_bad_saved_models(function: Any, says: str, tmp_path: Path) -> None:
 
 
 def test_saved_models_that_do_not_say_what_they_take(tmp_path: Path) -> None:
-    """Without a signature, or with another one, or none at all, the sentence names the way on."""
+    """Without a usable signature, the error must say what to do."""
     path = tmp_path / "bad.onnx"
     bare = tmp_path / "bare"
     tf.saved_model.save(tf.train.Checkpoint(v=tf.Variable(1.0)), str(bare))
-    with pytest.raises(ExportError, match="has no signature, so nothing says"):
+    with pytest.raises(ExportError, match="has no signature, so its inputs"):
         iaside_onnx.export_saved_model(bare, path)
     good = save(tmp_path / "good", lambda x: {"s": mean_scores(x)}, images())
     with pytest.raises(ExportError, match="no signature 'other'; choose one of serving_default"):
@@ -136,7 +136,7 @@ def test_saved_models_that_do_not_say_what_they_take(tmp_path: Path) -> None:
 
 
 def lite(model: Any, folder: Path, kind: Any = None) -> Path:
-    """A TensorFlow Lite file, of a Keras model; with integers inside if a type is given."""
+    """A TensorFlow Lite file of a Keras model; quantised if an integer type is given."""
     model.export(folder / "served", verbose=False)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "served"))
     if kind is not None:
@@ -153,7 +153,7 @@ def lite(model: Any, folder: Path, kind: Any = None) -> Path:
 
 
 def test_a_float_lite_model(tmp_path: Path) -> None:
-    """The twin by way of TensorFlow Lite is still the twin."""
+    """One network must have one decomposition, also by way of TensorFlow Lite."""
     path = tmp_path / "twin.onnx"
     iaside_onnx.export_tflite(lite(keras_models.twin(), tmp_path), path, preprocess=SPEC)
     check_file(path, lambda x: np.asarray(keras_models.twin()(x, training=False)), (28, 28, 1))
@@ -162,15 +162,15 @@ def test_a_float_lite_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [tf.int8, tf.uint8, tf.float32])
 def test_an_integer_lite_model(kind: Any, tmp_path: Path) -> None:
-    """Integers in and out must not change what preprocessing means, nor be lost on the way."""
+    """Integer input and output must keep their quantisation, with float preprocessing."""
     source, path = lite(keras_models.small(), tmp_path, kind), tmp_path / "int8.onnx"
     made = iaside_onnx.export_tflite(source, path, preprocess="keras:tf", tolerance=0.01)
     assert made.facts.precision == "int8"
     assert made.signature.dtype == np.float32
     assert made.signature.batch is None
-    # Of probabilities in steps of 1/256 most are 0, which an audit cannot take the logarithm of.
+    # Of probabilities in steps of 1/256 most are 0, and have no logarithm.
     assert any("in steps of" in note for note in made.notes) == (kind != tf.float32)
-    # The interpreter, asked by hand.
+    # The interpreter itself.
     interpreter = tf.lite.Interpreter(str(source))
     interpreter.allocate_tensors()
     (image,), (scores,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -191,10 +191,10 @@ def test_an_integer_lite_model(kind: Any, tmp_path: Path) -> None:
 
 
 def test_bad_lite_files(tmp_path: Path) -> None:
-    """What is no model is named."""
+    """The error must name the file."""
     source = tmp_path / "m.tflite"
     with pytest.raises(ExportError, match="does not exist"):
         iaside_onnx.export_tflite(source, tmp_path / "bad.onnx")
     source.write_bytes(b"no model")
-    with pytest.raises(ExportError, match="no TensorFlow Lite model"):
+    with pytest.raises(ExportError, match="not a TensorFlow Lite model"):
         iaside_onnx.export_tflite(source, tmp_path / "bad.onnx")

@@ -45,7 +45,7 @@ def reference(model: Any) -> Any:
 
 @pytest.mark.parametrize("classes", [1000, 7])
 def test_a_name_and_weights(classes: int, tmp_path: Path) -> None:
-    """Fine-tuned weights have other classes; mean, crop and filter are the configuration's."""
+    """Fine-tuned weights may have other classes; preprocessing must be the configuration's."""
     model = make(num_classes=classes)
     weights, path = tmp_path / "w.pt", tmp_path / "net.onnx"
     torch.save(model.state_dict(), weights)
@@ -62,7 +62,7 @@ def test_a_name_and_weights(classes: int, tmp_path: Path) -> None:
 
 
 def test_grey_weights(tmp_path: Path) -> None:
-    """The configuration is for colour, so that mean and deviation of grey must be given."""
+    """The configuration is for colour; applied to grey images, it would normalise wrongly."""
     model = make(num_classes=5, in_chans=1)
     weights, path = tmp_path / "w.pt", tmp_path / "net.onnx"
     torch.save(model.state_dict(), weights)
@@ -74,7 +74,7 @@ def test_grey_weights(tmp_path: Path) -> None:
 
 
 def test_unknown_name(tmp_path: Path) -> None:
-    """A slip of the pen is answered by the nearest name."""
+    """The error must suggest the nearest name."""
     with pytest.raises(ExportError, match="has no model 'resnet501'; did you mean 'resnet50"):
         iaside_onnx.export_timm("resnet501", tmp_path / "n.onnx", weights=tmp_path / "w.pt")
 
@@ -91,7 +91,7 @@ def test_unknown_name(tmp_path: Path) -> None:
     ],
 )
 def test_preprocessing_is_timms(changed: dict[str, Any]) -> None:
-    """Another filter, crop, padding or rounding would move pixels by more than a grey level."""
+    """Another filter, crop, padding or rounding would change pixels by a grey level or more."""
     config = timm.data.resolve_data_config(changed, model=make())
     words = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
     spec = iaside_onnx.Preprocess.from_dict({w: config[w] for w in words}, "timm")
@@ -124,7 +124,7 @@ def test_preprocessing_is_torchvisions() -> None:
 
 @functools.cache
 def pictures() -> list[Image.Image]:
-    """Photographs where there are any, and images of awkward sizes everywhere."""
+    """Images of odd sizes; and photographs where there are any."""
     rng = np.random.default_rng(0)
     sizes = [(301, 224), (224, 333), (500, 375), (97, 640), (256, 256)]
     found = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in sizes]

@@ -48,7 +48,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def test_a_class_and_weights(weights: Path, tmp_path: Path) -> None:
-    """Other weights, training mode, a fixed batch or lost provenance would show."""
+    """Other weights, training mode, a fixed batch or lost provenance would differ."""
     path = tmp_path / "net.onnx"
     spec = iaside_onnx.Preprocess(mean=(0.5,), std=(0.25,), interpolation="bicubic")
     made = iaside_onnx.export_torch(
@@ -101,15 +101,15 @@ def test_a_checkpoint_of_a_training_loop(tmp_path: Path) -> None:
     assert any("'module.'" in note for note in made.notes)
 
 
-def test_a_model_without_memory(weights: Path, tmp_path: Path) -> None:
-    """Weights take the place of nothing."""
+def test_a_model_on_the_meta_device(weights: Path, tmp_path: Path) -> None:
+    """Parameters on the meta device must be replaced by the weights."""
     path = tmp_path / "net.onnx"
     iaside_onnx.export_torch(f"{HERE}:on_meta", path, weights=weights, input_size=SIZE)
     check_file(path, reference(trained()), SIZE)
 
 
 def test_safetensors_by_another_name(tmp_path: Path) -> None:
-    """The hub's files are told by what is in them."""
+    """The format must be found from the content, as the hub names files by another suffix."""
     safetensors = pytest.importorskip("safetensors.torch")
     weights, path = tmp_path / "pytorch_model.bin", tmp_path / "net.onnx"
     safetensors.save_file(trained().state_dict(), weights)
@@ -118,14 +118,16 @@ def test_safetensors_by_another_name(tmp_path: Path) -> None:
 
 
 def test_an_opset_that_the_exporter_does_not_have(tmp_path: Path) -> None:
-    """Asked for 13 and given 18 in silence would fail where 13 is needed."""
+    """A file with another opset than asked for would fail where it is deployed."""
     path = tmp_path / "net.onnx"
-    with pytest.raises(ExportError, match="opset 13 was asked for, and the exporter gives 18"):
+    with pytest.raises(
+        ExportError, match="opset 13 was asked for, but the exporter needs at least 18"
+    ):
         iaside_onnx.export_torch(f"{HERE}:trained", path, input_size=SIZE, opset=13)
 
 
-def test_what_code_prints_is_no_result(tmp_path: Path) -> None:
-    """Machines read stdout."""
+def test_what_code_prints_is_not_on_stdout(tmp_path: Path) -> None:
+    """Text on stdout would break what reads the JSON."""
     words = ["export", "torch", f"{HERE}:prints", "--input-size", "3,16,16", "--json"]
     outcome = in_process(*words, "-o", tmp_path / "net.onnx")
     outcome.succeeds()
@@ -134,7 +136,7 @@ def test_what_code_prints_is_no_result(tmp_path: Path) -> None:
 
 
 def test_an_object_with_logits(weights: Path, tmp_path: Path) -> None:
-    """Models of the hub give an object; its logits are the scores."""
+    """Models of the hub return an object; its logits are the scores."""
     path = tmp_path / "net.onnx"
     iaside_onnx.export_torch(f"{HERE}:WithLogits", path, weights=weights, input_size=SIZE)
     check_file(path, reference(trained()), SIZE)
@@ -155,22 +157,22 @@ def test_twin(tmp_path: Path) -> None:
         ("Missing", "has no 'Missing'"),
         ("Nets", "did you mean 'Net'"),
         ("NOT_A_MODEL", "is of type int"),
-        ("number", "gives a int"),
+        ("number", "returns a int"),
         ("broken", "FileNotFoundError: no such config"),
         ("TwoInputs", "takes 2 inputs (images, scale)"),
-        ("TwoOutputs", "gives a tuple of 2"),
+        ("TwoOutputs", "returns a tuple of 2"),
         ("Indices", "values of type int64"),
         ("Batch", "fails on a batch of 16 images"),
         ("Nan", "gives NaN in PyTorch itself"),
         ("Custom", "cannot export it to ONNX"),
         ("on_meta", "on the meta device, without values"),
-        ("script", "gives a TorchScript program"),
+        ("script", "returns a TorchScript program"),
         ("leaves", "SystemExit: 0"),
         ("Always", "for twice the same images"),
     ],
 )
 def test_bad_code(factory: str, says: str, tmp_path: Path) -> None:
-    """One sentence that names the cause, and no file."""
+    """Each must fail with one sentence that names the cause, and create no file."""
     path = tmp_path / "bad.onnx"
     with pytest.raises(ExportError) as caught:
         iaside_onnx.export_torch(f"{HERE}:{factory}", path, input_size=SIZE)
@@ -180,7 +182,7 @@ def test_bad_code(factory: str, says: str, tmp_path: Path) -> None:
 
 
 class Trap:
-    """Leaves a file behind when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -220,7 +222,7 @@ def save_wider(path: Path) -> None:
 
 
 def save_nothing(_: Path) -> None:
-    """Leave the file out."""
+    """Write no file."""
 
 
 def save_list(path: Path) -> None:
@@ -234,8 +236,8 @@ def save_list(path: Path) -> None:
         (save_pickle, "w.pt", "holds Python objects"),
         (save_module, "w.pt", "holds Python objects"),
         (save_script, "w.pt", "is a TorchScript program"),
-        (save_bytes, "w.pt", "no file of PyTorch weights, or a damaged one"),
-        (save_bytes, "w.safetensors", "no safetensors file"),
+        (save_bytes, "w.pt", "not a file of PyTorch weights, or a damaged one"),
+        (save_bytes, "w.safetensors", "not a safetensors file"),
         (save_other, "w.pt", "lacks weights of the model"),
         (save_part, "w.pt", "(head.bias)"),
         (save_wider, "w.pt", "size mismatch for conv.weight"),
@@ -244,7 +246,7 @@ def save_list(path: Path) -> None:
     ],
 )
 def test_bad_weights(save: Any, name: str, says: str, tmp_path: Path) -> None:
-    """A pickle must never be run, and weights that do not fit must not be guessed at."""
+    """A pickle must never be loaded, and weights that do not fit must be refused."""
     weights, path = tmp_path / name, tmp_path / "bad.onnx"
     save(weights)
     with pytest.raises(ExportError) as caught:
@@ -256,14 +258,14 @@ def test_bad_weights(save: Any, name: str, says: str, tmp_path: Path) -> None:
 
 
 def test_the_trap_would_be_sprung(tmp_path: Path) -> None:
-    """A pickle that does nothing when it is loaded would prove nothing above."""
+    """Shows that `Trap` works; otherwise the test above would prove nothing."""
     save_pickle(tmp_path / "w.pt")
     torch.load(tmp_path / "w.pt", weights_only=False)
     assert (tmp_path / "sprung").exists()
 
 
 def test_sizes(tmp_path: Path) -> None:
-    """Without a size nothing can be exported; two that contradict each other are a mistake."""
+    """A missing size, or two that contradict each other, must be reported."""
     path = tmp_path / "net.onnx"
     with pytest.raises(OptionError, match="--input-size"):
         iaside_onnx.export_torch(f"{HERE}:trained", path)
@@ -277,7 +279,7 @@ def test_sizes(tmp_path: Path) -> None:
 
 
 def test_command_line_says_only_its_own(weights: Path, tmp_path: Path) -> None:
-    """The exporter's own chatter would bury the one line that matters."""
+    """The exporter's own output would hide the result."""
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-m", "iaside_onnx", "export", "torch", f"{HERE}:Net", "--weights",

@@ -14,7 +14,7 @@ NOT_A_MODEL = 3
 
 
 class Net(nn.Module):  # type: ignore[misc]  # untyped base
-    """Grey or colour images to ten logits; dropout and normalisation change with the mode."""
+    """Images to ten logits; dropout and normalisation depend on the mode."""
 
     def __init__(self, channels: int = 3) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Net(nn.Module):  # type: ignore[misc]  # untyped base
 
 
 def trained() -> Any:
-    """Weights inside, left in training mode, with statistics that are not the initial ones."""
+    """A module in training mode, whose normalisation statistics are not the initial ones."""
     torch.manual_seed(0)
     net = Net().train()
     for _ in range(3):
@@ -63,7 +63,7 @@ def twin_state() -> dict[str, torch.Tensor]:
 
 
 class WithLogits(Net):
-    """As the hub's models: an object with logits."""
+    """Returns an object with logits, as models of the hub do."""
 
     def forward(self, images: torch.Tensor) -> Any:
         return SimpleNamespace(logits=super().forward(images), hidden=None)
@@ -86,7 +86,7 @@ class Indices(Net):
 
 
 class Batch(Net):
-    """Takes exactly as many images as it was tried with."""
+    """Takes batches of two images only."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return super().forward(images.reshape(2, 3, 16, 16))
@@ -118,7 +118,7 @@ def broken() -> Net:
 
 
 def on_meta() -> Any:
-    """Made without memory, as large models are."""
+    """On the meta device, without memory, as large models are made."""
     with torch.device("meta"):
         return Net()
 

@@ -1,8 +1,8 @@
 """torchvision beside a CPU build of PyTorch.
 
 PyPI has one build of torchvision, for CUDA. Its compiled operators do not load beside PyTorch's CPU
-build, and then it does not import at all. Nothing here uses these operators (boxes of detectors),
-so naming those that it describes on import is enough.
+build, and then torchvision cannot be imported. The tests do not use these operators (boxes of
+detectors), so it is enough to declare those that torchvision describes on import.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _KEPT: list[Any] = []
 
 
 def make_importable() -> None:
-    """Name the operators that torchvision wants to describe, where its own library cannot."""
+    """Declare the operators of torchvision, where its own library does not load."""
     if importlib.util.find_spec("torch") is None or _KEPT:
         return
     import torch
@@ -31,5 +31,5 @@ def make_importable() -> None:
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        # It is gone with the object.
+        # The declarations last as long as the object.
         _KEPT.append(library)

@@ -1,4 +1,4 @@
-"""One network with one set of weights, for every framework to build.
+"""One network with one set of weights, which each framework builds.
 
 The weights are those of tests/data/twin-torch.onnx (tools/make_twins.py): three convolutions, with
 the batch normalisation that they were trained with folded in, two poolings, an average, logits.
@@ -42,6 +42,6 @@ def assert_same_contributions(model: Path, folder: Path) -> None:
         for path in (model, GOLDEN)
     )
     assert golden.metadata.accuracy > 0.5
-    # So that any two of the three frameworks are within 1e-4 of each other.
+    # Then any two frameworks are within 1e-4 of each other.
     np.testing.assert_allclose(mine["phi"], golden["phi"], rtol=0, atol=5e-5)
     np.testing.assert_allclose(mine["phi_image"], golden["phi_image"], rtol=1e-6, atol=5e-4)
