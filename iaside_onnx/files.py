@@ -81,7 +81,7 @@ def exclusive_lock(path: Path, say: Callable[[str], None] = lambda _: None) -> I
     file ``lock.owner`` beside ``path``, which says who the owner is; creation fails while another
     process has it. A file that a dead process of this machine left behind is replaced.
 
-    `filelock.FileLock` would fall back in this way for one error number only (ENOSYS), in silence,
+    `filelock.FileLock` would fall back in this way for one error number only (ENOSYS),
     and would not replace the file of a dead process on network folders, where two names cannot be
     exchanged. Two processes could also hold it after the file is deleted or renamed.
 

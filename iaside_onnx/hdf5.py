@@ -10,18 +10,19 @@ import h5py
 __all__ = ["NO_LOCKS", "open_hdf5"]
 
 NO_LOCKS = frozenset([errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL])
-"""What file systems without locks answer, as some network folders."""
+"""Error numbers of file systems without locks, such as some network folders."""
 
 
 def open_hdf5(path: Path) -> h5py.File:
     """Open a file for reading.
 
-    HDF5 locks what it opens, which here guards nothing: files are replaced, never written into. So
-    where that cannot be done it is left out. It is not left out everywhere, as HDF5 refuses to open
-    a file twice in one process, once with locks and once without, and others may have it open.
+    HDF5 locks each file that it opens. Archives need no such lock, as they are replaced and never
+    written into, so a file that cannot be locked is opened without. Others are opened with a lock:
+    HDF5 refuses to open a file with a lock and without in one process, and a caller may have it
+    open.
 
     Raises:
-        OSError: it cannot be read, or is no HDF5 file.
+        OSError: if it cannot be read, or is not an HDF5 file.
     """
     try:
         return h5py.File(path, "r")

@@ -28,7 +28,7 @@ WORDS: dict[str, Any] = {"bands": 3, "batch_size": 8}
 
 
 class At(LogProgress):
-    """Does something when so many images are finished."""
+    """Calls an action when a number of images is finished."""
 
     def __init__(self, images: int, action: Callable[[], object]) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class At(LogProgress):
 
 
 class Counting(LogProgress):
-    """Remembers how many images were finished before."""
+    """Keeps how many images were finished before the run."""
 
     finished = -1
 

@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, on a small file system of its own."""
+"""Disks that are full or read-only, on a small file system that the test mounts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def undisturbed(folder: Path) -> Path:
 
 
 def assert_finishes_with_room(disk: Path, undisturbed: Path, says: str) -> None:
-    """The same command finishes once there is room, as if nothing had been."""
+    """The same command finishes once there is room, with an equal archive."""
     resize(disk, "8m")
     outcome = run(disk / "out.h5")
     outcome.succeeds()
@@ -86,7 +86,7 @@ def test_a_disk_that_is_full_for_the_archive_only(disk: Path, undisturbed: Path)
     assert_finishes_with_room(disk, undisturbed, "40 of 40 images are finished already")
 
 
-# The archive is written as if there were room, so that HDF5 itself meets the full disk.
+# The check for room is bypassed, so that HDF5 itself meets the full disk.
 _DECEIVED = """
 import shutil
 from collections import namedtuple

@@ -40,7 +40,7 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen[bytes]) -
 def run_and_kill(
     output: Path, options: list[str], most: int, stage: str, rng: np.random.Generator
 ) -> bool:
-    """Start the run, kill it and all that it started in some stage, and say whether it was hit."""
+    """Start the run, kill its process group in the stage, and return whether it still ran."""
     work = output.with_name(output.name + ".work")
 
     def shards() -> int:
@@ -120,7 +120,7 @@ def kill_at(moment: str, words: Sequence[str] = tuple(Case("good", "").words)) -
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_kill_between_two_steps_leaves_nothing_behind(moment: str, folder: Path) -> None:
-    """A temporary archive or a folder of work that no later run takes away."""
+    """A temporary archive or a folder of work that no later run removes."""
     kill_at(moment)
     in_process(*Case("same", "").words).succeeds()
     assert_nothing_left(folder / "out.h5")
@@ -171,7 +171,7 @@ def test_a_killed_extension_loses_nothing(moment: str, folder: Path) -> None:
     "moment", ["before-the-archive-is-renamed", "after-the-archive-is-renamed"]
 )
 def test_a_killed_merge_loses_nothing(moment: str, folder: Path) -> None:
-    """Half an archive, or a folder of work that nobody takes away."""
+    """Half an archive, or a folder of work that stays for ever."""
     with np.load("images.npz") as arrays:
         np.savez("others.npz", images=255 - arrays["images"], labels=arrays["labels"])
     in_process(*Case("one", "", output="a.h5").words).succeeds()
