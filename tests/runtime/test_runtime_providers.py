@@ -195,7 +195,7 @@ def test_what_only_cuda_has_is_refused_elsewhere(
 ) -> None:
     """A user believes that they asked for speed, and waits."""
     words: dict[str, Any] = {**where, flag: True}
-    with pytest.raises(OptionError, match=r"TF32 and CUDA graphs are of NVIDIA GPUs.*--device"):
+    with pytest.raises(OptionError, match=r"TF32 and CUDA graphs need an NVIDIA GPU.*--device"):
         open_session(model, **words)
 
 

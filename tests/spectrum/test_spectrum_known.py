@@ -55,7 +55,7 @@ def test_what_is_kept_saves_additions() -> None:
     out = np.empty((8, *OFFSET.shape), np.float32)
     for start in range(1, 113, 8):
         coalitions = np.arange(start, start + 8, dtype=np.uint64)
-        steps, _ = synthesis._steps(coalitions.tobytes(), tuple(known))
+        steps, _ = synthesis._tree_steps(coalitions.tobytes(), tuple(known))
         # After the first band of the run that begins a step, one addition a row.
         assert all(len(step.bands) <= 1 for step in steps)
         mix(OFFSET, COMPONENTS, coalitions, out, np, known)
