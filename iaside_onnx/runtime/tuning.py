@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -25,6 +26,7 @@ def fastest_batch(
     seconds: float = 5.0,
     first: int = 8,
     most_bytes: int = _MAX_BYTES,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[int, str]:
     """Time powers of two upwards from ``first`` while they gain, then downwards.
 
@@ -34,6 +36,7 @@ def fastest_batch(
         seconds: no size is begun after this time; even a slow size is run twice.
         first: the size to begin with.
         most_bytes: the largest size of a batch of images, in bytes.
+        clock: gives the time in seconds.
 
     Returns:
         The size, and a note of what was tried.
@@ -47,16 +50,16 @@ def fastest_batch(
     first = min(first, 1 << (most.bit_length() - 1))
     upwards = [first << i for i in range(most.bit_length()) if first << i <= most]
     downwards = [first >> i for i in range(1, first.bit_length())]
-    end = time.perf_counter() + seconds
+    end = clock() + seconds
     rates: dict[int, float] = {}
     for sizes in (upwards, downwards):
         behind = 0
         for size in sizes:
             # One slower size may have been disturbed by another process; two in a row were not.
-            if behind == _PATIENCE or (rates and time.perf_counter() > end):
+            if behind == _PATIENCE or (rates and clock() > end):
                 break
             predictor.resize(size)
-            rate = _rate(predictor)
+            rate = _rate(predictor, clock)
             if predictor.batch_size != size:  # memory ran out
                 if sizes is upwards:
                     break
@@ -71,12 +74,12 @@ def fastest_batch(
     return chosen, f"batch size: {chosen}, the fastest of those tried ({tried} images a second)"
 
 
-def _rate(predictor: Predictor) -> float:
+def _rate(predictor: Predictor, clock: Callable[[], float]) -> float:
     """Images a second at the predictor's batch size, by the fastest run: others were disturbed."""
     predictor.run_buffer()
     times: list[float] = []
     while len(times) < _MAX_RUNS and sum(times) < _SECONDS_PER_SIZE:
-        begun = time.perf_counter()
+        begun = clock()
         predictor.run_buffer()
-        times.append(time.perf_counter() - begun)
+        times.append(clock() - begun)
     return predictor.batch_size / float(np.min(times))
