@@ -102,7 +102,8 @@ def quantize(
             "quantising needs images, for calibration and comparison: give --images SRC"
         )
     _check_options(to, calibration)
-    facts = read_graph(Path(model))
+    found = FoundModel.read(model, preprocess)
+    facts = found.facts
     _check_float(facts, target)
     original = found.load(output_name, input_size, device="cpu")
     source = open_images(images)

@@ -1,4 +1,4 @@
-"""A session's input and output, bound to arrays that stay where they are."""
+"""A session's input and output, bound to fixed buffers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _GRAPH_IDS = itertools.count(1)
 
 
 class Binding:
-    """Runs a classifier from one buffer into another, batch by batch, without a copy.
+    """Runs a classifier from an input buffer into an output buffer, batch by batch, without a copy.
 
     Attributes:
         inputs: ``(rows, ...)``, what the model reads, in its own type and layout.
-        outputs: ``(rows, classes)``, what it writes; None until the first run has told how many
-            classes there are, as not every graph says.
+        outputs: ``(rows, classes)``, what it writes; None before the first run, which gives the
+            number of classes, as not every graph declares it.
     """
 
     def __init__(self, classifier: Classifier, batch_size: int, shape: tuple[int, ...]) -> None:
@@ -29,34 +29,35 @@ class Binding:
 
         Args:
             classifier: the model.
-            batch_size: images a call.
-            shape: rows, a multiple of the batch, and the shape of one image in the model's layout.
+            batch_size: images per call.
+            shape: rows, a multiple of the batch size, and the shape of one image in the model's
+                layout.
 
         Raises:
-            MemoryError: if there is no room.
+            MemoryError: if memory runs out.
         """
         self._classifier = classifier
         self._batch = batch_size
         self._bound: dict[tuple[int, int], Any] = {}
-        # CUDA graphs hold addresses: a graph of earlier buffers must not be replayed on these.
+        # CUDA graphs record addresses: one of earlier buffers must not be replayed on these.
         self._options = import_runtime().RunOptions()
         self._options.add_run_config_entry("gpu_graph_id", str(next(_GRAPH_IDS)))
         self.inputs = classifier.memory.zeros(shape, classifier.signature.dtype)
         self.outputs: Any = None
 
     def run(self, count: int) -> Any:
-        """Raw outputs of the first ``count`` rows, ``(count, classes)``; overwritten by the next.
+        """Raw outputs of the first ``count`` rows, ``(count, classes)``, until the next run.
 
         Raises:
             EvaluationError: if the runtime fails.
             OutOfMemoryError: if memory runs out.
-            ModelError: if the output is not one row of classes for each input.
+            ModelError: if the output is not one row of classes for each image.
         """
         memory = self._classifier.memory
         fixed = self._classifier.fixed_batch
         run = self._classifier.execution.session.run_with_iobinding
         for start in range(0, count, self._batch):
-            # Rows past the count are left over from before: valid images, not looked at.
+            # Rows past the count hold images of earlier runs: valid inputs of unused outputs.
             rows = self._batch if fixed else min(self._batch, count - start)
             if self.outputs is None:
                 first = self._classifier.run(memory.to_host(self.inputs[:rows]))

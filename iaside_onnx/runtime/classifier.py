@@ -1,4 +1,4 @@
-"""An ONNX model as an image classifier: what it takes, what it gives, and running it."""
+"""An ONNX model as an image classifier: its signature, and how it is run."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class Signature:
         channels: 1 or 3.
         height: rows; None if dynamic.
         width: columns; None if dynamic.
-        batch: images a call, if the graph fixes it; None if dynamic.
+        batch: images per call, if the graph fixes it; None if dynamic.
         output_name: name of the output with the classes.
-        classes: number of classes; None if the graph does not say.
-        output_hint: what the graph's end says of the output; None if it does not tell.
+        classes: number of classes; None if the graph does not declare it.
+        output_hint: the kind of the output by the end of the graph; None if it does not tell.
     """
 
     input_name: str
@@ -71,7 +71,7 @@ class Signature:
 
 
 class Classifier:
-    """A loaded model: facts, signature, session, and the memory that its inputs live in."""
+    """A loaded model: facts, signature, session, and the memory of its buffers."""
 
     def __init__(
         self,
@@ -87,17 +87,17 @@ class Classifier:
 
     @property
     def fixed_batch(self) -> bool:
-        """Whether all runs should have the same shape: the graph's, or the one CUDA is set up for.
+        """Whether all runs should have the same batch size, by the graph or because of CUDA.
 
-        cuDNN chooses its algorithms for each new shape, and a CUDA graph holds one.
+        cuDNN searches for algorithms at each new shape, and a CUDA graph is recorded for one shape.
         """
         return self.signature.batch is not None or self.memory.device[0] == "cuda"
 
     def shrink(self, shape: tuple[int, ...]) -> None:
-        """Give back the memory that ONNX Runtime holds for larger batches than this.
+        """Make ONNX Runtime free the memory that it holds for larger batches than this.
 
         Args:
-            shape: of a batch, in the model's layout; it is run once.
+            shape: of a batch in the model's layout, which is run once.
         """
         kind, index = self.memory.device
         options = import_runtime().RunOptions()
@@ -105,7 +105,7 @@ class Classifier:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", arenas)
         options.add_run_config_entry("gpu_graph_id", "-1")
         zeros = np.zeros(shape, dtype=self.signature.dtype)
-        # It is a kindness to what comes next, which says for itself what is wrong.
+        # Best effort: later runs report the error.
         with suppress(Exception):
             self.execution.session.run(
                 [self.signature.output_name], {self.signature.input_name: zeros}, options
@@ -114,7 +114,7 @@ class Classifier:
     def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """Raw outputs, ``(n, classes)``, of a batch of inputs in the model's type and layout.
 
-        A model with a static batch takes exactly that many, no fewer.
+        A model with a static batch takes exactly that many images.
 
         Raises:
             EvaluationError: if the runtime fails.
@@ -124,7 +124,7 @@ class Classifier:
         name = self.signature.output_name
         session = self.execution.session
         options = import_runtime().RunOptions()
-        # Arrays that come and go must not be recorded in a CUDA graph; others ignore this.
+        # Temporary arrays must not be recorded in a CUDA graph; other providers ignore this.
         options.add_run_config_entry("gpu_graph_id", "-1")
         with runtime_errors(f"on {inputs.shape}"):
             (output,) = session.run([name], {self.signature.input_name: inputs}, options)
@@ -147,30 +147,31 @@ def load_classifier(
     threads: int | None = None,
     **session_options: Unpack[SessionWords],
 ) -> Classifier:
-    """Load a model and work out its signature.
+    """Load a model and determine its signature.
 
     Args:
-        facts: what `iaside_onnx.runtime.read_graph` said of the file.
+        facts: of the file, from `iaside_onnx.runtime.read_graph`.
         output: name of the output that holds the classes, if there are several.
-        input_size: channels, height and width that the preprocessing makes, if known; decides the
-            layout where the graph leaves it open.
-        device: where to run, see `iaside_onnx.runtime.open_session`.
+        input_size: channels, height and width after preprocessing, if known; decides the layout
+            where the graph leaves it open.
+        device: see `iaside_onnx.runtime.open_session`.
         provider: an execution provider by name, instead of a device.
         threads: threads on the CPU; by default all cores of the process.
         **session_options: see `iaside_onnx.runtime.open_session`.
 
     Raises:
         ModelError: if the model is not an image classifier that can be audited.
-        RuntimeMissingError: if the runtime or the provider is missing.
+        OptionError: if the device or the session options cannot be used together.
+        RuntimeMissingError: if the runtime, the provider or CuPy is missing.
     """
     execution = open_session(facts.path, device, provider, threads, **session_options)
-    # What was hashed is what is run, or the archive is about another model.
+    # The model that runs must be the model that was hashed, or the archive names another one.
     changed = facts.changed()
     if changed is not None:
         raise ModelError(f"{changed}: changed while it was read; run the same command again")
     signature = _signature(facts, execution.session, output, input_size)
     kind, _, index = execution.device.partition(":")
-    # A provider that is named goes through the host's memory, whichever it is.
+    # Any provider given by name uses buffers in host memory.
     on_gpu = kind == "cuda" and provider is None
     memory = CudaMemory(int(index)) if on_gpu else HostMemory()
     return Classifier(facts, signature, execution, memory)

@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, without running it: hashes, opset, layout and output hints."""
+"""Facts of an ONNX file, read without running it: hashes, opset, layout and output hints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from iaside_onnx.types import Layout, OutputKind
 
 __all__ = ["GraphFacts", "output_hint", "read_graph"]
 
-# Operators that hand values on without changing what kind of number they are.
+# Operators that pass values on without changing the kind of number.
 _PASS_THROUGH = frozenset(
     ["Cast", "DequantizeLinear", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze"]
 )
@@ -33,7 +33,7 @@ _MAX_BYTES = (1 << 31) - 1
 
 
 class ModelFile(NamedTuple):
-    """A file, its hash, and its device, inode, length and time of change."""
+    """A file, its hash, and its device, inode, length and times of modification and change."""
 
     path: Path
     sha256: str
@@ -42,7 +42,7 @@ class ModelFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GraphFacts:
-    """What can be read from the file.
+    """Facts that can be read from the file.
 
     Attributes:
         path: the file.
@@ -54,9 +54,9 @@ class GraphFacts:
         metadata: the model's own key-value pairs.
         precision: ``int8``, or the type that most of the weights have.
         layout_hint: layout that the first operators expect; None if they do not tell.
-        output_hints: for each output, the kind that the end of the graph makes of it; absent where
-            the graph does not tell.
-        files: the model and its external data, as they were when they were hashed.
+        output_hints: the kind of each output by the operators before it; outputs of unknown kind
+            are absent.
+        files: the model and its external data, in the state that was hashed.
     """
 
     path: Path
@@ -72,9 +72,9 @@ class GraphFacts:
     files: tuple[ModelFile, ...] = ()
 
     def changed(self) -> Path | None:
-        """The first of the model's files that is not what was hashed; None if all are.
+        """The first of the model's files whose content has changed since it was hashed, or None.
 
-        A file is read again only where its stamp is another, so asking costs next to nothing.
+        A file is read again only if its stamp has changed, so the check is cheap.
         """
         for file in self.files:
             if _stamp(file.path) != file.stamp and _hash(file.path) != file.sha256:
@@ -86,8 +86,8 @@ def read_graph(path: Path) -> GraphFacts:
     """Read and hash an ONNX file and its external data; nothing is executed.
 
     Raises:
-        ModelError: if the file is not there, is not an ONNX model, uses an operator of a domain
-            that ONNX Runtime does not have built in, or keeps weights outside of its own folder.
+        ModelError: if the file does not exist, is not an ONNX model, uses an operator of a domain
+            that ONNX Runtime does not have built in, or keeps weights outside its own folder.
     """
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
@@ -139,7 +139,7 @@ def read_graph(path: Path) -> GraphFacts:
 
 
 def _text(value: str | bytes) -> str:
-    """Text of a model, for people and archives; Protobuf gives bytes where it is no UTF-8."""
+    """A string of the model as valid text; Protobuf gives bytes where it is not UTF-8."""
     text = value.decode(errors="replace") if isinstance(value, bytes) else value
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
@@ -158,7 +158,7 @@ def _read(path: Path) -> bytes:
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
-    """What changes when a file does; None where there is none."""
+    """Values that change when a file does; None if there is no file."""
     try:
         found = path.stat()
     except OSError:
@@ -220,17 +220,15 @@ def _tensors(model: ModelProto) -> Iterator[TensorProto]:
 
 
 def _external_data(path: Path, model: ModelProto) -> dict[str, ModelFile]:
-    """Hash every external data file, after making sure that it lies in the model's folder."""
+    """Hash every external data file, after checking that it is in the model's folder."""
     files: dict[str, ModelFile] = {}
     for tensor in _tensors(model):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
         locations = [entry.value for entry in tensor.external_data if entry.key == "location"]
         if not all(isinstance(location, str) for location in locations):
-            raise ModelError(
-                f"{path}: names a file of weights in other than UTF-8; export it again"
-            )
-        # Of several, readers take now the first and now the last.
+            raise ModelError(f"{path}: the name of a file of weights is not UTF-8; export it again")
+        # Of several, some readers take the first and others the last.
         if len(locations) != 1:
             raise ModelError(
                 f"{path}: names {len(locations)} places for the values of one tensor, where one "
@@ -249,10 +247,10 @@ def _external_data(path: Path, model: ModelProto) -> dict[str, ModelFile]:
 
 
 def _inside(path: Path, location: str) -> Path:
-    """Where the data of a model are, in its own folder.
+    """The path of a model's external data, in the model's own folder.
 
     Raises:
-        ModelError: if they are elsewhere, or not there.
+        ModelError: if the path is elsewhere, or there is no file.
     """
     try:
         folder = path.parent.resolve()
@@ -266,15 +264,14 @@ def _inside(path: Path, location: str) -> Path:
         is_there = target.is_file()
     except ModelError:
         raise
-    # Links that go round in circles; names that no file can have.
+    # Circular links, or names that no file can have.
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(
-            f"{path}: keeps weights in {location[:80]!r}, which is no name of a file; export it "
-            "again"
+            f"{path}: keeps weights in {location[:80]!r}, which is not a file name; export it again"
         ) from error
     if not is_there:
         raise ModelError(
-            f"{path}: its weights are in {location!r}, which is not there; copy that file "
+            f"{path}: its weights are in {location!r}, which does not exist; copy that file "
             "beside the model"
         )
     return target
@@ -303,7 +300,7 @@ def output_hint(graph: GraphProto, name: str) -> OutputKind | None:
     """The kind that the operators at the end of a graph make of an output; None if unclear."""
     makers = {output: node for node in graph.node for output in node.output}
     node = makers.get(name)
-    # No longer than there are nodes: strangers' graphs go round in circles.
+    # At most as many steps as nodes: the graph of an untrusted file may have a cycle.
     for _ in graph.node:
         if node is None or node.op_type not in _PASS_THROUGH or not node.input:
             break
@@ -321,7 +318,7 @@ def output_hint(graph: GraphProto, name: str) -> OutputKind | None:
 
 
 def _layout_hint(graph: GraphProto) -> Layout | None:
-    """Follow the input downwards to the first operator that knows where the channels are."""
+    """The layout by the first operator after the input that depends on it; None if unclear."""
     constants = {i.name for i in graph.initializer}
     inputs = [i.name for i in graph.input if i.name not in constants]
     if len(inputs) != 1:

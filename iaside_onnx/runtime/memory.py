@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 class Memory(Protocol):
-    """Makes arrays that ONNX Runtime can read and write by pointer."""
+    """Allocates arrays that ONNX Runtime can read and write by pointer."""
 
     xp: Any
     """The array module, NumPy or CuPy."""
@@ -26,23 +26,23 @@ class Memory(Protocol):
     """The device's type and number, as ONNX Runtime names them."""
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """A contiguous array.
+        """A contiguous array of zeros.
 
         Raises:
-            MemoryError: if there is no room.
+            MemoryError: if memory runs out.
         """
 
     def pointer(self, array: Any) -> int:
         """Address of the first element."""
 
     def to_host(self, array: Any) -> NDArray[Any]:
-        """The array as NumPy's; the same one if it is there already."""
+        """The array as a NumPy array; itself if it is one, else a copy."""
 
     def synchronize(self) -> None:
-        """Wait until all that was asked of the arrays is done."""
+        """Wait until all operations on the arrays have finished."""
 
     def release(self) -> None:
-        """Give back what is held for later use."""
+        """Free memory that is cached for reuse; arrays in use stay."""
 
 
 class HostMemory:
@@ -64,22 +64,22 @@ class HostMemory:
         return np.asarray(array)
 
     def synchronize(self) -> None:
-        """NumPy is never late."""
+        """Do nothing: NumPy is synchronous."""
 
     def release(self) -> None:
-        """NumPy holds nothing back."""
+        """Do nothing: NumPy caches nothing."""
 
 
 class CudaMemory:
     """The memory of one NVIDIA GPU.
 
-    CuPy's work is ordered on its current stream. ONNX Runtime knows nothing of that stream and has
-    its own: `synchronize` before a run makes CuPy's writes visible to it, and a run returns when
-    its own stream is done.
+    CuPy runs on its current stream, and ONNX Runtime on a stream of its own. `synchronize` before
+    a run makes CuPy's writes visible to the runtime. A run returns when the runtime's stream has
+    finished.
     """
 
     def __init__(self, index: int) -> None:
-        """Make the GPU the current one of this thread.
+        """Make the GPU the current device of this thread.
 
         Raises:
             RuntimeMissingError: if CuPy is not installed, or finds no such GPU.
@@ -107,7 +107,7 @@ class CudaMemory:
         self.device = ("cuda", index)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """Zeros by CuPy, whose error for a full memory is a `MemoryError`."""
+        """Zeros by CuPy, whose out-of-memory error is a `MemoryError`."""
         return self.xp.zeros(shape, dtype=dtype)
 
     def pointer(self, array: Any) -> int:
@@ -123,12 +123,12 @@ class CudaMemory:
         self.xp.cuda.get_current_stream().synchronize()
 
     def release(self) -> None:
-        """Empty CuPy's pool."""
+        """Empty CuPy's memory pool."""
         self.xp.get_default_memory_pool().free_all_blocks()
 
 
 def retry_after_release(memory: Memory, make: Callable[[], _T]) -> _T:
-    """Return what ``make`` returns; if memory runs out, release what is held and try once more.
+    """Return what ``make`` returns; if memory runs out, release cached memory and retry once.
 
     Raises:
         OutOfMemoryError: if memory runs out again.

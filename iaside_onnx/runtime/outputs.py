@@ -24,12 +24,13 @@ _SUM_TOLERANCE = 1e-2
 
 
 def usable_outputs(outputs: NDArray[Any], where: str) -> NDArray[Any]:
-    """The rows of outputs of a few images, ``(n, classes)``, that may be somebody's answer.
+    """The rows of outputs of a few images, ``(n, classes)``, that a working model can give.
 
-    Minus infinity may: it is the logarithm of 0.
+    These have no NaN and no plus infinity, and at least one finite value. Minus infinity is the
+    logarithm of 0.
 
     Raises:
-        ModelError: if there is none.
+        ModelError: if there is no such row.
     """
     impossible = np.isnan(outputs) | np.isposinf(outputs)
     usable = np.isfinite(outputs).any(axis=1) & ~impossible.any(axis=1)
@@ -44,15 +45,15 @@ def usable_outputs(outputs: NDArray[Any], where: str) -> NDArray[Any]:
 def resolve_output_kind(
     hint: OutputKind | None, sample: NDArray[Any], where: str
 ) -> tuple[OutputKind, str]:
-    """Decide what the outputs are, from the graph's end and from outputs of a few images.
+    """Decide what the outputs are, from the end of the graph and from outputs of a few images.
 
     Args:
-        hint: what the graph's end says; None if it does not tell.
+        hint: the kind by the end of the graph; None if it does not tell.
         sample: raw outputs, ``(n, classes)``.
         where: the model, for the error message.
 
     Returns:
-        The kind, and in words why.
+        The kind, and the reason in words.
 
     Raises:
         ModelError: if graph and values contradict each other, or the values are scores in [0, 1]
@@ -85,7 +86,7 @@ def _kind_of_values(values: NDArray[np.float64]) -> OutputKind:
 
 
 def floor_of(dtype: np.dtype[Any]) -> float:
-    """The smallest normal number of a type; a lesser probability is floored to it."""
+    """The smallest normal number of a type, at which probabilities are floored."""
     return float(np.finfo(dtype).tiny)
 
 
@@ -94,20 +95,19 @@ def log_probabilities(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Log-probabilities of the classes, in nats.
 
-    Where a probability is exactly 0 (a softmax whose type ran out, a class that is masked by minus
-    infinity), the logarithm is taken at the smallest normal number of the output's type instead,
-    and the place is marked.
+    A probability can be exactly 0, by underflow of a softmax or where minus infinity masks a class.
+    It is floored at the smallest normal number of the output's type, and marked.
 
     Args:
         outputs: raw outputs, ``(n, classes)``.
         kind: what they are.
 
     Returns:
-        Log-probabilities, ``(n, classes)``, and where they were floored to the floor, likewise.
+        Log-probabilities, ``(n, classes)``, and where they were floored, likewise.
 
     Raises:
-        EvaluationError: if an output is NaN or plus infinity, or no probability or logarithm of one
-            where it should be.
+        EvaluationError: if an output is NaN or plus infinity, or is no probability or
+            log-probability where ``kind`` says so.
     """
     if np.isnan(outputs).any() or np.isposinf(outputs).any():
         what = "NaN" if np.isnan(outputs).any() else "an infinity"
@@ -131,7 +131,7 @@ def log_probabilities(
 def label_log_probabilities(
     outputs: Any, kind: OutputKind, labels: Any, xp: Any = np
 ) -> tuple[Any, Any]:
-    """One class of `log_probabilities` for each row, where the outputs are.
+    """One class of `log_probabilities` for each row, computed in the memory of the outputs.
 
     Args:
         outputs: raw outputs, ``(n, classes)``.
@@ -140,16 +140,16 @@ def label_log_probabilities(
         xp: the array module that the arrays belong to, NumPy or CuPy.
 
     Returns:
-        ``(n,)`` float64 in nats, NaN where `log_probabilities` refuses the row; and where a value
-        was floored to the floor, ``(n,)``.
+        ``(n,)`` float64 in nats, NaN where `log_probabilities` would raise; and where a value was
+        floored, ``(n,)``.
     """
     floor = floor_of(outputs.dtype)
-    # Exponentials in float32, where they are fast, and their sums in float64.
+    # Exponentials in float32, for speed, and their sums in float64.
     scores = outputs.astype(xp.result_type(outputs.dtype, xp.float32), copy=False)
     peak = scores.max(axis=1)  # NaN if one of them is
     impossible = ~xp.isfinite(peak)
     values = scores[xp.arange(len(scores)), labels].astype(xp.float64)
-    # Only rows that are impossible anyway can do here what NumPy warns of.
+    # Only rows that become NaN below can cause what NumPy warns of.
     with np.errstate(all="ignore"):
         if kind == "probabilities":
             impossible |= ~(scores.min(axis=1) >= 0)
@@ -158,7 +158,7 @@ def label_log_probabilities(
         else:
             if kind == "logits":
                 total = xp.exp(scores - peak[:, None]).sum(axis=1, dtype=xp.float64)
-                # In this order: beside a large peak the logarithm would be lost.
+                # In this order: added to a large peak, the logarithm would be rounded away.
                 values = values - peak - xp.log(total)
             else:
                 impossible |= peak > _SUM_TOLERANCE

@@ -1,4 +1,4 @@
-"""Where the time of a run goes."""
+"""Time spent in each phase of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from threading import Lock
 __all__ = ["PHASES", "Profile"]
 
 PHASES = ("wait for decode", "fft", "mix", "model", "gather", "write")
-"""What follows one after the other in a run."""
+"""The phases of a run; they do not overlap."""
 
 
 class Profile:
@@ -20,10 +20,11 @@ class Profile:
     Attributes:
         seconds: by the name of the phase.
         wall: seconds from the first image to the last, in this process.
-        images: how many were evaluated in it.
-        evaluations: of coalitions, likewise.
-        synchronize: waits for the device at the end of each phase, so that what a GPU was asked in
-            one is not counted in a later one; this slows the run, so by default nothing waits.
+        images: number of images evaluated in this process.
+        evaluations: number of coalitions evaluated, likewise.
+        synchronize: called at the end of each phase to wait for the device, so that work that a
+            GPU was given in one phase is not counted in a later one. Waiting slows the run, so it
+            is None by default.
     """
 
     def __init__(self) -> None:
@@ -32,7 +33,7 @@ class Profile:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was spent so far, as on a look at a few images."""
+        """Reset to zero, as after the probe of a few images."""
         self.seconds: dict[str, float] = defaultdict(float)
         self.wall = 0.0
         self.images = 0
@@ -40,11 +41,11 @@ class Profile:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count the time until the context ends; from any thread."""
+        """Add the time until the context ends to a phase; from any thread."""
         start = time.perf_counter()
         try:
             yield
-            # Decoding happens beside the rest, on threads that have no device.
+            # Images are decoded on other threads, which have no device.
             if self.synchronize is not None and name != "decode":
                 self.synchronize()
         finally:
@@ -58,9 +59,9 @@ class Profile:
             self.seconds[name] += share * spent
 
     def as_dict(self) -> dict[str, object]:
-        """As JSON values; the phases and what is left, ``other``, sum to ``wall``.
+        """As JSON values; the phases and the rest, ``other``, sum to ``wall``.
 
-        ``decode`` is what all reads took, most of them on threads beside the phases.
+        ``decode`` is the time of all reads, most of which run on other threads beside the phases.
         """
         seconds = {name: self.seconds.get(name, 0.0) for name in PHASES}
         seconds["other"] = self.wall - sum(seconds.values())

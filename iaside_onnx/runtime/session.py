@@ -1,4 +1,4 @@
-"""ONNX Runtime: is it there, and does the session run where it was asked to run."""
+"""ONNX Runtime: finding the installed build, and opening sessions on the requested device."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ __all__ = [
     "usable_cores",
 ]
 
-# From 1.29 on official builds of ONNX Runtime tell Microsoft what is run, hashes of models
-# included, and keep files for that in the user's cache. It looks for this when it is loaded, and
-# never again.
+# From 1.29 on, official builds of ONNX Runtime send telemetry to Microsoft, with hashes of models,
+# and keep files for it in the user's cache. The variable is read once, when the library is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
-# They share one Python module, so there may be one of them.
+# These distributions share one Python module, so only one may be installed.
 _BUILDS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
-# What the runtime, its allocator, cuDNN and cuBLAS say.
+# Out-of-memory messages of the runtime, its allocator, cuDNN and cuBLAS.
 _NO_MEMORY = re.compile(
     r"out of memory|failed to allocate memory|bad_?alloc|bad allocation|ALLOC(ATION)?_FAILED"
     r"|is smaller than requested bytes|failed to find a free memory block",
     re.IGNORECASE,
 )
 _SPIN_MICROSECONDS = 200
-"""So long the runtime's idle threads spin: enough between two operators, and then the cores are
-free for what is done between two runs. By itself it spins for some 26 ms. Known from 1.26 on."""
+"""How long idle threads of the runtime spin: longer than the gap between two operators, and short
+enough to free the cores for the work between two runs. The default is about 26 ms. The runtime has
+this setting from 1.26 on."""
 _INSTALL_CPU = "pip install 'iaside-onnx[cpu]'"
 _INSTALL_CUDA = "pip install 'iaside-onnx[cuda]'"
 
@@ -66,7 +66,7 @@ class Execution:
         provider: the execution provider that runs the model.
         device: ``cpu`` or ``cuda:i``; the provider's name for any other.
         threads: threads that one operator may use on the CPU.
-        provider_options: those that the provider was given.
+        provider_options: the options that were passed to the provider.
     """
 
     session: Any
@@ -88,7 +88,7 @@ class SessionWords(TypedDict, total=False):
 
 
 def _installed() -> dict[str, Path]:
-    """The folder that each installed build is in."""
+    """The folder of each installed build."""
     found = {}
     for name in _BUILDS:
         try:
@@ -99,7 +99,7 @@ def _installed() -> dict[str, Path]:
 
 
 def _distribution(runtime: ModuleType) -> str:
-    """The build that was imported; there may be others, further down the path."""
+    """Name of the build that was imported; others may be later in the module search path."""
     installed = _installed()
     folder = Path(getattr(runtime, "__file__", None) or "onnxruntime/__init__.py").parent.parent
     return next((n for n, f in installed.items() if f == folder), next(iter(installed), _BUILDS[0]))
@@ -109,8 +109,8 @@ def import_runtime() -> ModuleType:
     """Import ``onnxruntime``.
 
     Raises:
-        RuntimeMissingError: if no build is installed, or two in one folder: they share one module,
-            and the one that was installed last has overwritten the other.
+        RuntimeMissingError: if no build is installed, or two are in one folder: they share one
+            module, so the later installation has overwritten the other.
     """
     found = _installed()
     installed = [n for n, folder in found.items() if list(found.values()).count(folder) > 1]
@@ -136,7 +136,7 @@ def available_providers() -> list[str]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use; the runtime's own default ignores limits and affinity."""
+    """Number of cores that this process may use; the runtime's default ignores the affinity."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -144,10 +144,10 @@ def usable_cores() -> int:
 
 @contextmanager
 def runtime_errors(where: str) -> Iterator[None]:
-    """Turn what ONNX Runtime raises while it runs into this project's errors.
+    """Convert exceptions of a run of ONNX Runtime into this project's errors.
 
     Raises:
-        OutOfMemoryError: if it says that memory ran out.
+        OutOfMemoryError: if the message says that memory ran out.
         EvaluationError: otherwise.
     """
     try:
@@ -172,38 +172,42 @@ def open_session(
     cuda_graph: bool = False,
     allow_cpu_nodes: bool = False,
 ) -> Execution:
-    """Load a model for the device asked for, and nothing else.
+    """Load a model on the requested device, without any fallback to another.
 
     Args:
         path: the ONNX file.
         device: ``cpu``, ``cuda``, ``cuda:i``, or ``auto``: CUDA where the runtime has it, else CPU.
         provider: an execution provider by name, instead of a device.
         threads: threads for one operator on the CPU; by default all cores of the process.
-        provider_options: the provider's own options, which go over those made here.
+        provider_options: the provider's own options, which override those made here.
         tf32: let CUDA round float32 to 10 bits in matrix products and convolutions.
         cuda_graph: let CUDA record the model once and replay it.
         allow_cpu_nodes: let the CPU run operators that the provider does not have.
 
     Raises:
-        OptionError: if the device is no device, both a device and a provider are given, or
-            ``tf32`` or ``cuda_graph`` is asked of what is not CUDA.
-        RuntimeMissingError: if the runtime or the provider is missing or does not start, or leaves
-            operators to the CPU that it was not allowed to.
+        OptionError: if the device is unknown, both a device and a provider are given, or ``tf32``
+            or ``cuda_graph`` is given without CUDA.
+        RuntimeMissingError: if the runtime or the provider is missing or does not start, or the
+            provider leaves operators to the CPU without ``allow_cpu_nodes``.
         ModelError: if the runtime refuses the model.
     """
     runtime = import_runtime()
     name, options, label = _resolve(device, provider, list(runtime.get_available_providers()))
     if (tf32 or cuda_graph) and name != _CUDA:
         raise OptionError(
-            f"TF32 and CUDA graphs are of NVIDIA GPUs, and {label} is none: use --device cuda"
+            f"TF32 and CUDA graphs need an NVIDIA GPU, not {label}: use --device cuda"
         )
     if cuda_graph and provider is not None:
-        raise OptionError("a CUDA graph needs images on the GPU: use --device cuda, not --provider")
+        raise OptionError(
+            "a CUDA graph needs buffers on the GPU: use --device cuda, not --provider"
+        )
     for key, instead in (("device_id", "--device cuda:i"), ("enable_cuda_graph", "--cuda-graph")):
         if name == _CUDA and key in (provider_options or {}) and provider is None:
-            raise OptionError(f"the provider option {key} is made by {instead}: use that")
+            raise OptionError(f"the provider option {key} is set by {instead}: use that")
     if "enable_cuda_graph" in (provider_options or {}):
-        raise OptionError("a CUDA graph is asked for by --device cuda --cuda-graph")
+        raise OptionError(
+            "a CUDA graph is requested by --device cuda --cuda-graph, not by a provider option"
+        )
     if tf32:
         options["use_tf32"] = "1"
     if cuda_graph:
@@ -218,11 +222,11 @@ def open_session(
         settings.add_session_config_entry("session.intra_op.spin_duration_us", spin)
     missing = _preload(runtime) if name == _CUDA else ""
     if name != _CPU and not allow_cpu_nodes:
-        # Without this a provider that cannot start, or cannot run a node, hands it to the CPU.
+        # Without this, nodes of a provider that does not start or lacks them run on the CPU.
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         session = _create(runtime, path, settings, name, options)
-    except Exception as error:  # the runtime's exceptions have no base of their own
+    except Exception as error:  # the runtime's exceptions have no common base
         if name == _CPU:
             raise ModelError(f"{path}: ONNX Runtime refuses the model: {_short(error)}") from error
         left = _left_to_cpu(runtime, path, name, options)
@@ -243,7 +247,7 @@ def open_session(
 def _create(
     runtime: ModuleType, path: Path, settings: Any, name: str, options: Mapping[str, str]
 ) -> Any:
-    """A session that stays where it is: by itself it prints an error and goes on on the CPU."""
+    """A session without fallback: by default it prints an error and falls back to the CPU."""
     with redirect_stdout(io.StringIO()):
         session = runtime.InferenceSession(
             str(path), sess_options=settings, providers=[(name, dict(options))]
@@ -256,7 +260,7 @@ def _create(
 def _resolve(
     device: str, provider: str | None, built: list[str]
 ) -> tuple[str, dict[str, str], str]:
-    """Provider, its options, and the name of the device."""
+    """Name of the provider, its options, and the name of the device."""
     if provider is not None:
         if device != "auto":
             raise OptionError("give either a device or a provider, not both")
@@ -265,7 +269,7 @@ def _resolve(
                 f"provider {provider!r} is not in the installed ONNX Runtime: it has "
                 f"{', '.join(built)}"
             )
-        # TF32 is the default from Ampere on; what is called float32 here is float32.
+        # TF32 is the default from Ampere on; float32 models must compute in float32.
         exact = {"use_tf32": "0"} if provider == _CUDA else {}
         return provider, exact, {_CPU: "cpu", _CUDA: "cuda"}.get(provider, provider)
     if device == "auto":
@@ -284,9 +288,9 @@ def _resolve(
 
 
 def _preload(runtime: ModuleType) -> str:
-    """Load the CUDA libraries that pip installed; what is missing, if the runtime says so."""
+    """Load the CUDA libraries that pip installed; return which did not load, as a message."""
     if hasattr(runtime, "set_default_logger_severity"):
-        # It writes to the terminal what is said here in one sentence.
+        # The runtime's log would repeat on the terminal what the error says.
         runtime.set_default_logger_severity(4)
     if not hasattr(runtime, "preload_dlls"):
         return ""
@@ -298,9 +302,9 @@ def _preload(runtime: ModuleType) -> str:
 
 
 def _left_to_cpu(runtime: ModuleType, path: Path, name: str, options: dict[str, str]) -> str:
-    """What to say if the provider starts and only lacks some operators, else nothing.
+    """The message if the provider starts and only lacks some operators, else an empty string.
 
-    A provider that did not start gives the same exception as one that lacks operators.
+    A provider that did not start raises the same exception as one that lacks operators.
     """
     settings = runtime.SessionOptions()
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -315,7 +319,7 @@ def _left_to_cpu(runtime: ModuleType, path: Path, name: str, options: dict[str, 
             if part.ep_name == _CPU
             for node in part.get_nodes()
         )
-    except Exception:  # noqa: BLE001  # the first failure is what will be told
+    except Exception:  # noqa: BLE001  # the first error is the one that is reported
         return ""
     if not kinds:
         return ""
@@ -337,6 +341,6 @@ def _in_brackets(text: str) -> str:
 
 
 def _short(error: Exception) -> str:
-    """The first sentence or so of the runtime's message, on one line."""
+    """The first 240 characters of the runtime's message, on one line."""
     text = " ".join(str(error).split())
     return text if len(text) <= 240 else text[:240] + "..."

@@ -1,4 +1,4 @@
-"""Frequency bands: which frequency lies where, and images filtered to them."""
+"""Frequency bands: the partition of frequencies, and images filtered to sets of bands."""
 
 from iaside_onnx.spectrum.filters import band_components, band_energy, noise_like
 from iaside_onnx.spectrum.parallel import ParallelFor, serial_for

@@ -17,7 +17,7 @@ _CACHED = 1 << 16
 
 
 def _fft(xp: ModuleType) -> ModuleType:
-    # numpy.fft would do as well from NumPy 2 on; before, it turns float32 into float64.
+    # Not numpy.fft: before NumPy 2 it computes in float64.
     return importlib.import_module("scipy.fft" if xp is np else "cupyx.scipy.fft")
 
 
@@ -30,8 +30,8 @@ def band_components(
 ) -> Components:
     """The part of an image that lies in each band, ``(bands, channels, height, width)``, float32.
 
-    The components sum to the image, but for rounding. One forward transform and one inverse
-    transform a band; the bands of a small image, and all on a GPU, go in one call.
+    The components sum to the image up to rounding. This takes one forward transform, and one
+    inverse transform a band. The bands of a small image, and all bands on a GPU, share one call.
 
     Args:
         image: ``(channels, height, width)`` float32; for a game over a baseline, the image minus
@@ -44,13 +44,14 @@ def band_components(
     fft = _fft(xp)
     spectrum = fft.rfft2(image)
     components = xp.empty((bands, *image.shape), dtype=xp.float32)
-    # Past the cache of a CPU, one band at a time is faster; below it, calls are what costs.
+    # On a CPU, one band at a time is faster for images larger than the cache. For smaller images
+    # the number of calls is the cost.
     together = max(_CACHED // spectrum.size, 1) if xp is np else bands
 
     def fill(first: int) -> None:
         some = xp.arange(first, min(first + together, bands)).reshape(-1, 1, 1, 1)
         inside = index == some
-        # Low bands lie in few columns; the transform along the rows fills up with zeros by itself.
+        # Low bands lie in few columns; irfft pads the rest with zeros.
         columns = int(np.flatnonzero(inside.any(axis=(0, 1, 2)))[-1]) + 1 if xp is np else None
         masked = xp.where(inside[..., :columns], spectrum[..., :columns], xp.complex64(0))
         rows = fft.ifft(masked, axis=-2, overwrite_x=True)
@@ -70,8 +71,8 @@ def band_energy(image: Pixels, index: BandIndex, bands: int, xp: Any = np) -> An
     """
     height, width = image.shape[-2:]
     power = xp.abs(_fft(xp).rfft2(image)).astype(xp.float64) ** 2
-    # A real FFT leaves out the mirror image of each column, save the first and, at even width,
-    # the last.
+    # A real FFT omits the mirror image of each column except the first and, at even width, the
+    # last.
     twice = xp.full(width // 2 + 1, 2.0)
     twice[0] = 1.0
     if width % 2 == 0:
@@ -84,8 +85,8 @@ def noise_like(image: Pixels, white: Pixels, index: BandIndex, bands: int, xp: A
     """Noise with the image's own energy in each band and channel, ``(channels, height, width)``.
 
     Args:
-        image: whose energies to take.
-        white: white Gaussian noise of the image's shape; drawn by the caller, from the run's seed.
+        image: the image whose energies the noise gets.
+        white: white Gaussian noise of the image's shape, drawn by the caller.
         index: the band of each frequency, from `band_index`.
         bands: the number of bands.
         xp: the array module that the arrays belong to, NumPy or CuPy.

@@ -1,7 +1,7 @@
 """Which band each spatial frequency belongs to.
 
-Everything is exact integer arithmetic: a frequency on the edge between two bands lands in the same
-band on every machine, and f and -f always land together.
+All arithmetic is on exact integers: a frequency on the edge between two bands is in the same band
+on every machine, and f and -f are always in the same band.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ MAX_BANDS = 64
 def band_edges(bands: int, spacing: Spacing = "linear") -> NDArray[np.float64]:
     """Edges of the bands in radius, ``(bands + 1,)``, from 0 to 1.
 
-    Band i holds the radii from edge i, included, to edge i + 1, excluded; the last includes 1.
+    Band i holds the radii from edge i, included, to edge i + 1, excluded; the last band includes 1.
 
     Args:
         bands: number of bands, from 1 to 64.
         spacing: ``linear``, bands of equal width; ``octave``, each band above the lowest two is
-            twice as wide as the one below it.
+            twice as wide as the band below it.
 
     Raises:
-        OptionError: if an option is not among those.
+        OptionError: if an option is out of range.
     """
     _check(bands, "linf", spacing)
     if spacing == "linear":
@@ -55,11 +55,11 @@ def band_index(
         height: rows of the image.
         width: columns of the image.
         bands: number of bands, from 1 to 64; band 0 holds the mean of the image.
-        partition: the norm that makes the radius.
-        spacing: how the radius is cut, see `band_edges`.
+        partition: the norm of the radius.
+        spacing: how the radius is divided, see `band_edges`.
 
     Raises:
-        OptionError: if an option is out of range, or if a band would hold no frequency at all.
+        OptionError: if an option is out of range, or a band would hold no frequency.
     """
     _check(bands, partition, spacing)
     if height < 1 or width < 1:
@@ -67,7 +67,7 @@ def band_index(
     if spacing == "linear":
         index = np.minimum(_scaled_radius(height, width, bands, partition), bands - 1)
     else:
-        # In units of the lowest edge, the band is the position of the highest bit.
+        # In units of the lowest edge, the band is the bit length of the radius.
         units = _scaled_radius(height, width, 1 << (bands - 1), partition)
         bits = np.array(np.frompyfunc(int.bit_length, 1, 1)(units.astype(object)), dtype=np.int64)
         index = np.minimum(bits, bands - 1)
@@ -95,10 +95,10 @@ def _check(bands: int, partition: str, spacing: str) -> None:
 def _scaled_radius(height: int, width: int, scale: int, partition: str) -> NDArray[np.int64]:
     """``floor(scale * radius)`` of every frequency, in exact arithmetic.
 
-    With whole numbers ky, kx of cycles an image, fy = ky / height and fx = kx / width.
+    With integers ky, kx in cycles per image, fy = ky / height and fx = kx / width.
     """
     rows = np.arange(height)
-    # Python integers, as the l2 products outgrow 64 bits for large images and many octaves.
+    # Python integers: the l2 products overflow 64 bits for large images and many octaves.
     ky = np.minimum(rows, height - rows).astype(object)[:, None]
     kx = np.arange(width // 2 + 1).astype(object)[None, :]
     if partition == "linf":

@@ -1,4 +1,4 @@
-"""From components to the filtered images of many coalitions."""
+"""Mixing: from components to the filtered images of many coalitions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MixOrder: TypeAlias = Literal["tree", "chain"]
 the coalition before it in the list, if that is the same one without one band."""
 
 _PIECE = 1 << 13
-"""Pixels: those of a few dozen images and of all components together fit into a core's cache."""
+"""Pixels: so many of a few dozen images and of all components fit into a core's cache."""
 
 _FLAT = 1e-5
-"""A lesser span, in pixel units, is rounding of the transforms and no picture."""
+"""A smaller span, in pixel units, is rounding error of the transforms."""
 
 
 def mix_order(coalitions: Coalitions) -> MixOrder:
@@ -72,7 +72,7 @@ def mix(
     if not coalitions.size:
         return
     masks = np.ascontiguousarray(coalitions, np.uint64).tobytes()
-    plan = _steps if (order or mix_order(coalitions)) == "tree" else _chain
+    plan = _tree_steps if (order or mix_order(coalitions)) == "tree" else _chain_steps
     steps, wanted = plan(masks, tuple(known or ()))
     pixels = math.prod(offset.shape)
     # On a CPU, large images are processed piece by piece, so that components stay in its cache.
@@ -108,7 +108,7 @@ def _follow(
             out[row] += components[band]
         step = 1 << (size - 1).bit_length() >> 1
         while step:
-            # Rows with no lower band are there already; each gives the row with this band as well.
+            # Each row that is done, plus this band, gives the row ``step`` further down.
             target = out[row + step : row + size : 2 * step]
             above = out[row : row + size : 2 * step][: len(target)]
             xp.add(above, components[step.bit_length() - 1], out=target)
@@ -116,22 +116,29 @@ def _follow(
 
 
 class _Step(NamedTuple):
-    """How to make a run of consecutive coalitions, of which the first lacks all lower bands."""
+    """How to make a run of consecutive coalitions, the first of which lacks all lower bands."""
 
     row: int
     size: int
-    source: int | None  # row of the image to begin from; None: not in this batch
-    parent: int  # coalition of the image to begin from; 0 is the offset
-    bands: tuple[int, ...]  # to add to it, highest first
+    source: int | None  # row of the image that it starts from; None: not in this batch
+    parent: int  # coalition of the image that it starts from; 0 is the offset
+    bands: tuple[int, ...]  # bands to add to that image, highest first
 
 
 @lru_cache(maxsize=1024)
-def _steps(
+def _tree_steps(
     masks: bytes, known: tuple[int, ...]
 ) -> tuple[list[_Step], list[tuple[int, int | None]]]:
-    """How to make a batch, and which images to keep for the next: coalition and row, if it is new.
+    """The steps of a batch as a tree, and the images to keep for the next batch.
 
-    Images come one after the other over the same coalitions, so that batches recur.
+    Cached, as the batches of all images recur.
+
+    Args:
+        masks: the coalitions, as bytes of uint64.
+        known: coalitions of the images that were kept from the batch before.
+
+    Returns:
+        The steps; and for each image to keep its coalition and row, None if it was kept before.
     """
     coalitions = np.frombuffer(masks, dtype=np.uint64).tolist()
     rows: dict[int, int] = {}
@@ -155,10 +162,10 @@ def _steps(
 
 
 @lru_cache(maxsize=64)
-def _chain(
+def _chain_steps(
     masks: bytes, known: tuple[int, ...]
 ) -> tuple[list[_Step], list[tuple[int, int | None]]]:
-    """As `_steps`, where each coalition is mostly the one before it and one band more."""
+    """As `_tree_steps`, as a chain: most coalitions are the one before them and one band more."""
     coalitions = np.frombuffer(masks, dtype=np.uint64).tolist()
     previous, source = (known[-1] if known else 0), None
     steps = []
@@ -173,7 +180,7 @@ def _chain(
 
 
 def _parents(coalition: int) -> Iterator[int]:
-    """The coalition without its lowest band, without its two lowest, and so on down to none."""
+    """The coalition without its lowest band, without its two lowest bands, and so on down to 0."""
     while coalition:
         coalition &= coalition - 1
         yield coalition
@@ -185,9 +192,9 @@ def limit_range(images: Any, kind: PixelRange, xp: Any = np) -> None:
 
     Args:
         images: the filtered images of one or more coalitions.
-        kind: ``none``, left as they are; ``clip``, cut at 0 and 1; ``minmax``, each image stretched
-            so that its own smallest value becomes 0 and its largest 1; an image that is constant
-            but for rounding is clipped.
+        kind: ``none``, left as they are; ``clip``, clipped to [0, 1]; ``minmax``, each image scaled
+            so that its own smallest value becomes 0 and its largest 1. An image that is constant
+            up to rounding is clipped.
         xp: the array module that the images belong to, NumPy or CuPy.
     """
     if kind == "minmax":

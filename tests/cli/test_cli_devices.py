@@ -29,9 +29,9 @@ DEVICES = (
         ("--batch-size 1.5", "'1.5' is neither"),
         ("--batch-size AUTO", "'AUTO' is neither"),
         ("--batch-size=-1", "batch size must be a whole number from 1 to"),
-        ("--tf32 --device cpu", "cpu is none: use --device cuda"),
-        ("--cuda-graph --device cpu", "cpu is none: use --device cuda"),
-        (f"--tf32 --provider {CPU}", "cpu is none: use --device cuda"),
+        ("--tf32 --device cpu", "not cpu: use --device cuda"),
+        ("--cuda-graph --device cpu", "not cpu: use --device cuda"),
+        (f"--tf32 --provider {CPU}", "not cpu: use --device cuda"),
     ],
 )
 def test_what_cannot_work_is_wrong_usage(options: str, said: str) -> None:

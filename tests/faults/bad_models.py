@@ -129,7 +129,11 @@ CASES = [
     Case("weights above the folder", "outside of its own folder", make=_data_above),
     Case("weights at an absolute path", "outside of its own folder", make=_data_elsewhere),
     Case("weights behind a link", "'weights.bin', a link to", make=_data_behind_link),
-    Case("weights missing", "'weights.bin', which is not", make=_is(keep_outside("weights.bin"))),
+    Case(
+        "weights missing",
+        "'weights.bin', which does not exist",
+        make=_is(keep_outside("weights.bin")),
+    ),
     Case(
         "operator of a stranger",
         "operators of the domain 'com.example'",

@@ -266,8 +266,8 @@ _MODELS = [
         for where in _PLACES
     ),
     Case("weights in two places", "names 2 places for the values of one tensor", make=_two_places),
-    Case("weights behind links in a circle", "which is no name of a file", make=_circle),
-    Case("weights with a name that no file has", "no name of a file", make=_long_name),
+    Case("weights behind links in a circle", "which is not a file name", make=_circle),
+    Case("weights with a name that no file has", "not a file name", make=_long_name),
     Case("model of 3 GB", "is 3221225472 bytes long", make=_too_long),
     Case("compiled code", "compiled code for one device (EPContext)", make=_compiled),
     Case("foreign operator in a function", "operators of the domain 'evil'", make=_foreign_inside),

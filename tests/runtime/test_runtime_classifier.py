@@ -1,4 +1,4 @@
-"""What a model takes and which output is the classes."""
+"""The input that a model takes, and the output that holds the classes."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_layout_and_size(
 def test_a_layout_that_nothing_tells_is_asked_for(
     axes: Axes, input_size: Any, words: list[str], tmp_path: Path
 ) -> None:
-    """A guess would be wrong half of the time, and nobody would know."""
+    """A guess would be wrong half of the time, without any sign of it."""
     path = save(tmp_path / "net.onnx", axes)
     with pytest.raises(ModelError) as caught:
         load(path, input_size=input_size)
@@ -99,7 +99,7 @@ def test_a_layout_that_nothing_tells_is_asked_for(
 
 
 def test_open_channels_are_asked_for(tmp_path: Path) -> None:
-    """Taken to be colour, a grey model would fail with words that nobody can act on."""
+    """If a grey model were taken for a colour model, the error would not say what to do."""
     path = save(tmp_path / "net.onnx", ["n", "a", "b", "c"], CONV)
     with pytest.raises(ModelError, match="how many channels it takes; give --input-size"):
         load(path, input_size=None)
@@ -160,13 +160,13 @@ def several(path: Path, *names: str) -> Path:
 
 
 def test_the_one_output_that_can_be_the_classes_is_taken(tmp_path: Path) -> None:
-    """Feature maps, scores and answers are beside it, and before it."""
+    """Feature maps, scores and class indices are other outputs, and may come first."""
     path = several(tmp_path / "net.onnx", "map", "score", "answer", "logits")
     assert load(path).signature.output_name == "logits"
 
 
 def test_several_candidates_are_listed_and_one_can_be_chosen(tmp_path: Path) -> None:
-    """The first would be taken, which may be features."""
+    """The first output would be taken, which may hold features."""
     path = several(tmp_path / "net.onnx", "features", "logits", "map")
     with pytest.raises(ModelError) as caught:
         load(path)
@@ -192,20 +192,20 @@ def test_outputs_that_cannot_be_the_classes_are_named(tmp_path: Path) -> None:
         load(path, output="probs")
     with pytest.raises(ModelError, match=r"'answer' is a tensor\(int64\)"):
         load(path, output="answer")
-    # A declared choice of a wrong shape comes to light at the first batch.
+    # A declared output of a wrong shape is found at the first batch.
     with pytest.raises(ModelError, match=r"shape \(2, 1, 4, 4\).*\(2, classes\)"):
         load(path, output="map").run(np.zeros((2, 1, 4, 4), np.float32))
 
 
 def test_a_batch_that_the_model_cannot_take_is_an_evaluation_error(tmp_path: Path) -> None:
-    """The runtime's own exceptions have no base, and would end the run with a traceback."""
+    """The runtime's exceptions have no common base, and would end the run with a traceback."""
     classifier = load(Net(batch=3).save(tmp_path / "net.onnx"))
     with pytest.raises(EvaluationError, match=r"\(2, 1, 8, 8\)"):
         classifier.run(np.zeros((2, 1, 8, 8), np.float32))
 
 
 def test_inspection_of_a_model_that_leaves_its_size_open(tmp_path: Path) -> None:
-    """What is not known is said, and what is given is used."""
+    """An unknown number of channels is reported, and a given one is used."""
     path = Net((3, 9, 14), open_size=True, ending="softmax").save(tmp_path / "net.onnx")
     found = inspect_model(path)
     assert found.preprocess is None

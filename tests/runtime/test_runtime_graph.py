@@ -1,4 +1,4 @@
-"""What a file says of itself: hashes, external data, precision, layout."""
+"""Facts of a file: hashes, external data, precision, layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One number a row, where the outputs are: equal to the whole table, and NaN where that refuses."""
+"""Log-probabilities of labels: equal to those of all classes, and NaN where these raise."""
 
 from __future__ import annotations
 

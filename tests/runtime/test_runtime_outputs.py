@@ -1,4 +1,4 @@
-"""What outputs are, and their logarithms."""
+"""The kind of outputs, and their log-probabilities."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def test_the_graphs_end_and_its_values_tell_the_kind(
      (LOGITS, "logits"), (np.abs(LOGITS) + 2, "logits"), (-np.abs(LOGITS), "logits")],
 )  # fmt: skip
 def test_values_tell_the_kind_where_the_graph_does_not(sample: NDArray[Any], kind: str) -> None:
-    """A graph may end in operators that nobody foresaw."""
+    """A graph may end in operators without a rule."""
     assert resolve_output_kind(None, sample, "net")[0] == kind
     assert resolve_output_kind(None, sample.astype(np.float16), "net")[0] == kind
 
 
 def test_probabilities_behind_a_plain_matrix_product_are_found() -> None:
-    """The end looks like logits, as after a mean over an ensemble, and the values know better."""
+    """The end looks like logits, as after a mean over an ensemble, but the values are not."""
     kind, why = resolve_output_kind("logits", PROBABILITIES, "net")
     assert kind == "probabilities"
     assert "values" in why
@@ -111,7 +111,7 @@ def test_the_three_kinds_agree() -> None:
     ("dtype", "tiny"), [(np.float32, 2.0**-126), (np.float16, 2.0**-14), (np.float64, 2.0**-1022)]
 )
 def test_probabilities_below_the_type_are_raised_and_marked(dtype: Any, tiny: float) -> None:
-    """log(0) would spoil the image; a floor that nobody hears of would pass for a measurement."""
+    """log(0) would spoil the image; an unmarked floor would pass for a measurement."""
     assert floor_of(np.dtype(dtype)) == tiny
     outputs = np.array([[1.0, 0.0, tiny, tiny / 2]], dtype=dtype)
     values, floored = log_probabilities(outputs, "probabilities")
@@ -135,7 +135,7 @@ def test_a_negative_probability_is_an_error() -> None:
 
 @pytest.mark.parametrize("kind", ["logits", "log-probabilities"])
 def test_a_class_of_no_probability_spoils_only_itself(kind: OutputKind) -> None:
-    """Log(Softmax) that ran out, or a masked class: other classes keep their values."""
+    """Log(Softmax) that underflows, or a masked class: other classes keep their values."""
     halves = np.log(np.array([[0.5, 0.5]]))
     outputs = np.array([[*halves[0], -np.inf]], dtype=np.float32)
     values, floored = log_probabilities(outputs, kind)
@@ -145,7 +145,7 @@ def test_a_class_of_no_probability_spoils_only_itself(kind: OutputKind) -> None:
 
 
 def test_minus_infinity_for_every_class_is_no_answer() -> None:
-    """Raised to the floor it would pass for a uniform answer."""
+    """If floored, it would pass for a uniform distribution."""
     with pytest.raises(EvaluationError, match="every class"):
         log_probabilities(np.full((1, 3), -np.inf, dtype=np.float32), "log-probabilities")
 
@@ -153,7 +153,7 @@ def test_minus_infinity_for_every_class_is_no_answer() -> None:
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
 def test_one_label_is_that_column_of_all(dtype: str, scale: float) -> None:
-    """The quick way for one label would drift from the definition, or overflow."""
+    """The fast computation for one label would differ from the definition, or overflow."""
     logits = (scale * np.random.default_rng(0).standard_normal((50, 7))).astype(dtype)
     reference = special.log_softmax(logits.astype(np.float64), axis=1)
     for label in range(7):

@@ -15,6 +15,7 @@ from iaside_onnx import all_coalitions, decompose
 from iaside_onnx.errors import EvaluationError, OutOfMemoryError
 from iaside_onnx.runtime import (
     Answer,
+    Classifier,
     Game,
     Predictor,
     WorthEvaluator,
@@ -26,6 +27,7 @@ from iaside_onnx.runtime import (
 from iaside_onnx.runtime.binding import Binding
 from iaside_onnx.spectrum import band_index
 from tests.onnx_models import Net
+from tests.runtime.failing_session import failing, limited
 from tests.runtime.filtering import bands_of
 
 RNG = np.random.default_rng(11)
@@ -35,11 +37,12 @@ SETS = [
 ]
 
 
-def make(folder: Path, size: int, **options: Any) -> WorthEvaluator:
-    made = Net(
-        (3, 6, 7), **{k: options.pop(k) for k in ("layout", "dtype", "batch") & options.keys()}
-    )
-    classifier = load_classifier(read_graph(made.save(folder / "net.onnx")), device="cpu")
+def load(folder: Path, **options: Any) -> Classifier:
+    path = Net((3, 6, 7), **options).save(folder / "net.onnx")
+    return load_classifier(read_graph(path), device="cpu")
+
+
+def make(classifier: Classifier, size: int, **options: Any) -> WorthEvaluator:
     model = Predictor(
         classifier,
         image_shape=(3, 6, 7),
@@ -105,14 +108,14 @@ def test_games_of_any_length_share_batches(
     """A row would go to the wrong image, or the answer of a whole image to its neighbour."""
     monkeypatch.setattr(predictor, "_MIN_BLOCK_ROWS", block)
     monkeypatch.setattr(predictor, "_BLOCK_BYTES", 1)
-    check(list(make(tmp_path, batch).evaluate(games())))
+    check(list(make(load(tmp_path), batch).evaluate(games())))
 
 
 @pytest.mark.parametrize("batch", [1, 4, 5])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_a_static_batch_is_padded(batch: int, layout: str, tmp_path: Path) -> None:
     """What stands in the rest of the last batch would be taken for a result."""
-    made = make(tmp_path, 32, batch=batch, layout=layout)
+    made = make(load(tmp_path, batch=batch, layout=layout), 32)
     assert made.predictor.batch_size == batch
     for _ in range(2):  # the second time with what the first has left in the buffer
         check(list(made.evaluate(games())))
@@ -150,7 +153,7 @@ def test_inputs_are_left_as_they_were(tmp_path: Path) -> None:
     """The image of a failed batch, or the partner of another image, would be scaled twice."""
     for layout in ("NCHW", "NHWC"):
         before = OFFSETS.copy(), DIFFERENCES.copy(), WHOLES.copy()
-        list(make(tmp_path, 4, layout=layout).evaluate(games()))
+        list(make(load(tmp_path, layout=layout), 4).evaluate(games()))
         for array, copy in zip((OFFSETS, DIFFERENCES, WHOLES), before, strict=True):
             np.testing.assert_array_equal(array, copy)
 
@@ -160,7 +163,7 @@ def test_a_game_of_nan_fails_alone(batch: int, tmp_path: Path) -> None:
     """One broken image would take its neighbours in the batch along, or pass unseen."""
     some = list(games())
     some[1] = Game(OFFSETS[1] * np.nan, DIFFERENCES[1], SETS[1], WHOLES[1], 3)
-    answers = list(make(tmp_path, batch).evaluate(some))
+    answers = list(make(load(tmp_path), batch).evaluate(some))
     assert isinstance(answers[1].error, EvaluationError)
     assert "NaN" in str(answers[1].error)
     for i in (0, 2, 3, 4):
@@ -172,58 +175,43 @@ def test_a_runtime_that_fails_once_costs_the_games_of_that_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole run would end, or the games be given out unevaluated."""
-    run, calls = Binding.run, 0
+    calls = 0
 
-    def second_fails(self: Binding, count: int) -> Any:
+    def second_fails(_: int) -> None:
         nonlocal calls
         calls += 1
         if calls == 2:
-            raise EvaluationError("ONNX Runtime failed")
-        return run(self, count)
+            raise RuntimeError("the device is lost")
 
-    monkeypatch.setattr(Binding, "run", second_fails)
     monkeypatch.setattr(predictor, "_MIN_BLOCK_ROWS", 1)
     monkeypatch.setattr(predictor, "_BLOCK_BYTES", 1)
-    answers = list(make(tmp_path, 4).evaluate(games()))
+    answers = list(make(failing(load(tmp_path), second_fails), 4).evaluate(games()))
     # Nine rows of the first, then seven: the second batch is of the first game alone.
     assert [a.error is None for a in answers] == [False, True, True, True, True]
     np.testing.assert_allclose(answers[1].values, expected()[1][2], atol=2e-5)
 
 
 @pytest.mark.parametrize("fits", [1, 3, 6])
-@pytest.mark.parametrize("error", [MemoryError(), OutOfMemoryError("no room")])
-def test_memory_that_runs_out_halves_the_batch(
-    fits: int, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("Failed to allocate memory")])
+def test_memory_that_runs_out_halves_the_batch(fits: int, error: Exception, tmp_path: Path) -> None:
     """Rows of the batch that did not fit would be lost, or evaluated twice."""
-    run, told = Binding.run, list[int]()
-
-    def too_large(self: Binding, count: int) -> Any:
-        if self._batch > fits:
-            raise error
-        return run(self, count)
-
-    monkeypatch.setattr(Binding, "run", too_large)
-    made = make(tmp_path, 16, on_smaller_batch=told.append)
+    told = list[int]()
+    made = make(limited(load(tmp_path), fits, error), 16, on_smaller_batch=told.append)
     check(list(made.evaluate(games())))
     halves = [8, 4, 2, 1]
     assert told == halves[: halves.index(made.predictor.batch_size) + 1]
     assert fits / 2 < made.predictor.batch_size <= fits
 
 
-def test_no_room_for_one_image_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def never(*_: Any) -> Any:
-        raise OutOfMemoryError("no room")
-
-    monkeypatch.setattr(Binding, "run", never)
+def test_no_room_for_one_image_is_one_sentence(tmp_path: Path) -> None:
+    """A traceback of the runtime, or a batch that is halved for ever."""
+    error = RuntimeError("Failed to allocate memory")
     with pytest.raises(OutOfMemoryError, match=r"a batch of 1 images .* does not fit into memory"):
-        list(make(tmp_path, 16).evaluate(games()))
+        list(make(limited(load(tmp_path), 0, error), 16).evaluate(games()))
     with pytest.raises(
         OutOfMemoryError, match=r"a batch of 5 images .* no smaller one is possible"
     ):
-        list(make(tmp_path, 16, batch=5).evaluate(games()))
+        list(make(limited(load(tmp_path, batch=5), 0, error), 16).evaluate(games()))
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy import special
 
-from iaside_onnx.errors import EvaluationError, OptionError, OutOfMemoryError
-from iaside_onnx.runtime import InputTransform, Predictor, load_classifier, read_graph
-from iaside_onnx.runtime.binding import Binding
+from iaside_onnx.errors import EvaluationError, OptionError
+from iaside_onnx.runtime import Classifier, InputTransform, Predictor, load_classifier, read_graph
 from iaside_onnx.types import LAYOUTS, Layout
 from tests.onnx_models import Net
+from tests.runtime.failing_session import limited
 
 RNG = np.random.default_rng(4)
 SIZE = (3, 5, 6)
@@ -25,9 +25,12 @@ SHIFT = np.array([-0.5, 0.25, 0.0], dtype=np.float32)
 BYTES = np.full(3, 255.0, dtype=np.float32)
 
 
-def predictor(net: Net, folder: Path, **options: Any) -> Predictor:
-    classifier = load_classifier(read_graph(net.save(folder / "net.onnx")), device="cpu")
-    settings: dict[str, Any] = {"scale": SCALE, "shift": SHIFT, "image_shape": net.size}
+def load(net: Net, folder: Path) -> Classifier:
+    return load_classifier(read_graph(net.save(folder / "net.onnx")), device="cpu")
+
+
+def predictor(classifier: Classifier, **options: Any) -> Predictor:
+    settings: dict[str, Any] = {"scale": SCALE, "shift": SHIFT, "image_shape": SIZE}
     return Predictor(classifier, **(settings | options))
 
 
@@ -53,7 +56,7 @@ def test_outputs_are_those_of_the_model_on_normalised_pixels(
     session = onnxruntime.InferenceSession(free.model().SerializeToString())
     (wanted,) = session.run(None, {"image": inputs_of(PIXELS, layout, dtype)})
     words = {"scale": BYTES, "shift": np.zeros(3, np.float32)} if dtype == "uint8" else {}
-    made = predictor(net, tmp_path, batch_size=2, **words)
+    made = predictor(load(net, tmp_path), batch_size=2, **words)
     before = PIXELS.copy()
     np.testing.assert_allclose(made.outputs(PIXELS), wanted, rtol=0, atol=2e-3)
     np.testing.assert_array_equal(PIXELS, before)
@@ -89,7 +92,7 @@ def test_bytes_are_rounded_and_clipped_not_wrapped() -> None:
 @pytest.mark.parametrize("images", [1, 2, 3, 200])
 def test_any_number_of_images_is_taken(images: int, tmp_path: Path) -> None:
     """The last images of an attack would be missing, or an image be answered by its neighbour."""
-    made = predictor(Net(SIZE), tmp_path, batch_size=2)
+    made = predictor(load(Net(SIZE), tmp_path), batch_size=2)
     pixels = PIXELS[np.arange(images) % 7]
     alone = np.concatenate([made(pixel[None]) for pixel in PIXELS])
     np.testing.assert_allclose(made(pixels), alone[np.arange(images) % 7], rtol=0, atol=1e-5)
@@ -99,13 +102,13 @@ def test_any_number_of_images_is_taken(images: int, tmp_path: Path) -> None:
 def test_pixels_of_another_shape_are_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
     """One grey channel would be taken for three colours."""
     with pytest.raises(OptionError, match=r"where \(n, 3, 5, 6\) with at least one image was"):
-        predictor(Net(SIZE), tmp_path)(np.zeros(shape, np.float32))
+        predictor(load(Net(SIZE), tmp_path))(np.zeros(shape, np.float32))
 
 
 def test_probabilities_of_zero_are_floored_and_marked(tmp_path: Path) -> None:
     """Minus infinity would spoil every mean."""
     net = Net(SIZE, ending="softmax", gain=60.0)
-    made = predictor(net, tmp_path, output_kind="probabilities")
+    made = predictor(load(net, tmp_path), output_kind="probabilities")
     outputs = made.outputs(PIXELS)
     values, floored = made.log_probabilities(PIXELS)
     assert 0 < floored.sum() < floored.size
@@ -118,25 +121,19 @@ def test_nan_is_an_error(tmp_path: Path) -> None:
     pixels = PIXELS.copy()
     pixels[3] = np.nan
     with pytest.raises(EvaluationError, match="NaN"):
-        predictor(Net(SIZE), tmp_path)(pixels)
+        predictor(load(Net(SIZE), tmp_path))(pixels)
 
 
 @pytest.mark.parametrize("fits", [1, 3, 6])
 def test_memory_that_runs_out_halves_the_batch_and_loses_no_image(
-    fits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fits: int, tmp_path: Path
 ) -> None:
     """Images of the batch that did not fit would be lost, or predicted twice."""
-    run, told = Binding.run, list[int]()
-
-    def too_large(self: Binding, count: int) -> Any:
-        if self._batch > fits:
-            raise OutOfMemoryError("no room")
-        return run(self, count)
-
-    made = predictor(Net(SIZE), tmp_path, batch_size=16)
-    wanted = made(PIXELS)
-    monkeypatch.setattr(Binding, "run", too_large)
-    made = predictor(Net(SIZE), tmp_path, batch_size=16, on_smaller_batch=told.append)
+    told = list[int]()
+    free = load(Net(SIZE), tmp_path)
+    wanted = predictor(free, batch_size=16)(PIXELS)
+    tight = limited(free, fits, RuntimeError("CUDA error: out of memory"))
+    made = predictor(tight, batch_size=16, on_smaller_batch=told.append)
     np.testing.assert_allclose(made(PIXELS), wanted, rtol=0, atol=1e-5)
     assert told == [size for size in (8, 4, 2, 1) if size >= made.batch_size]
     assert fits / 2 < made.batch_size <= fits

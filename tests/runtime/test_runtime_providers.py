@@ -1,4 +1,4 @@
-"""Options of providers, operators that they lack, libraries that are missing, GPUs not there."""
+"""Options of providers, operators that they lack, missing libraries and GPUs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Settings(SimpleNamespace):
 
 
 class Session:
-    """A session whose inputs and outputs are those of a real one, on what it says it is on."""
+    """A session with the inputs and outputs of a real one, on the provider that it reports."""
 
     def __init__(self, real: Any, provider: str, on_cpu: Sequence[str], *, recorded: bool) -> None:
         self.get_inputs, self.get_outputs = real.get_inputs, real.get_outputs
@@ -120,7 +120,7 @@ class Runtime:
 
 @pytest.fixture
 def runtime(model: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """The fake, in place of the real one."""
+    """The fake runtime, in place of the real one."""
     found = Runtime(open_session(model, "cpu").session)
     monkeypatch.setattr(session, "import_runtime", lambda: found)
     return found
@@ -143,14 +143,14 @@ DEFAULTS = {"device_id": "0", "use_tf32": "0"}
 def test_options_reach_the_provider_and_are_recorded(
     words: dict[str, Any], added: dict[str, str], runtime: Runtime, model: Path
 ) -> None:
-    """An option is taken and does nothing, or the archive does not say how numbers were made."""
+    """An option is accepted without effect, or the archive does not record it."""
     execution = open_session(model, "cuda", **words)
     assert runtime.asked == [(CUDA, DEFAULTS | added)]
     assert dict(execution.provider_options) == DEFAULTS | added
 
 
 def test_options_of_one_session_do_not_reach_the_next(runtime: Runtime, model: Path) -> None:
-    """The caller's mapping is changed, and another model runs with what nobody asked for."""
+    """The caller's mapping is changed, and another model runs with these options."""
     given = {"gpu_mem_limit": "9"}
     open_session(model, "cuda", provider_options=given, tf32=True)
     open_session(model, "cuda")
@@ -182,7 +182,7 @@ def test_what_the_arrays_must_agree_with_is_no_option_of_the_provider(
 def test_a_provider_by_name_is_given_its_own_options(
     name: str, exact: dict[str, str], runtime: Runtime, model: Path
 ) -> None:
-    """What is called float32 has 10 bits, or a provider is given options that it does not know."""
+    """Float32 is computed with 10 bits, or a provider gets options that it does not have."""
     open_session(model, provider=name, provider_options={"key": "value"})
     assert runtime.asked == [(name, {**exact, "key": "value"})]
 
@@ -193,9 +193,9 @@ def test_a_provider_by_name_is_given_its_own_options(
 def test_what_only_cuda_has_is_refused_elsewhere(
     flag: str, where: dict[str, str], model: Path
 ) -> None:
-    """A user believes that they asked for speed, and waits."""
+    """The option for speed has no effect, and the user is not told."""
     words: dict[str, Any] = {**where, flag: True}
-    with pytest.raises(OptionError, match=r"TF32 and CUDA graphs are of NVIDIA GPUs.*--device"):
+    with pytest.raises(OptionError, match=r"TF32 and CUDA graphs need an NVIDIA GPU.*--device"):
         open_session(model, **words)
 
 
@@ -203,7 +203,7 @@ def test_what_only_cuda_has_is_refused_elsewhere(
 def test_operators_left_to_the_cpu_are_counted_and_named(
     name: str, runtime: Runtime, model: Path
 ) -> None:
-    """A GPU that waits for the CPU at every second operator, and nobody knows."""
+    """The GPU waits for the CPU at every second operator, and the user is not told."""
     runtime.on_cpu = ["NonZero", "Loop", "NonZero"]
     with pytest.raises(RuntimeMissingError) as caught:
         open_session(model, provider=name)
@@ -214,7 +214,7 @@ def test_operators_left_to_the_cpu_are_counted_and_named(
 
 
 def test_many_kinds_of_operators_are_cut_short(runtime: Runtime, model: Path) -> None:
-    """One sentence that fills the terminal."""
+    """The message would fill the terminal."""
     runtime.on_cpu = [f"Kind{i % 9}" for i in range(30)]
     with pytest.raises(RuntimeMissingError, match=r"leaves 30 .*Kind3\): add --") as caught:
         open_session(model, "cuda")
@@ -234,7 +234,7 @@ def test_operators_may_be_left_to_the_cpu_where_the_user_says_so(
 def test_a_provider_that_fails_twice_is_told_by_its_first_words(
     runtime: Runtime, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The reason is lost in an error about operators, or printed where results go."""
+    """The reason is lost in an error about operators, or printed to stdout."""
     runtime.failures = [RuntimeError("no driver"), RuntimeError("still no driver")]
     with pytest.raises(RuntimeMissingError, match=r"^OtherExecution.* net\.onnx: no driver; check"):
         open_session(model, provider=OTHER)
@@ -244,7 +244,7 @@ def test_a_provider_that_fails_twice_is_told_by_its_first_words(
 @pytest.mark.parametrize("allowed", [False, True])
 @pytest.mark.usefixtures("runtime")
 def test_a_session_never_falls_back_while_it_runs(allowed: bool, model: Path) -> None:
-    """The runtime's own class makes a new session on the CPU when a run fails, and goes on."""
+    """The runtime's own class falls back to a new session on the CPU when a run fails."""
     execution = open_session(model, "cuda", allow_cpu_nodes=allowed)
     assert not execution.session.falls_back
 
@@ -260,7 +260,7 @@ def test_a_failure_that_is_not_of_operators_is_told(runtime: Runtime, model: Pat
 def test_libraries_that_do_not_load_are_named_and_not_printed(
     allowed: bool, runtime: Runtime, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """JSON on stdout begins with somebody else's words, and the error does not say what to mend."""
+    """The runtime's messages come before JSON on stdout, and the error does not say what to do."""
     runtime.missing = ["libcublasLt.so.13", "libcudnn.so.9"]
     with pytest.raises(RuntimeMissingError, match=r"iaside-onnx\[cuda\]") as caught:
         open_session(model, "cuda", allow_cpu_nodes=allowed)
@@ -282,7 +282,7 @@ def test_without_cupy_the_gpu_is_refused_with_advice(
 def test_a_provider_by_name_goes_through_the_hosts_memory(
     name: str, runtime: Runtime, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every provider of the runtime would need arrays of its own."""
+    """Every provider of the runtime would need a memory of its own."""
     monkeypatch.setitem(sys.modules, "cupy", None)
     classifier = load_classifier(read_graph(model), provider=name)
     assert isinstance(classifier.memory, HostMemory)
@@ -291,11 +291,11 @@ def test_a_provider_by_name_goes_through_the_hosts_memory(
 
 
 class DriverError(Exception):
-    """What CuPy raises."""
+    """CuPy's error for a missing or failing driver."""
 
 
 def fake_cupy(monkeypatch: pytest.MonkeyPatch, devices: Callable[[], int]) -> list[int]:
-    """Put as much of CuPy in place as tells one GPU from another; which of them are used."""
+    """Install the part of CuPy that selects a GPU; return the list of those selected."""
     used: list[int] = []
     driver = SimpleNamespace(getDeviceCount=devices, CUDARuntimeError=DriverError)
 
@@ -321,7 +321,7 @@ def test_the_gpu_that_was_asked_for_is_made_the_current_one(
 
 
 def test_a_gpu_beyond_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CUDA's own words are `invalid device ordinal`."""
+    """CUDA's own message is only `invalid device ordinal`."""
     used = fake_cupy(monkeypatch, lambda: 2)
     with pytest.raises(RuntimeMissingError, match="no GPU cuda:2: CuPy finds 2, from cuda:0"):
         CudaMemory(2)
@@ -368,18 +368,18 @@ def test_every_way_to_say_that_memory_ran_out_is_understood(error: Exception) ->
 
 @pytest.mark.parametrize("words", ["Got invalid dimensions", "memory access at 0x0", "alloc"])
 def test_every_other_failure_is_one_of_the_evaluation(words: str) -> None:
-    """Batches are halved down to one for what has nothing to do with memory."""
+    """Batches are halved down to one for an error that is not about memory."""
     with pytest.raises(EvaluationError, match="^ONNX Runtime failed on a batch of 7: .*" + words):
         raise_inside(RuntimeError(f"first\n  {words}"))
 
 
 def test_an_interruption_is_no_failure() -> None:
-    """Ctrl-C inside of the runtime is archived as an image that cannot be evaluated."""
+    """Ctrl-C inside the runtime is archived as an image that cannot be evaluated."""
     with pytest.raises(KeyboardInterrupt):
         raise_inside(KeyboardInterrupt())
 
 
 def raise_inside(error: BaseException) -> None:
-    """Raise where the runtime does."""
+    """Raise as the runtime would."""
     with runtime_errors("on a batch of 7"):
         raise error

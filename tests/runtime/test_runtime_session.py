@@ -1,4 +1,4 @@
-"""Sessions run where they were asked to run, on the cores that there are, or say why not."""
+"""Sessions run on the requested device and the available cores, or raise an error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_one_operator_gets_every_usable_core_and_no_two_run_at_once(model: Path) -> None:
-    """The runtime's own default counts cores that the process may not use."""
+    """The runtime's default includes cores that the process may not use."""
     execution = open_session(model, "cpu")
     options = execution.session.get_session_options()
     assert options.intra_op_num_threads == usable_cores()
@@ -72,7 +72,7 @@ def test_a_model_that_the_runtime_refuses_is_an_error_of_the_model(tmp_path: Pat
 
 
 class FakeRuntime:
-    """An ONNX Runtime with CUDA, as far as a machine without it can have one."""
+    """A fake ONNX Runtime with CUDA, for a machine without it."""
 
     __version__ = "9.9"
 
@@ -163,7 +163,7 @@ def test_no_runtime_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_both_runtimes_are_one_clear_error(tmp_path: Path, model: Path) -> None:
-    """They overwrite each other's files: what then runs is neither."""
+    """They overwrite each other's files: the result is a mix of both builds."""
     for name in ("onnxruntime", "onnxruntime_gpu"):
         info = tmp_path / f"{name}-1.0.dist-info"
         info.mkdir()

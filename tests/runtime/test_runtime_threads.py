@@ -1,4 +1,4 @@
-"""Threads between two runs: all work is done once, and no failure is swallowed."""
+"""The thread pool: each index once, and no exception is lost."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from iaside_onnx.spectrum import mix
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 40])
-@pytest.mark.parametrize("numbers", [[], [5], [1, 2, 3], range(0, 100, 7)])
-def test_each_number_comes_once(threads: int, numbers: Sequence[int]) -> None:
-    """A band or a piece of an image that nobody fills holds what was in memory before."""
+@pytest.mark.parametrize("indices", [[], [5], [1, 2, 3], range(0, 100, 7)])
+def test_each_index_comes_once(threads: int, indices: Sequence[int]) -> None:
+    """A band or piece of an image that is left out holds uninitialised memory."""
     seen: list[int] = []
-    ThreadPool(threads)(seen.append, numbers)
-    assert sorted(seen) == list(numbers)
+    ThreadPool(threads)(seen.append, indices)
+    assert sorted(seen) == list(indices)
 
 
 def test_the_work_is_shared() -> None:
-    """Two threads that must meet would wait for ever if one did all of the work."""
+    """One thread that did all of the work would wait at the barrier until it breaks."""
     meeting = threading.Barrier(2, timeout=20)
 
     def meet(_: int) -> None:
@@ -35,16 +35,16 @@ def test_the_work_is_shared() -> None:
 
 @pytest.mark.parametrize("bad", [0, 1])
 def test_a_failure_anywhere_is_raised_when_all_have_ended(bad: int) -> None:
-    """Memory that runs out on another thread would leave half an image, and nobody would know."""
+    """Memory that runs out on a worker thread would leave half an image without an error."""
     done: list[int] = []
 
-    def work(number: int) -> None:
-        if number == bad:
+    def body(index: int) -> None:
+        if index == bad:
             raise MemoryError
-        done.append(number)
+        done.append(index)
 
     with pytest.raises(MemoryError):
-        ThreadPool(2)(work, [0, 1])
+        ThreadPool(2)(body, [0, 1])
     assert done == [1 - bad]
 
 

@@ -44,7 +44,7 @@ def split(image: NDArray[np.float32], xp: ModuleType) -> Any:
 
 
 def test_components_are_the_filtered_images(size: tuple[int, int, int], xp: ModuleType) -> None:
-    """A band would hold what belongs to another, or lose the half that a real FFT leaves out."""
+    """A band would hold frequencies of another, or lose the half that a real FFT omits."""
     image = image_of(size)
     components = split(image, xp)
     assert components.dtype == xp.float32
@@ -65,7 +65,7 @@ def test_components_sum_to_the_image(size: tuple[int, int, int], xp: ModuleType)
 def test_bands_are_orthogonal_and_filtering_twice_changes_nothing(
     size: tuple[int, int, int], xp: ModuleType
 ) -> None:
-    """Bands would leak into one another, and share what only one may claim."""
+    """Bands would leak into one another, and share the contribution of one frequency."""
     image = image_of(size)
     components = on_host(split(image, xp)).astype(np.float64)
     flat = components.reshape(BANDS, -1)
@@ -80,7 +80,7 @@ def test_bands_are_orthogonal_and_filtering_twice_changes_nothing(
 
 
 def test_a_constant_image_is_in_band_0_alone(size: tuple[int, int, int], xp: ModuleType) -> None:
-    """The mean would be credited to a band that can be taken away without it."""
+    """The mean would be credited to a band that does not hold it."""
     components = on_host(split(np.full(size, 0.3, dtype=np.float32), xp))
     np.testing.assert_allclose(components[0], 0.3, rtol=0, atol=1e-6)
     np.testing.assert_allclose(components[1:], 0, atol=1e-6)

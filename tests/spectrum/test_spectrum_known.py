@@ -1,4 +1,4 @@
-"""Images kept from one batch to the next: less work, and not one bit of difference."""
+"""Images kept from one batch to the next: fewer additions, and the same bits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMPONENTS = RNG.standard_normal((BANDS, 3, 11), dtype=np.float32)
 
 
 def by_definition(coalition: int) -> NDArray[np.float32]:
-    """The sum in the order that is promised: highest band first, in float32."""
+    """The sum in the documented order: highest band first, in float32."""
     image = OFFSET.copy()
     for band in range(BANDS - 1, -1, -1):
         if coalition >> band & 1:
@@ -36,7 +36,7 @@ EVERY = np.stack([by_definition(coalition) for coalition in range(2**BANDS)])
     st.sampled_from([1, 5, 8192]),
 )
 def test_batches_that_follow_each_other(cuts: list[int], piece: int) -> None:
-    """What is kept would be another coalition's, or summed in another order."""
+    """A kept image would be of another coalition, or summed in another order."""
     known: dict[int, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthesis, "_PIECE", piece)
@@ -55,14 +55,14 @@ def test_what_is_kept_saves_additions() -> None:
     out = np.empty((8, *OFFSET.shape), np.float32)
     for start in range(1, 113, 8):
         coalitions = np.arange(start, start + 8, dtype=np.uint64)
-        steps, _ = synthesis._steps(coalitions.tobytes(), tuple(known))
+        steps, _ = synthesis._tree_steps(coalitions.tobytes(), tuple(known))
         # After the first band of the run that begins a step, one addition a row.
         assert all(len(step.bands) <= 1 for step in steps)
         mix(OFFSET, COMPONENTS, coalitions, out, np, known)
 
 
 def test_a_buffer_with_gaps_is_written_too() -> None:
-    """Flattened, it would be a copy that nobody looks at."""
+    """Flattened, it would be a copy, and the buffer would stay as it was."""
     wide = np.full((4, 3, 22), np.nan, np.float32)
     mix(OFFSET, COMPONENTS, np.arange(4, dtype=np.uint64), wide[:, :, ::2])
     np.testing.assert_array_equal(wide[:, :, ::2], EVERY[:4])

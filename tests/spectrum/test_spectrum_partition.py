@@ -1,4 +1,4 @@
-"""Which band each frequency is in: by hand, and against fractions that cannot round."""
+"""The band of each frequency: by hand, and against exact fractions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZES = [(1, 1), (1, 6), (5, 1), (2, 2), (3, 4), (8, 8), (7, 7), (9, 14), (16, 1
 
 
 def whole_plane(index: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-    """Every frequency of the full FFT, ``(H, W)``: the half that is left out mirrors the other."""
+    """Every frequency of the full FFT, ``(H, W)``: the half that is omitted mirrors the other."""
     height = index.shape[0]
     plane = np.empty((height, width), dtype=np.int64)
     for ky in range(height):

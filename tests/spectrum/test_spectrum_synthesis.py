@@ -1,4 +1,4 @@
-"""Mixing components: exact in every order and batch, and equal to the matrix product."""
+"""Mixing: the same bits in every batch, and equal to the matrix product up to rounding."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_splitting_into_batches_changes_no_bit(size: int) -> None:
 
 @given(st.lists(st.integers(0, 2**BANDS - 1), min_size=1, max_size=80))
 def test_in_a_chain_an_image_is_right_but_for_rounding(coalitions: list[int]) -> None:
-    """A band would be added twice, or not at all, after a list that goes back and forth."""
+    """A band would be added twice, or not at all, in a list without any order."""
     np.testing.assert_allclose(mixed(coalitions, "chain"), EVERY[coalitions], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("first", range(2**BANDS))
 def test_consecutive_coalitions_are_the_same_bits_as_a_tree_and_as_a_chain(first: int) -> None:
-    """Which of both is taken would show in the result of a short list."""
+    """The results of a short list would depend on the order that is chosen."""
     for stop in range(first + 1, 2**BANDS + 1):
         run = list(range(first, stop))
         chain = mixed(run, "chain")
@@ -75,7 +75,7 @@ def test_consecutive_coalitions_are_the_same_bits_as_a_tree_and_as_a_chain(first
      ([1, 3, 7, 6, 4], "chain")],
 )  # fmt: skip
 def test_consecutive_lists_are_trees_and_others_chains(coalitions: list[int], order: str) -> None:
-    """A permutation is mixed from nothing for each band, or a full table one by one."""
+    """Each image of a permutation would be made from the offset, or a full table row by row."""
     assert mix_order(np.array(coalitions, dtype=np.uint64)) == order
 
 
@@ -127,7 +127,7 @@ def test_ranges(xp: ModuleType) -> None:
 def test_a_constant_image_is_clipped_not_stretched(
     value: float, wanted: float, xp: ModuleType
 ) -> None:
-    """0/0 would be NaN, and an image beside a constant one must not notice."""
+    """0/0 would be NaN, or the image beside a constant one would change."""
     images = np.stack([np.full_like(OFFSET, value), OFFSET])
     found = limited(images, "minmax", xp)
     np.testing.assert_array_equal(found[0], np.float32(wanted))
@@ -135,7 +135,7 @@ def test_a_constant_image_is_clipped_not_stretched(
 
 
 def test_rounding_noise_is_not_stretched_to_an_image(xp: ModuleType) -> None:
-    """The higher bands of a plain image hold 1e-8 of rounding, which is not a picture of its own.
+    """The higher bands of a plain image hold rounding errors of 1e-8, which are not an image.
 
     Stretched to [0, 1] it would be noise at full contrast, another on every machine.
     """
