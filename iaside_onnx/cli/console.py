@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["ConsoleProgress", "fail", "printable", "results", "write_json"]
+__all__ = ["ConsoleProgress", "fail", "printable", "results", "warn", "write_json"]
 
 _SPARSE_SECONDS = 30.0
 
@@ -37,6 +37,11 @@ def results() -> Console:
 def fail(message: str) -> None:
     """Print an error as one line on stderr."""
     sys.stderr.write(f"Error: {printable(message)}\n")
+
+
+def warn(message: str) -> None:
+    """Print a warning as one line on stderr."""
+    sys.stderr.write(f"Warning: {printable(message)}\n")
 
 
 def write_json(data: Mapping[str, object]) -> None:

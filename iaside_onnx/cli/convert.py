@@ -10,28 +10,26 @@ from iaside_onnx.archive import TABLES, open_archive
 from iaside_onnx.archive import convert as run
 from iaside_onnx.archive.tables import TableName
 from iaside_onnx.cli.limits import limited
+from iaside_onnx.cli.options import out_option
 
 __all__ = ["convert"]
 
 
 @click.command(short_help="Convert an archive to CSV, JSON, Parquet or NetCDF.")
 @click.argument("archive", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "output", required=True, type=click.Path(path_type=Path),
-    metavar="OUT.csv|.json|.parquet|.nc", help="The file to write, which is replaced.",
-)  # fmt: skip
+@out_option("OUT.csv|.json|.parquet|.nc", "The file to write; one that is there is replaced.")
 @click.option(
     "--table", type=click.Choice(TABLES), default=TABLES[0], show_default=True,
     help="A row for each image and band, for each band, or for each image and coalition; NetCDF "
-    "holds all.",
+    "holds all of them.",
 )  # fmt: skip
 @limited
-def convert(archive: Path, output: Path, table: TableName) -> None:
+def convert(archive: Path, out: Path, table: TableName) -> None:
     """Write a table of ARCHIVE in long form, with units in the header or the metadata.
 
     \b
     Example:
         iaside convert demo.h5 -o demo.csv --table bands
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    run(open_archive(archive), output, table)
-    click.echo(output)
+    run(open_archive(archive), out, table)
+    click.echo(out)

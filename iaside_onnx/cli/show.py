@@ -14,6 +14,7 @@ from rich.console import Console
 from iaside_onnx.archive import Archive, open_archive
 from iaside_onnx.cli.console import printable, results, write_json
 from iaside_onnx.cli.limits import limited
+from iaside_onnx.cli.options import json_option
 from iaside_onnx.report import interval_text
 
 __all__ = ["print_archive", "print_result", "show", "summary"]
@@ -23,7 +24,7 @@ _WIDEST_BAR = 12
 
 @click.command(short_help="Print the table of an archive.")
 @click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option
 @limited
 def show(archives: tuple[Path, ...], as_json: bool) -> None:
     """Print bands, contributions, distribution and score of ARCHIVES, with 95 % intervals.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from iaside_onnx.archive import Archive
-from iaside_onnx.engine.options import Options
+from iaside_onnx.engine.options import Options, new_words
 from iaside_onnx.errors import ArchiveError, OptionError
 
 __all__ = ["archived_input", "archived_options"]
@@ -27,7 +27,7 @@ def archived_options(old: Archive, changes: Mapping[str, Any]) -> Options:
             "with those archives"
         )
     names = {field.name for field in fields(Options)}
-    words = {k: v for k, v in given.items() if k in names}
+    words = {k: v for k, v in new_words(given).items() if k in names}
     if words.get("labels") == "array":
         raise ArchiveError(
             f"{old.path}: its labels were an array, which the archive does not hold as it was "

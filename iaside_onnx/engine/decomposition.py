@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from iaside_onnx.archive import (
 from iaside_onnx.engine.accuracy import accuracy, chance_warning
 from iaside_onnx.engine.findings import Findings
 from iaside_onnx.engine.local import run_shards
-from iaside_onnx.engine.options import Options, OptionWords
+from iaside_onnx.engine.options import Options, OptionWords, new_words
 from iaside_onnx.engine.plan import LIMITS, Plan, make_plan
 from iaside_onnx.engine.progress import LogProgress, Progress
 from iaside_onnx.engine.sampled import run_rounds
@@ -72,7 +73,13 @@ def decompose(
             before is kept.
     """
     progress = progress or LogProgress()
-    chosen = Options(**options)
+    if "about" in options:
+        warnings.warn(
+            "about='images' is now inference='sample'; the old word still works",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+    chosen = Options(**new_words(options))
     workspace = Workspace(Path(output), progress.warn)
     inputs = [model, images, *(getattr(chosen, name) for name in _INPUTS)]
     check_output(workspace, inputs)

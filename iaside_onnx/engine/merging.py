@@ -102,8 +102,8 @@ def _check_whole(part: Archive) -> None:
         raise ArchiveError(f"{part.path}: its images are at impossible positions; it was edited")
     if part.metadata.options["resolved"].get("about", "population") != "population":
         raise RunConflictError(
-            f"{part.path}: its intervals are about the images of its own source alone (--about "
-            "images), so they cannot be put together; make it anew without that option"
+            f"{part.path}: its intervals are about the images of its own source alone (--inference "
+            "sample), so they cannot be put together; make it anew without that option"
         )
 
 

@@ -29,13 +29,13 @@ from iaside_onnx.types import (
     Spacing,
 )
 
-__all__ = ["DEFAULT_BUDGET", "OnBadImage", "OptionWords", "Options"]
+__all__ = ["DEFAULT_BUDGET", "OnBadImage", "OptionWords", "Options", "new_words"]
 
 DEFAULT_BUDGET = 1 << 18
 """Evaluations: up to so many, every coalition of every image is evaluated, else a sample is."""
 
 OnBadImage: TypeAlias = Literal["error", "skip"]
-About: TypeAlias = Literal["population", "images"]
+Inference: TypeAlias = Literal["population", "sample"]
 AutoMethod: TypeAlias = Literal["auto"] | Method
 AutoOutputKind: TypeAlias = Literal["auto"] | OutputKind
 Labels: TypeAlias = str | Path | Sequence[int] | NDArray[np.integer[Any]]
@@ -83,8 +83,8 @@ class Options:
             ends with the last whole block of images that is within it.
         target_se: sample until no band's phi has a standard error above this, in nats.
         target_sis_width: sample until the interval of SIS reaches no more than so far to each side.
-        about: what the intervals are about, ``population``, which the images were drawn from, or
-            these ``images`` alone.
+        inference: what the intervals are for: the ``population`` that the images were drawn from,
+            or this ``sample`` of images alone.
         output_name: name of the model's output, if there are several.
         output_kind: what that output is; ``auto`` looks at the graph and at a few images.
         limit: take this many images, balanced over the classes where they are known.
@@ -118,7 +118,7 @@ class Options:
     budget: int | None = None
     target_se: float | None = None
     target_sis_width: float | None = None
-    about: About = "population"
+    inference: Inference = "population"
     output_name: str | None = None
     output_kind: AutoOutputKind = "auto"
     limit: int | None = None
@@ -142,7 +142,7 @@ class Options:
             ("baseline", BASELINES),
             ("pixel_range", RANGES),
             ("method", ("auto", *METHODS)),
-            ("about", get_args(About)),
+            ("inference", get_args(Inference)),
             ("output_kind", ("auto", *OUTPUT_KINDS)),
             ("on_bad_image", get_args(OnBadImage)),
         ):
@@ -235,7 +235,7 @@ class OptionWords(TypedDict, total=False):
     budget: int | None
     target_se: float | None
     target_sis_width: float | None
-    about: About
+    inference: Inference
     output_name: str | None
     output_kind: AutoOutputKind
     limit: int | None
@@ -251,3 +251,12 @@ class OptionWords(TypedDict, total=False):
     on_bad_image: OnBadImage
     overwrite: bool
     profile: Path | str | None
+
+
+def new_words(words: Mapping[str, Any]) -> dict[str, Any]:
+    """Options under their present names: ``about="images"`` is now ``inference="sample"``."""
+    new = dict(words)
+    if "about" in new:
+        about = new.pop("about")
+        new["inference"] = "sample" if about == "images" else about
+    return new

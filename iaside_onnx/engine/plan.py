@@ -127,7 +127,7 @@ class Plan:
     @property
     def population(self) -> int | None:
         """How many images the intervals are about, if about these images alone."""
-        return len(self.selection.source) if self.options.about == "images" else None
+        return len(self.selection.source) if self.options.inference == "sample" else None
 
     @property
     def shards(self) -> list[NDArray[np.int64]]:
@@ -347,8 +347,8 @@ def _identity(
         "runtime": execution.runtime,
         "runtime_version": execution.runtime_version,
     }
-    if options.about != "population":
-        identity["about"] = options.about
+    if options.inference == "sample":
+        identity["about"] = "images"
         identity["population"] = len(selection.source)
     if sample is not None:
         identity |= {name: getattr(sample, name) for name in LIMITS}
