@@ -11,7 +11,7 @@ from iaside_onnx.cli.console import ConsoleProgress, printable, results, write_j
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import given, json_option, moved_options
 from iaside_onnx.engine import Verification
-from iaside_onnx.engine import verify as check
+from iaside_onnx.engine import verify as run
 
 __all__ = ["verify"]
 
@@ -44,7 +44,7 @@ def verify(archive: Path, as_json: bool, **options: Any) -> int:
         iaside verify demo.h5 --sample 200
     """  # noqa: D301  # \b tells click to keep the lines below as they are
     seconds = click.get_current_context().params["timeout"] or _SECONDS
-    found = check(archive, timeout=seconds, progress=ConsoleProgress(), **given(options))
+    found = run(archive, timeout=seconds, progress=ConsoleProgress(), **given(options))
     if as_json:
         write_json(_as_json(found))
     else:
