@@ -48,7 +48,11 @@ def imported(code: str, names: list[str]) -> list[str]:
     "code",
     [
         "import iaside_onnx\nfor name in iaside_onnx.__all__: getattr(iaside_onnx, name)",
-        *(RUN.format(words=[name, "--help"], said="Example:") for name in COMMANDS if name != "export"),
+        *(
+            RUN.format(words=[name, "--help"], said="Example:")
+            for name in COMMANDS
+            if name != "export"
+        ),
     ],
     ids=["all names", *(name for name in COMMANDS if name != "export")],
 )
@@ -74,6 +78,12 @@ def test_what_reads_archives_loads_nothing_that_runs_models(
     if code == "SHOW":
         code = RUN.format(words=["show", str(bundled_archive.path)], said="SIS")
     assert imported(code, [*OPTIONAL, *HEAVY]) == needed
+
+
+def test_the_command_line_starts_where_posix_modules_are_missing() -> None:
+    """On Windows not even the help could be read."""
+    missing = "import sys\nfor name in ('fcntl', 'resource'): sys.modules[name] = None\n"
+    assert imported(missing + RUN.format(words=["--help"], said="decompose"), OPTIONAL) == []
 
 
 def test_telemetry_is_off_as_soon_as_the_package_is_imported() -> None:

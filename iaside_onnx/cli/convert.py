@@ -1,4 +1,4 @@
-"""``iaside convert``: an archive for programs that do not read HDF5."""
+"""``iaside convert``: an archive as CSV, JSON, Parquet or NetCDF."""
 
 from __future__ import annotations
 

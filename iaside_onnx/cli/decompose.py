@@ -102,7 +102,9 @@ def _parse_batch(
     help="Filtered images per call of the model; auto measures a few sizes and takes the fastest.",
 )  # fmt: skip
 @device_options
-@click.option("--threads", type=int, metavar="N", help="Threads on the CPU; by default all usable cores.")
+@click.option(
+    "--threads", type=int, metavar="N", help="Threads on the CPU; by default all usable cores."
+)
 @click.option(
     "--seed", type=int, default=Options.seed, show_default=True, metavar="N",
     help="Seed of every random choice: the sample, --limit, the baselines noise and complement.",
@@ -133,7 +135,5 @@ def decompose(model: Path, source: Path, out: Path, as_json: bool, **options: An
         iaside decompose models/fashion-cnn.onnx --images models/fashion-mnist-1000.npz -o cnn.h5
     """  # noqa: D301  # \b tells click to keep the lines below as they are
     check_name(out)
-    archive = iaside_onnx.decompose(
-        model, source, out, progress=ConsoleProgress(), **options
-    )
+    archive = iaside_onnx.decompose(model, source, out, progress=ConsoleProgress(), **options)
     print_result(archive, as_json=as_json)

@@ -18,11 +18,15 @@ __all__ = ["demo"]
 
 
 @click.command(short_help="Decompose a bundled model on bundled images.")
-@click.option("--model", default="fashion-cnn", show_default=True, metavar="NAME", help="Which one.")
+@click.option(
+    "--model", default="fashion-cnn", show_default=True, metavar="NAME", help="Which one."
+)
 @out_option("OUT.h5", "The archive to write; the page goes beside it.", Path("demo.h5"))
 @json_option
 def demo(model: str, out: Path, as_json: bool) -> None:
     """Decompose a bundled classifier of Fashion-MNIST on 1,000 bundled test images.
+
+    The result is an archive, and an HTML page beside it.
 
     \b
     Example:

@@ -30,17 +30,17 @@ _common = together(
     out_option("MODEL.onnx", "The ONNX file to write."),
     click.option(
         "--preprocess", metavar="SPEC",
-        help="How pixels become input, as in `iaside decompose`; it is kept in the ONNX file.",
+        help="How pixels become input, as in `iaside decompose`; kept in the ONNX file.",
     ),
     click.option(
         "--images", type=click.Path(path_type=Path), metavar="SRC",
-        help="Compare the framework and ONNX Runtime on 16 of these; by default on bundled images, "
-        "from as they are to noise.",
+        help="Compare the framework and ONNX Runtime on 16 of these; by default on bundled images "
+        "with more and more noise.",
     ),
     click.option(
         "--tolerance", type=float, default=Target.__dataclass_fields__["tolerance"].default,
         show_default=True, metavar="X",
-        help="Largest difference of an output from the framework's own that is no error.",
+        help="Largest difference from the framework's outputs that is accepted.",
     ),
     click.option(
         "--opset", type=int, default=Target.__dataclass_fields__["opset"].default,
@@ -52,28 +52,28 @@ _common = together(
 
 _layout_option = click.option(
     "--layout", type=click.Choice(LAYOUTS), default="NHWC", show_default=True,
-    help="Where the channels are in what the model takes.",
+    help="Layout of the input of the model.",
 )  # fmt: skip
 
 _weights_option = click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE",
-    help="Loaded into what the code gives; left out, its own are taken.",
+    help="Loaded into the model; by default it keeps its own weights.",
 )  # fmt: skip
 
 
 @click.group(short_help="Bring a model of another framework to ONNX.")
 def export() -> None:
-    """Bring a model to ONNX, and compare the two on 16 images before it is called done.
+    """Export a model to ONNX, and compare its outputs with the framework's on 16 images.
 
-    Code is named as MODULE:FACTORY, a class, or a function that gives the model; the current folder
-    and PYTHONPATH are searched. Nothing is unpickled. The file has a dynamic batch, all weights
-    inside, an input called image, and in its metadata where it came from and how pixels become
-    input.
+    Code is named as MODULE:FACTORY, a class or a function that returns the model; the current
+    folder and PYTHONPATH are searched. Nothing is unpickled. The ONNX file has a dynamic batch, all
+    weights, and an input named image; its metadata hold the origin of the model and its
+    preprocessing.
     """
 
 
 def _made(run: Callable[..., Exported], as_json: bool, *arguments: Any, **options: Any) -> None:
-    # A user's code may print, and stdout is for the result.
+    # The user's code may print, and stdout is for the result.
     with contextlib.redirect_stdout(sys.stderr):
         exported = run(*arguments, **options)
     if as_json:
@@ -88,7 +88,7 @@ def _made(run: Callable[..., Exported], as_json: bool, *arguments: Any, **option
 @input_size_option
 @_common
 def torch_command(source: str, out: Path, as_json: bool, **options: Any) -> None:
-    """Export a PyTorch model: a torch.nn.Module class, or a function that gives one.
+    """Export a PyTorch model: a torch.nn.Module class, or a function that returns one.
 
     Weights are safetensors, or a state_dict that torch.save wrote. Needs iaside-onnx[torch].
 
@@ -122,7 +122,7 @@ def timm_command(name: str, out: Path, as_json: bool, **options: Any) -> None:
 @click.argument("source", metavar="FILE|MODULE:FACTORY")
 @click.option(
     "--mode", type=click.Choice(list(KERAS_MODES)),
-    help="How images are normalised; by default what the architecture's name tells.",
+    help="How images are normalised; by default derived from the name of the architecture.",
 )  # fmt: skip
 @_weights_option
 @input_size_option
@@ -179,7 +179,7 @@ def tflite_command(source: Path, out: Path, as_json: bool, **options: Any) -> No
 @input_size_option
 @_common
 def jax_command(source: str, out: Path, as_json: bool, **options: Any) -> None:
-    """Export a JAX function of a batch of images, or what a factory gives. Needs iaside-onnx[jax].
+    """Export a JAX function of a batch of images, or a factory's. Needs iaside-onnx[jax].
 
     \b
     Example:

@@ -121,7 +121,7 @@ def _parse_bytes(
 
 
 def limited(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options ``--timeout`` and ``--memory-limit``."""
+    """Add the options ``--timeout`` and ``--memory-limit`` to a command."""
 
     @functools.wraps(command)
     def run(*args: Any, timeout: float | None, memory_limit: int | None, **words: Any) -> Any:
@@ -140,7 +140,7 @@ def limited(command: Callable[..., Any]) -> Callable[..., Any]:
 
     add_timeout = click.option(
         "--timeout", type=float, metavar="S",
-        help="Stop after S seconds, whatever the model or the file does.",
+        help="Stop after S seconds, even if the model or the file never ends.",
     )  # fmt: skip
     add_memory = click.option(
         "--memory-limit", callback=_parse_bytes, metavar="SIZE",
@@ -152,8 +152,10 @@ def limited(command: Callable[..., Any]) -> Callable[..., Any]:
 def _is_supervised() -> bool:
     """Whether `_supervise` has started this process."""
     marker = os.environ.pop(_CHILD, None)
+    if marker is None:
+        return False
     # On Windows a virtual environment starts a launcher process between the two.
-    return marker is not None and sys.platform == "win32" or marker == str(os.getppid())
+    return sys.platform == "win32" or marker == str(os.getppid())
 
 
 def _end_with_parent() -> None:

@@ -1,4 +1,4 @@
-"""``iaside quantize``: a model in FP16 or INT8, and what that changed."""
+"""``iaside quantize``: a model in FP16 or INT8, compared with the original."""
 
 from __future__ import annotations
 
@@ -42,13 +42,15 @@ __all__ = ["quantize"]
 @preprocess_option
 @input_size_option
 @output_name_option
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice of images.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the choice of images."
+)
 @overwrite_option
 @json_option
 @limited
 @renamed("--output", "--output-name")
 def quantize(model: Path, images: Path | None, out: Path, as_json: bool, **options: Any) -> None:
-    """Quantise MODEL, an ONNX file in float32, and say how often the two agree on other images.
+    """Quantise MODEL, an ONNX file in float32, and print how often the two agree on other images.
 
     INT8 is static, with a scale for each channel of the weights; FP16 keeps float32 inputs and
     outputs. Needs iaside-onnx[quantize].

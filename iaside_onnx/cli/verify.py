@@ -1,4 +1,4 @@
-"""``iaside verify``: whether an archive is what it says."""
+"""``iaside verify``: check an archive."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SECONDS = 600.0
 )
 @click.option(
     "--sample", type=int, metavar="N",
-    help="Number of worths to evaluate again, by default 64; the model and images are those that the "
+    help="Number of worths to evaluate again, by default 64; with the model and images that the "
     "archive names, unless others are given.",
 )  # fmt: skip
 @json_option

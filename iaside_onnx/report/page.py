@@ -67,7 +67,9 @@ def _render(archive: Archive) -> str:
 def _facts(archive: Archive) -> dict[str, str]:
     meta = archive.metadata
     options = meta.options["resolved"]
-    accuracy = f"{meta.accuracy:.3f}" if math.isfinite(meta.accuracy) else "labels are its own answers"
+    accuracy = (
+        f"{meta.accuracy:.3f}" if math.isfinite(meta.accuracy) else "labels are its own answers"
+    )
     return {
         "images": f"{meta.images_done} of {meta.images_asked}, {meta.images_failed} failed",
         "accuracy on whole images": accuracy,

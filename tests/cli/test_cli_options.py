@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 import pytest
 
 import iaside_onnx
@@ -139,3 +141,15 @@ def test_moved_inputs_are_handed_on_only_if_given(
     in_process(name, "a.h5").fails("recorded")
     assert {key: str(calls[0].get(key)) for key in moved} == moved
     assert calls[1].keys() <= {"progress", "timeout"}
+
+
+def test_the_old_keyword_works_in_python(folder: Path) -> None:
+    """Code that was written before the keyword was renamed fails, or has other intervals."""
+    words: dict[str, Any] = {"bands": 3, "about": "images"}
+    with pytest.warns(DeprecationWarning, match="inference='sample'"):
+        old = iaside_onnx.decompose("model.onnx", "images.npz", folder / "old.h5", **words)
+    new = iaside_onnx.decompose(
+        "model.onnx", "images.npz", folder / "new.h5", bands=3, inference="sample"
+    )
+    assert old.metadata.options["resolved"] == new.metadata.options["resolved"]
+    np.testing.assert_array_equal(old["phi_high"], new["phi_high"])

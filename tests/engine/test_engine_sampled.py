@@ -222,7 +222,7 @@ def test_about_these_images_alone(table: Archive, tmp_path: Path) -> None:
     wide = decompose(CNN, PICTURES, tmp_path / "w.h5", bands=6, limit=40, inference="sample")
     ratio = (wide["phi_high"] - wide["phi_low"]) / (table["phi_high"] - table["phi_low"])
     np.testing.assert_allclose(ratio, np.sqrt(0.96), rtol=1e-9)
-    note = "the intervals are about the images of this source alone"
+    note = "the intervals are for the images of this source alone"
     assert note in in_process("show", wide.path).out
     assert note not in in_process("show", table.path).out
     own = sample(tmp_path / "o.h5", inference="sample")

@@ -55,7 +55,7 @@ class Outcome:
         return self.err.strip("\n").split("\n")
 
     def fails(self, *phrases: str, code: int = 1) -> None:
-        """Assert that it failed with one line that contains the phrases, and without a traceback."""
+        """Assert that it failed with one line that has all phrases, and without a traceback."""
         assert self.code == code, self.err
         assert "Traceback" not in self.err
         assert [line for line in self._lines if line.startswith("Error")] == [self.error], self.err

@@ -34,7 +34,9 @@ new = pathlib.Path({stacks!r}, f"{{os.getpid()}}.new")
 faulthandler.register(signal.SIGUSR1, new.open("w"))
 new.rename(new.with_suffix(""))
 """
-IN_MODEL = re.compile(r"first\):\n  File \"[^\"]*onnxruntime_inference_collection.py\", line \d+ in run")
+IN_MODEL = re.compile(
+    r"first\):\n  File \"[^\"]*onnxruntime_inference_collection.py\", line \d+ in run"
+)
 
 
 def measured(*words: str) -> tuple[Outcome, int]:
@@ -130,9 +132,7 @@ def test_a_model_that_never_ends_is_stopped(endless: Callable[..., Endless]) -> 
     for seconds in (4, 16, 64, 256):
         run = endless("--timeout", str(seconds))
         reached = run.is_in_model()
-        run.finish().fails(
-            f"stopped after {seconds} seconds (--timeout); what is finished is kept"
-        )
+        run.finish().fails(f"stopped after {seconds} seconds (--timeout); what is finished is kept")
         assert len(run.pids) == 2 or not reached
         assert not [pid for pid in run.pids if Path(f"/proc/{pid}").exists()]
         if reached:
