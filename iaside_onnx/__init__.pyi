@@ -1,14 +1,6 @@
 from . import errors
-from .archive import Archive, convert, open_archive
-from .engine import (
-    Options,
-    Verification,
-    decompose,
-    extend,
-    inspect_model,
-    merge,
-    verify,
-)
+from .analysis import Verification, convert, merge
+from .archive import Archive, open_archive
 from .errors import IasideError
 from .export import (
     Exported,
@@ -33,6 +25,8 @@ from .game import (
     spectral_importance_score,
 )
 from .images import Preprocess
+from .model import inspect_model
+from .runs import Options, decompose, extend, verify
 from .spectrum import band_components, band_edges, band_index
 from .version import __version__
 

@@ -1,4 +1,8 @@
-"""The one family of errors: each message names what, where, what was expected and what to do."""
+"""The family of errors: each message says what, where, what was expected and what to do.
+
+Each error is also the built-in error that Python programs catch for such a failure. Code that
+handles a built-in error around its own calls must therefore let this family pass first.
+"""
 
 from __future__ import annotations
 
@@ -19,48 +23,54 @@ __all__ = [
 
 
 class IasideError(Exception):
-    """A failure that the user can understand and mend; the command line exits with 1."""
+    """A failure that the user can understand and correct; the command line exits with 1."""
 
 
-class OptionError(IasideError):
-    """An option has a value that cannot work, whatever the data; the command line exits with 2."""
+class OptionError(IasideError, ValueError):
+    """An option has a value that no data could work with; the command line exits with 2."""
 
 
-class ImageError(IasideError):
+class ImageError(IasideError, ValueError):
     """An image, a source of images or its labels cannot be used."""
 
 
-class PreprocessError(IasideError):
-    """A preprocessing specification cannot be read, or does not suit the model."""
+class PreprocessError(IasideError, ValueError):
+    """A preprocessing specification cannot be read, or does not fit the model."""
 
 
-class ModelError(IasideError):
+class ModelError(IasideError, ValueError):
     """The ONNX model cannot be loaded, or is not an image classifier that can be audited."""
 
 
-class RuntimeMissingError(IasideError):
-    """ONNX Runtime, or the execution provider asked for, is not installed or cannot start."""
+class RuntimeMissingError(IasideError, ImportError):
+    """ONNX Runtime, or the requested execution provider, is not installed or cannot start."""
 
 
-class ExtraMissingError(IasideError):
-    """An optional package that was asked for is not installed, or does not start."""
+class ExtraMissingError(IasideError, ImportError):
+    """A requested optional package is not installed, or cannot start."""
 
 
-class ExportError(IasideError):
-    """A model cannot be brought to ONNX or quantised, or the result is not what it was."""
+class ExportError(IasideError, ValueError):
+    """A model cannot be converted to ONNX or quantised, or the result differs from the original."""
 
 
-class EvaluationError(IasideError):
-    """The model gave a value that is no log-probability (NaN or infinite) for one image."""
+class EvaluationError(IasideError, RuntimeError):
+    """ONNX Runtime failed, or the model gave values that are no log-probabilities (NaN, infinite).
+
+    Not an `ArithmeticError`, as most failures of the runtime are not of arithmetic.
+    """
 
 
-class OutOfMemoryError(IasideError):
-    """The device has no room for a batch; a smaller one may fit."""
+class OutOfMemoryError(IasideError, MemoryError):
+    """A batch does not fit into the memory of the device; a smaller one may fit."""
 
 
-class ArchiveError(IasideError):
-    """An archive cannot be read or written."""
+class ArchiveError(IasideError, OSError):
+    """An archive cannot be read or written.
+
+    As with h5py, a damaged file is an `OSError` like one that is not there. ``errno`` is None.
+    """
 
 
 class RunConflictError(ArchiveError):
-    """The output belongs to another run: different options, or a process that still writes it."""
+    """The output belongs to another run: other options, or a process that still writes it."""

@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 
 __all__ = [
     "BASELINES",
+    "INFERENCES",
     "LAYOUTS",
-    "METHODS",
     "OUTPUT_KINDS",
     "PARTITIONS",
-    "RANGES",
+    "PIXEL_RANGES",
     "SPACINGS",
     "BandIndex",
     "Baseline",
     "Coalitions",
     "Components",
+    "Inference",
     "Layout",
-    "Method",
     "OutputKind",
     "Partition",
     "Phi",
@@ -53,13 +53,13 @@ Spacing: TypeAlias = Literal["linear", "octave"]
 Baseline: TypeAlias = Literal["zero", "mean", "noise", "complement"]
 PixelRange: TypeAlias = Literal["none", "clip", "minmax"]
 OutputKind: TypeAlias = Literal["logits", "probabilities", "log-probabilities"]
-Method: TypeAlias = Literal["exact", "sampled"]
+Inference: TypeAlias = Literal["population", "sample"]
 Layout: TypeAlias = Literal["NCHW", "NHWC"]
 
 PARTITIONS: tuple[Partition, ...] = ("linf", "l2", "l1")
 SPACINGS: tuple[Spacing, ...] = ("linear", "octave")
 BASELINES: tuple[Baseline, ...] = ("zero", "mean", "noise", "complement")
-RANGES: tuple[PixelRange, ...] = ("none", "clip", "minmax")
+PIXEL_RANGES: tuple[PixelRange, ...] = ("none", "clip", "minmax")
 OUTPUT_KINDS: tuple[OutputKind, ...] = ("logits", "probabilities", "log-probabilities")
-METHODS: tuple[Method, ...] = ("exact", "sampled")
+INFERENCES: tuple[Inference, ...] = ("population", "sample")
 LAYOUTS: tuple[Layout, ...] = ("NCHW", "NHWC")

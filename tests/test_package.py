@@ -16,7 +16,7 @@ import xarray
 import iaside_onnx
 from iaside_onnx import Archive
 from iaside_onnx.cli import COMMANDS
-from iaside_onnx.engine import Options, OptionWords
+from iaside_onnx.runs import Options, OptionWords
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL = ["onnxruntime", "cupy", "torch", "tensorflow", "matplotlib", "yaml", "ray", "xarray",

@@ -73,7 +73,7 @@ def _batch_size(job: Job) -> int:
     from iaside_onnx.errors import OptionError
 
     try:
-        return int(job.plan(job.batch_size or "auto", limit=1).evaluator.batch_size)
+        return int(job.plan(job.batch_size or "auto", limit=1).evaluator.predictor.batch_size)
     except OptionError:
         if job.batch_size is not None:
             raise
@@ -225,7 +225,7 @@ def speed(job: Job) -> dict[str, Any]:
             time.sleep(PAUSE)
     return {
         "images": images,
-        "batch_size": int(plan.evaluator.batch_size),
+        "batch_size": int(plan.evaluator.predictor.batch_size),
         "coalitions": passes,
         "plain_coalitions": len(plain.coalitions) if plain else None,
         "plain_difference_nats": plain.difference(shard.worth[0]) if plain else None,

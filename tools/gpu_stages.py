@@ -118,7 +118,7 @@ def _gather(memory: Memory, batch: int, repeats: int) -> dict[str, Any]:
             name = f"{kind}, {np.dtype(dtype)}"
             found[name] = _away(here[0], wanted[0])
             expect(found, found[name] <= _CLOSE, f"{name} within {_CLOSE} of NumPy's")
-            expect(found, bool((here[1] == wanted[1]).all()), f"{name}: the same are raised")
+            expect(found, bool((here[1] == wanted[1]).all()), f"{name}: the same are floored")
     return found
 
 

@@ -80,9 +80,11 @@ def _measure(context: Context, setting: Setting) -> dict[str, Any]:
     images = shard * min(max(wanted // shard, 1), _IMAGES // shard)
     _evaluate(_first(plan, 1), context.folder)
     found = _turns(_first(plan, images), raw, setting.batch, context.folder)
-    found["batch_size"] = plan.evaluator.batch_size
-    found["profile"] = plan.evaluator.profile.as_dict()
-    expect(found, plan.evaluator.batch_size == setting.batch, "the batch fits into memory")
+    found["batch_size"] = plan.evaluator.predictor.batch_size
+    found["profile"] = plan.evaluator.predictor.profile.as_dict()
+    expect(
+        found, plan.evaluator.predictor.batch_size == setting.batch, "the batch fits into memory"
+    )
     if setting.gated:
         expect(found, found["ratio"] >= LEAST_RATIO, f"a ratio of {LEAST_RATIO} at least")
     return found

@@ -1,30 +1,52 @@
-"""The HDF5 archive: schema, shards, writing and reading."""
+"""HDF5 archives: schemas by kind, metadata, shards, reading, writing, checking."""
 
 from iaside_onnx.archive.checking import check_file
+from iaside_onnx.archive.datasets import as_text, encode
+from iaside_onnx.archive.decomposition import (
+    DECOMPOSITION,
+    Archive,
+    class_folders,
+    open_archive,
+)
 from iaside_onnx.archive.digest import digest_of
-from iaside_onnx.archive.files import finished_file
-from iaside_onnx.archive.reading import Archive, Metadata, open_archive
-from iaside_onnx.archive.schema import SCHEMA_VERSION, encode
-from iaside_onnx.archive.shards import Failure, Shard, Workspace, describe_differences
-from iaside_onnx.archive.tables import TABLES, convert
-from iaside_onnx.archive.writing import collect, shard_tables, write_archive
+from iaside_onnx.archive.metadata import (
+    DecompositionMetadata,
+    Metadata,
+    attributes_of,
+)
+from iaside_onnx.archive.reading import ArchiveFile, open_any, open_as, register_kind
+from iaside_onnx.archive.recipe import Access, Recipe, describe_differences
+from iaside_onnx.archive.schema import SCHEMA_VERSION, Schema, Variable
+from iaside_onnx.archive.shards import Failure, Shard, Workspace
+from iaside_onnx.archive.writing import Rows, check_output, failed_variables, write_archive
 
 __all__ = [
+    "DECOMPOSITION",
     "SCHEMA_VERSION",
-    "TABLES",
+    "Access",
     "Archive",
+    "ArchiveFile",
+    "DecompositionMetadata",
     "Failure",
     "Metadata",
+    "Recipe",
+    "Rows",
+    "Schema",
     "Shard",
+    "Variable",
     "Workspace",
+    "as_text",
+    "attributes_of",
     "check_file",
-    "collect",
-    "convert",
+    "check_output",
+    "class_folders",
     "describe_differences",
     "digest_of",
     "encode",
-    "finished_file",
+    "failed_variables",
+    "open_any",
     "open_archive",
-    "shard_tables",
+    "open_as",
+    "register_kind",
     "write_archive",
 ]

@@ -11,14 +11,10 @@ import h5py
 import numpy as np
 
 from iaside_onnx.archive.digest import DIGEST, digest_of
-from iaside_onnx.archive.reading import open_archive
-from iaside_onnx.archive.schema import (
-    ATTRIBUTES,
-    OPTIONAL_ATTRIBUTES,
-    Variable,
-    text_of,
-    variables_of,
-)
+from iaside_onnx.archive.datasets import text_of
+from iaside_onnx.archive.metadata import attributes_of
+from iaside_onnx.archive.reading import KIND, kind_of, open_any
+from iaside_onnx.archive.schema import TEXT, Variable
 from iaside_onnx.archive.structure import SCALES
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.hdf5 import open_hdf5
@@ -36,7 +32,7 @@ def check_file(path: Path) -> list[str]:
     Raises:
         ArchiveError: if the file is no archive that can be read at all.
     """
-    open_archive(path)
+    open_any(path)
     damaged = list(_heaps(path))
     if damaged:
         return damaged
@@ -85,27 +81,28 @@ def _is_whole_heap(data: mmap.mmap, place: int) -> bool:
 
 
 def _schema(file: h5py.File) -> Iterator[str]:
-    declared = variables_of(sampled="slot" in file)
+    kind = kind_of(file)
+    declared = kind.schema.of(file)
     # The scale of an axis that has no coordinate of its own is not a variable.
     for name in sorted(set(file) - declared.keys()):
         yield f"{name!r} is in the file, but not in the schema"
     for name, variable in declared.items():
         if name in file:
             yield from _variable(file, name, variable)
-    for name in sorted(set(file.attrs) - ATTRIBUTES.keys() - OPTIONAL_ATTRIBUTES.keys()):
+    for name in sorted(set(file.attrs) - attributes_of(kind.metadata).keys() - {KIND}):
         yield f"the attribute {name!r} is in the file, but not in the schema"
 
 
 def _variable(file: h5py.File, name: str, variable: Variable) -> Iterator[str]:
     dataset = file[name]
-    if variable.dtype != "utf-8" and dataset.dtype != np.dtype(variable.dtype):
+    if variable.dtype != TEXT and dataset.dtype != np.dtype(variable.dtype):
         yield f"the variable {name!r} is of type {dataset.dtype}, not {variable.dtype}"
     for attribute, wanted in (("units", variable.units), ("long_name", variable.long_name)):
         found = text_of(dataset.attrs.get(attribute, ""))
         if found != wanted:
             yield f"the {attribute} of {name!r} is {found!r}, not {wanted!r}"
     # Readers obey some of them: scale factors, fill values, calendars.
-    known = {"long_name", "units", *SCALES, *(["_Encoding"] if variable.dtype == "utf-8" else [])}
+    known = {"long_name", "units", *SCALES, *(["_Encoding"] if variable.dtype == TEXT else [])}
     for attribute in sorted(set(dataset.attrs) - known):
         yield f"the attribute {attribute!r} of {name!r} is not in the schema"
     if dataset.shape and not dataset.fletcher32:

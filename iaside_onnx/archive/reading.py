@@ -1,140 +1,89 @@
-"""Reading archives: parsed once, strictly."""
+"""Reading archives of any kind: parsed once, strictly."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive.schema import (
-    ATTRIBUTES,
-    OPTIONAL_ATTRIBUTES,
-    SCHEMA_VERSION,
-    Variable,
-    as_text,
-    text_of,
-    variables_of,
-)
+from iaside_onnx.archive.datasets import as_text, text_of
+from iaside_onnx.archive.metadata import Metadata, read_metadata
+from iaside_onnx.archive.schema import SCHEMA_VERSION, TEXT, Schema, Variable
 from iaside_onnx.archive.structure import refuse_unsafe
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.hdf5 import open_hdf5
 
-__all__ = ["Archive", "Metadata", "open_archive"]
+__all__ = ["ArchiveFile", "Kind", "kind_of", "open_any", "open_as", "register_kind"]
 
-# What real archives are far below: they hold random digits.
+# Real archives stay far below: they hold random digits.
 _SMALL_BYTES, _SMALL_EXPANSION = 1 << 26, 16
 
-_RESOLVED = frozenset(["bands", "baseline", "partition", "pixel_range", "spacing"])
+_PIECE_BYTES, _PIECE_ROWS = 1 << 22, 256
+
+KIND = "kind"
+"""The attribute that names the kind; the first kind does without."""
+FIRST_KIND = "decomposition"
 
 
-def _refuse(constant: str) -> None:
-    """JSON has no NaN and no infinity, though Python reads and writes them."""
-    raise ValueError(constant)
-
-
-def _parser(kind: type, *, is_json: bool = False) -> Callable[[Any], Any]:
-    def parse(value: Any) -> Any:
-        value = text_of(value)
-        value = (
-            json.loads(value, parse_constant=_refuse)
-            if is_json
-            else getattr(value, "item", lambda: value)()
-        )
-        if not isinstance(value, kind):
-            raise TypeError
-        return value
-
-    return parse
-
-
-_PARSERS: dict[str, Callable[[Any], Any]] = {
-    "int": _parser(int),
-    "float": _parser(float),
-    "str": _parser(str),
-    "object": _parser(dict, is_json=True),
-    "list": _parser(list, is_json=True),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """The root's attributes: what was audited, by what, and how.
-
-    ``options`` holds what was ``given`` and what it was ``resolved`` to; ``accuracy`` is that on
-    whole images, NaN where labels are the model's own; ``uniform`` is 1 where all contributions
-    are equal, so that psi and SIS are a convention; ``smallest_bands`` are the bands that may have
-    the smallest contribution, and where they are several the bounds of psi and SIS allow for each;
-    ``profile`` is where the time went, if the run was asked to write it down; ``sample`` is how
-    far a sampled run went, None where every coalition was evaluated; ``digest`` is the hash of all
-    that the file holds besides.
-    """
-
-    schema_version: int
-    tool_version: str
-    model_name: str
-    model_sha256: str
-    model_external: Mapping[str, str]
-    model_size: int
-    model_opset: int
-    model_producer: str
-    runtime: str
-    runtime_version: str
-    provider: str
-    device: str
-    precision: str
-    seed: int
-    options: Mapping[str, Any]
-    preprocess: Mapping[str, Any]
-    started: str
-    finished: str
-    images_asked: int
-    images_done: int
-    images_failed: int
-    accuracy: float
-    uniform: int
-    smallest_bands: list[int]
-    notes: list[str]
-    profile: Mapping[str, Any] | None = None
-    sample: Mapping[str, Any] | None = None
-    digest: str | None = None
-
-
-class Archive:
-    """One decomposition, read from its HDF5 file.
-
-    Small variables are read when the archive is opened; ``worth``, and of a sample ``coalition``,
-    are read from the file on demand.
+class ArchiveFile:
+    """An archive of any kind, read from its HDF5 file.
 
     Attributes:
         path: the file.
-        metadata: the root's attributes.
+        schema: the declaration of its kind.
+        metadata: the root attributes.
     """
 
     def __init__(
-        self, path: Path, metadata: Metadata, variables: Mapping[str, NDArray[Any]]
+        self,
+        path: Path,
+        schema: Schema,
+        metadata: Metadata,
+        variables: Mapping[str, NDArray[Any]],
+        streamed: frozenset[str],
     ) -> None:
         self.path = path
-        self.metadata = metadata
+        self.schema = schema
+        self.metadata: Any = metadata
         self._variables = variables
+        self._streamed = streamed
+        self._parse()
 
-    def __repr__(self) -> str:
-        return f"<Archive {self.path}: {self.metadata.model_name}, {self.bands} bands>"
+    def _parse(self) -> None:
+        """Check what only this kind knows of.
 
-    @property
-    def bands(self) -> int:
-        """Number of bands."""
-        return int(self["band"].size)
+        Raises:
+            ArchiveError: if it cannot be read.
+        """
 
     @property
     def names(self) -> list[str]:
         """Names of the variables."""
-        return sorted([*self._variables, *_large(sampled=self.sampled)])
+        return sorted([*self._variables, *self._streamed])
+
+    @property
+    def declared(self) -> dict[str, Variable]:
+        """Declarations of the variables that it holds."""
+        declared = self.schema.of(self.names)
+        return {name: declared[name] for name in self.names}
+
+    def size(self, dim: str) -> int:
+        """Length of an axis."""
+        return int(self._variables[dim].size)
+
+    def pieces(self, name: str) -> list[slice]:
+        """Consecutive rows of a variable, such that those of a piece fit into little memory."""
+        variable = self.declared[name]
+        rows, *others = (self.size(dim) for dim in variable.dims)
+        width = math.prod(others) * np.dtype(variable.dtype).itemsize
+        step = int(np.clip(_PIECE_BYTES // width, 1, _PIECE_ROWS))
+        return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """A variable by its name in the schema, read-only; text as an array of str.
@@ -142,35 +91,17 @@ class Archive:
         Raises:
             KeyError: if the archive has no such variable.
         """
-        if name in _large(sampled=self.sampled):
-            return self._slice(name)
-        return self._variables[name]
+        return self.rows(name) if name in self._streamed else self._variables[name]
 
-    @property
-    def sampled(self) -> bool:
-        """Whether coalitions were sampled, an own few of each image."""
-        return "slot" in self._variables
-
-    def worth(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
-        """Worths of a run of images, ``(images, coalitions)``, in nats; of a sample by slot.
+    def rows(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """A range of rows of a variable.
 
         Raises:
             ArchiveError: if the file is gone or damaged.
+            KeyError: if the archive has no such variable.
         """
-        return self._slice("worth", start, stop)
-
-    def coalitions(self, start: int = 0, stop: int | None = None) -> NDArray[np.uint64]:
-        """The coalition of each worth of a run of images, ``(images, coalitions)``.
-
-        Raises:
-            ArchiveError: if the file is gone or damaged.
-        """
-        if self.sampled:
-            return self._slice("coalition", start, stop)
-        coalitions = self["coalition"]
-        return np.broadcast_to(coalitions, (*self["image"][start:stop].shape, coalitions.size))
-
-    def _slice(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        if name not in self._streamed:
+            return self._variables[name][start:stop]
         try:
             with open_hdf5(self.path) as file:
                 return np.asarray(file[name][start:stop])
@@ -180,39 +111,104 @@ class Archive:
             ) from error
 
 
-def _large(*, sampled: bool) -> tuple[str, ...]:
-    """Variables that are read on demand."""
-    return ("worth", "coalition") if sampled else ("worth",)
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What reading a kind of archive takes.
+
+    Attributes:
+        schema: its variables.
+        metadata: the class of its root attributes.
+        archive: the class that is opened.
+    """
+
+    schema: Schema
+    metadata: type[Metadata]
+    archive: type[ArchiveFile]
 
 
-def open_archive(path: str | Path) -> Archive:
-    """Open an archive.
+_KINDS: dict[str, Kind] = {}
+_A = TypeVar("_A", bound=ArchiveFile)
+
+
+def register_kind(schema: Schema, metadata: type[Metadata], archive: type[ArchiveFile]) -> None:
+    """Make a kind of archive known to everything that reads archives."""
+    _KINDS[schema.kind] = Kind(schema, metadata, archive)
+
+
+def kind_of(file: h5py.File) -> Kind:
+    """The kind of an open file.
+
+    Raises:
+        ArchiveError: if this version does not know it.
+    """
+    name = text_of(file.attrs.get(KIND, FIRST_KIND))
+    if name not in _KINDS:
+        raise ArchiveError(
+            f"{file.filename}: is an archive of the kind {str(name)[:40]!r}, which this version of "
+            "iaside does not know; upgrade iaside-onnx"
+        )
+    return _KINDS[name]
+
+
+def open_as(archive: type[_A], path: Path, command: str) -> _A:
+    """Open an archive that must be of one kind.
+
+    Args:
+        archive: the class of that kind.
+        path: the file.
+        command: the command that makes such archives, for the message.
+
+    Raises:
+        ArchiveError: as `open_any`, and if it is of another kind.
+    """
+    found = open_any(path, command)
+    if not isinstance(found, archive):
+        raise ArchiveError(
+            f"{path}: is an archive of the kind {found.schema.kind!r}; give an archive made by "
+            f"iaside {command}"
+        )
+    return found
+
+
+def open_any(path: Path, command: str = "decompose") -> ArchiveFile:
+    """Open an archive of any kind.
 
     Raises:
         ArchiveError: if the file is no archive, is damaged, lacks something that the schema asks
             for, or is of a newer schema than this version knows.
     """
-    path = Path(path)
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
-        raise ArchiveError(f"{path}: {what}; give an archive made by iaside decompose")
+        raise ArchiveError(f"{path}: {what}; give an archive made by iaside {command}")
     try:
         with open_hdf5(path) as file:
             _check_version(path, file)
             refuse_unsafe(path, file)
-            metadata = _metadata(path, file)
-            declared = variables_of(sampled="slot" in file)
+            kind = kind_of(file)
+            metadata = read_metadata(kind.metadata, file.attrs, lambda name: _unreadable(path, name))
+            declared = kind.schema.of(file)
             present = {n: v for n, v in declared.items() if _present(path, file, n, v)}
             _check_shapes(path, file, present)
             _check_size(path, file, present)
-            large = _large(sampled="slot" in file)
-            variables = {name: _values(file[name]) for name in present if name not in large}
+            streamed = frozenset(name for name, v in present.items() if v.streamed)
+            variables = {name: _values(file[name]) for name in present.keys() - streamed}
+    except ArchiveError:
+        raise
     # RuntimeError, KeyError: from h5py, on damage inside; ValueError: text that is not UTF-8.
     except (OSError, RuntimeError, KeyError, ValueError) as error:
+        if isinstance(error, ArchiveError):
+            raise
         raise ArchiveError(
             f"{path}: not an HDF5 file, or a damaged one; give an archive made by iaside"
         ) from error
-    return Archive(path, metadata, variables)
+    return kind.archive(path, kind.schema, metadata, variables, streamed)
+
+
+def _unreadable(path: Path, name: str) -> ArchiveError:
+    return ArchiveError(
+        f"{path}: the attribute {name!r} is missing or unreadable; the archive is damaged or was "
+        "edited"
+    )
 
 
 def _check_version(path: Path, file: h5py.File) -> None:
@@ -230,28 +226,6 @@ def _check_version(path: Path, file: h5py.File) -> None:
         )
 
 
-def _metadata(path: Path, file: h5py.File) -> Metadata:
-    parsed: dict[str, Any] = {}
-    for name, kind in {**ATTRIBUTES, **OPTIONAL_ATTRIBUTES}.items():
-        if name in OPTIONAL_ATTRIBUTES and name not in file.attrs:
-            continue
-        try:
-            parsed[name] = _PARSERS[kind](file.attrs[name])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArchiveError(
-                f"{path}: the attribute {name!r} is missing or unreadable; the archive is "
-                "damaged or was edited"
-            ) from error
-    given, resolved = (parsed["options"].get(name) for name in ("given", "resolved"))
-    whole = isinstance(given, dict) and isinstance(resolved, dict)
-    if not whole or not resolved.keys() >= _RESOLVED:
-        raise ArchiveError(
-            f"{path}: the attribute 'options' does not say how the run was made; the archive is "
-            "damaged or was edited"
-        )
-    return Metadata(**parsed)
-
-
 def _present(path: Path, file: h5py.File, name: str, variable: Variable) -> bool:
     if variable.required and name not in file:
         raise ArchiveError(f"{path}: the variable {name!r} is missing; the archive is damaged")
@@ -262,7 +236,7 @@ def _check_shapes(path: Path, file: h5py.File, variables: Mapping[str, Variable]
     """Make sure that every variable is of its type, and fits the others."""
     for name, variable in variables.items():
         dataset = file[name]
-        wanted = "S" if variable.dtype == "utf-8" else np.dtype(variable.dtype).kind
+        wanted = "S" if variable.dtype == TEXT else np.dtype(variable.dtype).kind
         sizes = tuple(file[dim].size if dim in file else 0 for dim in variable.dims)
         if dataset.dtype.kind != wanted or dataset.shape != sizes or 0 in sizes:
             raise ArchiveError(
@@ -273,8 +247,7 @@ def _check_shapes(path: Path, file: h5py.File, variables: Mapping[str, Variable]
 
 def _check_size(path: Path, file: h5py.File, variables: Mapping[str, Variable]) -> None:
     """Make sure that what is read at once is not much more than the file is long."""
-    large = _large(sampled="slot" in file)
-    taken = sum(file[name].nbytes for name in variables if name not in large)
+    taken = sum(file[name].nbytes for name, variable in variables.items() if not variable.streamed)
     if taken > _SMALL_BYTES + _SMALL_EXPANSION * path.stat().st_size:
         raise ArchiveError(
             f"{path}: its variables take {taken} bytes of memory, far more than the file is long; "

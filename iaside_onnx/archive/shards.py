@@ -1,8 +1,8 @@
-"""Work in progress: a folder beside the output, with one small file a shard.
+"""Work in progress: a folder beside the output, with one small file for each shard.
 
-HDF5 does not survive a kill in the middle of a write, so no file that anyone reads is ever open
-for writing: a shard is built in memory, written, synced and renamed. It can crash on a damaged file
-too: so a shard ends in the SHA-256 of what goes before, and is not opened unless that is right.
+HDF5 does not survive a kill in the middle of a write. So no file that anyone reads is ever open for
+writing: a shard is built in memory, written, synced and renamed. HDF5 can also crash on a damaged
+file. So a shard ends in the SHA-256 of its other bytes, and is opened only if that is right.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive.files import OWNER, exclusive_lock, finished_file, write_failure
-from iaside_onnx.archive.schema import as_text, encode
+from iaside_onnx.archive.datasets import as_text, encode
+from iaside_onnx.archive.recipe import describe_differences
 from iaside_onnx.errors import ArchiveError, RunConflictError
-from iaside_onnx.types import Phi, Worth
+from iaside_onnx.files import OWNER, exclusive_lock, finished_file, write_failure
 
-__all__ = ["Failure", "Shard", "Workspace", "describe_differences"]
+__all__ = ["Failure", "Shard", "Workspace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,56 +45,31 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """What a run of images gave; arrays have one row an image, in order.
+    """What evaluating a run of images gave, as it is on disk.
 
     Attributes:
-        image: positions in the source, ``(n,)``.
-        image_id: names.
-        image_sha256: hashes.
-        label: class that the worth is about, ``(n,)``.
-        predicted: class that the model gives the whole image, ``(n,)``.
-        worth: ``(n, coalitions)``, in nats.
-        phi_image: ``(n, bands)``, in nats.
-        log_probability_whole: of the label, in nats, ``(n,)``.
-        log_probability_empty: of the label, in nats, ``(n,)``.
-        floored: how many worths of each image were raised to the smallest probability, ``(n,)``.
+        values: arrays with one row an image, in order, by their name in the schema; text as lists.
         failures: the images that are missing from the arrays.
         batch_size: images a call, at the end; less than was asked for if memory ran out.
     """
 
-    image: NDArray[np.int64]
-    image_id: list[str]
-    image_sha256: list[str]
-    label: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    worth: Worth
-    phi_image: Phi
-    log_probability_whole: NDArray[np.float32]
-    log_probability_empty: NDArray[np.float32]
-    floored: NDArray[np.int64]
+    values: Mapping[str, Any]
     failures: tuple[Failure, ...] = ()
     batch_size: int = 0
 
+    def __getitem__(self, name: str) -> Any:
+        """The rows of a variable."""
+        return self.values[name]
 
-_ARRAYS = (
-    "image", "label", "predicted", "worth", "phi_image",
-    "log_probability_whole", "log_probability_empty", "floored",
-)  # fmt: skip
-_TEXTS = ("image_id", "image_sha256")
+    @property
+    def images(self) -> int:
+        """Number of images in the arrays."""
+        return len(self.values["image"])
+
+
+_TEXT_KIND = "S"
+_FAILURES, _BATCH_SIZE = "failures", "batch_size"
 _DIGEST_BYTES = 32
-
-
-def describe_differences(ours: Mapping[str, object], theirs: Mapping[str, object]) -> str:
-    """Name the options in which two runs differ, with both values."""
-    names = [n for n in sorted({*ours, *theirs}) if ours.get(n) != theirs.get(n)]
-    return ", ".join(
-        f"{name} ({_shown(theirs.get(name))} there, {_shown(ours.get(name))} now)" for name in names
-    )
-
-
-def _shown(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 class Workspace:
@@ -235,26 +210,30 @@ class Workspace:
             if hashlib.sha256(data).digest() != digest:
                 raise ArchiveError(f"{path}: damaged shard")
             with h5py.File(io.BytesIO(data), "r") as file:
-                values: dict[str, Any] = {name: file[name][...] for name in _ARRAYS}
-                values.update({name: as_text(file[name][...]) for name in _TEXTS})
-                failures = tuple(Failure(*f) for f in json.loads(file["failures"].asstr()[()]))
-                batch_size = int(file.attrs["batch_size"])
+                values = {name: _rows(file[name][...]) for name in file if name != _FAILURES}
+                failures = tuple(Failure(*f) for f in json.loads(file[_FAILURES].asstr()[()]))
+                batch_size = int(file.attrs[_BATCH_SIZE])
+        except ArchiveError:
+            raise
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ArchiveError(f"{path}: damaged shard") from error
         found = sorted([*values["image"].tolist(), *(f.position for f in failures)])
         if found != sorted(positions.tolist()):
             raise ArchiveError(f"{path}: shard of other images than expected")
-        return Shard(**values, failures=failures, batch_size=batch_size)
+        return Shard(values, failures, batch_size)
+
+
+def _rows(values: NDArray[Any]) -> Any:
+    return as_text(values) if values.dtype.kind == _TEXT_KIND else values
 
 
 def _to_bytes(shard: Shard) -> bytes:
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        for name in _ARRAYS:
-            file.create_dataset(name, data=getattr(shard, name), track_times=False)
-        for name in _TEXTS:
-            file.create_dataset(name, data=encode(getattr(shard, name)), track_times=False)
+        for name, rows in shard.values.items():
+            data = rows if isinstance(rows, np.ndarray) else encode(rows)
+            file.create_dataset(name, data=data, track_times=False)
         failures = [(f.position, f.image_id, f.reason) for f in shard.failures]
-        file.create_dataset("failures", data=json.dumps(failures), track_times=False)
-        file.attrs["batch_size"] = shard.batch_size
+        file.create_dataset(_FAILURES, data=json.dumps(failures), track_times=False)
+        file.attrs[_BATCH_SIZE] = shard.batch_size
     return buffer.getvalue()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
+import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,96 +15,93 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from iaside_onnx.archive.datasets import add_variable, encode, set_text
 from iaside_onnx.archive.digest import DIGEST, digest_of
-from iaside_onnx.archive.files import finished_file
-from iaside_onnx.archive.schema import (
-    ATTRIBUTES,
-    OPTIONAL_ATTRIBUTES,
-    add_scale,
-    add_variable,
-    encode,
-    set_text,
-    variables_of,
-)
-from iaside_onnx.archive.shards import Shard, Workspace
-from iaside_onnx.errors import ArchiveError
-from iaside_onnx.types import Coalitions, Worth
+from iaside_onnx.archive.metadata import Metadata, attributes_of
+from iaside_onnx.archive.reading import FIRST_KIND, KIND
+from iaside_onnx.archive.schema import TEXT, Schema, Variable
+from iaside_onnx.archive.shards import Failure, Workspace
+from iaside_onnx.errors import ArchiveError, OptionError
+from iaside_onnx.files import finished_file
 
-__all__ = ["collect", "shard_tables", "write_archive"]
+__all__ = ["Rows", "check_output", "failed_variables", "write_archive"]
+
+Rows = Mapping[str, NDArray[Any]]
+"""Rows of the streamed variables, for some consecutive images."""
 
 _HEADROOM = 1 << 18
-# HDF5 1.10, of 2016, is the first whose every structure has a checksum: on one that was damaged,
-# older formats make HDF5 crash or read for ever. It also takes a third of the room.
+# HDF5 1.10, of 2016, is the first whose every structure has a checksum. On damaged files of older
+# formats HDF5 crashes or never returns. The format also takes a third of the room.
 _FORMAT = ("v110", "v110")
 
-_PER_IMAGE = (
-    "label", "predicted", "phi_image",
-    "log_probability_whole", "log_probability_empty", "floored",
-)  # fmt: skip
 
-
-def collect(workspace: Workspace, parts: Iterable[NDArray[np.int64]]) -> Shard:
-    """All shards as one, but for the worths, which are too many to hold: ``worth`` has no rows.
+def check_output(output: Path, inputs: Iterable[object]) -> None:
+    """Find out early what would otherwise come to light when the work is done.
 
     Args:
-        workspace: the run's folder, locked.
-        parts: positions of the images of each shard, in order.
+        output: the archive to be written.
+        inputs: paths, and anything else, which is passed over.
 
     Raises:
-        ArchiveError: if a shard is missing or damaged.
+        OptionError: if the output is one of the inputs.
+        ArchiveError: if no file can be written there.
     """
-    shards = []
-    for number, positions in enumerate(parts):
-        shard = _read(workspace, number, positions)
-        # A copy of no rows, as a view would keep all of them alive.
-        shards.append(replace(shard, worth=shard.worth[:0].copy()))
-    arrays = {
-        name: np.concatenate([getattr(shard, name) for shard in shards])
-        for name in ("image", "worth", *_PER_IMAGE)
+    paths = [Path(path) for path in inputs if isinstance(path, str | Path)]
+    if output.exists() and any(path.exists() and output.samefile(path) for path in paths):
+        raise OptionError(f"{output}: is one of the inputs; write the archive elsewhere")
+    if output.is_dir():
+        raise ArchiveError(f"{output}: is a folder; give the name of a file to write")
+    if not output.parent.is_dir():
+        raise ArchiveError(f"{output}: its folder does not exist; make it, or write elsewhere")
+
+
+def failed_variables(failures: Sequence[Failure]) -> dict[str, Any]:
+    """The variables that name the images that failed; none if no image did."""
+    if not failures:
+        return {}
+    return {
+        "failed": np.array([failure.position for failure in failures]),
+        "failed_id": [failure.image_id for failure in failures],
+        "failed_reason": [failure.reason for failure in failures],
     }
-    return Shard(
-        **arrays,
-        image_id=[name for shard in shards for name in shard.image_id],
-        image_sha256=[name for shard in shards for name in shard.image_sha256],
-        failures=tuple(failure for shard in shards for failure in shard.failures),
-        batch_size=min(shard.batch_size for shard in shards),
-    )
-
-
-def _read(workspace: Workspace, number: int, positions: NDArray[np.int64]) -> Shard:
-    try:
-        shard = workspace.read(number, positions)
-    except ArchiveError as error:
-        raise ArchiveError(f"{error}; run the same command again") from error
-    if shard is None:
-        raise ArchiveError(f"{workspace.path(number)}: missing; run the same command again")
-    return shard
 
 
 def write_archive(
     workspace: Workspace,
-    summary: Shard,
-    values: Mapping[str, NDArray[Any]],
-    attributes: Mapping[str, object],
-    tables: Iterable[tuple[Coalitions | None, Worth]],
+    schema: Schema,
+    values: Mapping[str, Any],
+    metadata: Metadata,
+    rows: Iterable[Rows],
 ) -> None:
     """Write the archive whole.
 
     Args:
-        workspace: the run's folder, locked; its output is written.
-        summary: all but the worths; at least one image.
-        values: the variables that are not in the summary, by their name in the schema; ``slot``
-            makes it the archive of a sample.
-        attributes: the root's attributes, by their name in the schema, as Python values.
-        tables: worths of the images in order, some at a time, ``(n, coalitions)``; for a sample
-            with the coalitions, ``(n, slots)`` each.
+        workspace: folder of the run, locked; its output is written.
+        schema: of the kind of archive.
+        values: all variables but the streamed ones, by their name in the schema; at least one
+            image; text as a list or an array of str.
+        metadata: the root attributes; a digest is added.
+        rows: the streamed variables, for some images at a time, in order.
 
     Raises:
         ArchiveError: if the file system refuses; the shards are kept.
     """
     output = workspace.output
-    columns = values["slot" if "slot" in values else "coalition"].size
-    needed = _HEADROOM + _size(summary, columns * (12 if "slot" in values else 4))
+    declared = schema.of(values)
+    encoded = {
+        name: encode(list(map(str, value))) if declared[name].dtype == TEXT else np.asarray(value)
+        for name, value in values.items()
+    }
+    streamed = {
+        name: tuple(encoded[dim].size for dim in variable.dims)
+        for name, variable in declared.items()
+        if variable.streamed
+    }
+    needed = _HEADROOM + sum(value.nbytes for value in encoded.values())
+    needed += sum(
+        math.prod(shape) * np.dtype(declared[name].dtype).itemsize
+        for name, shape in streamed.items()
+    )
     free = shutil.disk_usage(output.parent).free
     if free < needed:
         raise ArchiveError(
@@ -115,18 +112,12 @@ def write_archive(
     with finished_file(output, workspace.folder) as temporary:
         _reserve(temporary, needed)
         with h5py.File(temporary, "r+", libver=_FORMAT, locking=False) as file:
-            _write_small(file, summary, values)
-            _write_attributes(file, attributes)
-            _write_tables(file, tables, (summary.image.size, columns))
+            _write_values(file, declared, encoded)
+            for name, shape in streamed.items():
+                add_variable(file, name, declared[name], shape=shape)
+            _write_attributes(file, schema, metadata)
+            _write_rows(file, rows)
             set_text(file, DIGEST, digest_of(file))
-
-
-def _size(summary: Shard, row: int) -> int:
-    """Bytes of all that there is a value of for each image, with so many of worths a row."""
-    arrays: int = sum(getattr(summary, name).nbytes for name in ("image", *_PER_IMAGE))
-    texts = [summary.image_id, summary.image_sha256, [f.reason for f in summary.failures]]
-    worths = int(summary.image.size) * row
-    return arrays + worths + sum(int(encode(text).nbytes) for text in texts if text)
 
 
 def _reserve(path: Path, size: int) -> None:
@@ -143,60 +134,30 @@ def _reserve(path: Path, size: int) -> None:
             os.posix_fallocate(file.fileno(), 0, size)
 
 
-def _write_small(file: h5py.File, summary: Shard, values: Mapping[str, NDArray[Any]]) -> None:
-    add_scale(file, "image", summary.image)
-    add_scale(file, "band", np.arange(summary.phi_image.shape[1]))
-    scale = "slot" if "slot" in values else "coalition"
-    add_scale(file, scale, values[scale])
-    for name in _PER_IMAGE:
-        add_variable(file, name, getattr(summary, name))
-    add_variable(file, "image_id", encode(summary.image_id))
-    add_variable(file, "image_sha256", encode(summary.image_sha256))
-    if "class_folder" in values:
-        add_scale(file, "class_folder", values["class_folder"])
-    if summary.failures:
-        add_scale(file, "failed", np.array([f.position for f in summary.failures]))
-        add_variable(file, "failed_id", encode([f.image_id for f in summary.failures]))
-        add_variable(file, "failed_reason", encode([f.reason for f in summary.failures]))
-    for name, value in values.items():
-        if name not in file:
-            dtype = variables_of(sampled=scale == "slot")[name].dtype
-            add_variable(file, name, np.asarray(value, dtype=dtype))
-
-
-def _write_attributes(file: h5py.File, attributes: Mapping[str, object]) -> None:
-    asked = {name: kind for name, kind in OPTIONAL_ATTRIBUTES.items() if name in attributes}
-    for name, kind in {**ATTRIBUTES, **asked}.items():
-        value = attributes[name]
-        if kind in ("object", "list"):
-            set_text(file, name, json.dumps(value))
-        elif kind == "str":
-            set_text(file, name, str(value))
-        else:
-            file.attrs[name] = value
-
-
-def _write_tables(
-    file: h5py.File, tables: Iterable[tuple[Coalitions | None, Worth]], shape: tuple[int, int]
+def _write_values(
+    file: h5py.File, declared: Mapping[str, Variable], values: Mapping[str, NDArray[Any]]
 ) -> None:
-    worth = add_variable(file, "worth", shape=shape)
-    masks = add_variable(file, "coalition", shape=shape) if "slot" in file else None
+    """Scales first, as other variables are attached to them."""
+    there = [name for name in declared if name in values]
+    for name in sorted(there, key=lambda name: not declared[name].is_scale(name)):
+        add_variable(file, name, declared[name], values[name])
+
+
+def _write_attributes(file: h5py.File, schema: Schema, metadata: Metadata) -> None:
+    if schema.kind != FIRST_KIND:
+        set_text(file, KIND, schema.kind)
+    declared = attributes_of(type(metadata))
+    for field in fields(metadata):
+        value = getattr(metadata, field.name)
+        if value is not None and field.name != DIGEST:
+            declared[field.name].store(file, field.name, value)
+
+
+def _write_rows(file: h5py.File, rows: Iterable[Rows]) -> None:
     start = 0
-    for coalitions, block in tables:
-        rows = slice(start, start + len(block))
-        worth[rows] = block
-        if masks is not None:
-            masks[rows] = coalitions
-        start += len(block)
-
-
-def shard_tables(
-    workspace: Workspace, parts: Iterable[NDArray[np.int64]]
-) -> Iterator[tuple[None, Worth]]:
-    """The worths of all shards, one after the other.
-
-    Raises:
-        ArchiveError: if a shard is missing or damaged.
-    """
-    for number, positions in enumerate(parts):
-        yield None, _read(workspace, number, positions).worth
+    for some in rows:
+        count = 0
+        for name, values in some.items():
+            count = len(values)
+            file[name][start : start + count] = values
+        start += count

@@ -82,12 +82,6 @@ def _run() -> int:
     except Stopped:
         fail(f"stopped; {KEPT}")
         return STOPPED
-    except MemoryError:
-        fail(
-            "out of memory: the model or the images need more than the machine has, or more than "
-            f"--memory-limit allows; {KEPT}"
-        )
-        return 1
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -96,6 +90,12 @@ def _run() -> int:
         return 2
     except IasideError as error:
         fail(str(error))
+        return 1
+    except MemoryError:
+        fail(
+            "out of memory: the model or the images need more than the machine has, or more than "
+            f"--memory-limit allows; {KEPT}"
+        )
         return 1
     except OSError as error:
         fail(f"the result cannot be printed: {error.strerror}; an archive that was made is kept")

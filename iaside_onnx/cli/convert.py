@@ -6,25 +6,27 @@ from pathlib import Path
 
 import click
 
-from iaside_onnx.archive import TABLES, open_archive
-from iaside_onnx.archive import convert as run
-from iaside_onnx.archive.tables import TableName
+from iaside_onnx.analysis import convert as run
+from iaside_onnx.analysis import table_names
+from iaside_onnx.archive import open_archive
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import out_option
 
 __all__ = ["convert"]
+
+_TABLES = table_names()
 
 
 @click.command(short_help="Convert an archive to CSV, JSON, Parquet or NetCDF.")
 @click.argument("archive", type=click.Path(path_type=Path))
 @out_option("OUT.csv|.json|.parquet|.nc", "The file to write; one that is there is replaced.")
 @click.option(
-    "--table", type=click.Choice(TABLES), default=TABLES[0], show_default=True,
+    "--table", type=click.Choice(_TABLES), default=_TABLES[0], show_default=True,
     help="A row for each image and band, for each band, or for each image and coalition; NetCDF "
     "holds all of them.",
 )  # fmt: skip
 @limited
-def convert(archive: Path, out: Path, table: TableName) -> None:
+def convert(archive: Path, out: Path, table: str) -> None:
     """Write a table of ARCHIVE in long form, with units in the header or the metadata.
 
     \b

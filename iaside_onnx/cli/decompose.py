@@ -21,8 +21,16 @@ from iaside_onnx.cli.options import (
     renamed,
 )
 from iaside_onnx.cli.show import print_result
-from iaside_onnx.engine import Options
-from iaside_onnx.types import BASELINES, METHODS, OUTPUT_KINDS, PARTITIONS, RANGES, SPACINGS
+from iaside_onnx.game import design_names
+from iaside_onnx.runs import Options
+from iaside_onnx.types import (
+    BASELINES,
+    INFERENCES,
+    OUTPUT_KINDS,
+    PARTITIONS,
+    PIXEL_RANGES,
+    SPACINGS,
+)
 
 __all__ = ["decompose"]
 
@@ -77,16 +85,17 @@ def _parse_batch(
     help="What stands in for absent bands.",
 )  # fmt: skip
 @click.option(
-    "--pixel-range", type=click.Choice(RANGES), default=Options.pixel_range,
+    "--pixel-range", type=click.Choice(PIXEL_RANGES), default=Options.pixel_range,
     show_default=True, help="What to do with filtered pixels outside of [0, 1].",
 )  # fmt: skip
 @click.option(
-    "--method", type=click.Choice(["auto", *METHODS]), default=Options.method, show_default=True,
+    "--method", type=click.Choice(["auto", *design_names()]), default=Options.method,
+    show_default=True,
     help="Every coalition of every image, or a sample; auto is exact where the budget allows it.",
 )  # fmt: skip
 @limit_options
 @click.option(
-    "--inference", type=click.Choice(["population", "sample"]), default=Options.inference,
+    "--inference", type=click.Choice(INFERENCES), default=Options.inference,
     show_default=True,
     help="Intervals for the population that the images were drawn from, or for these images alone.",
 )  # fmt: skip
@@ -120,7 +129,7 @@ def _parse_batch(
 )  # fmt: skip
 @json_option
 @limited
-@renamed("--range", "--pixel-range", type=click.Choice(RANGES))
+@renamed("--range", "--pixel-range", type=click.Choice(PIXEL_RANGES))
 @renamed(
     "--about", "--inference", {"images": "sample"}, type=click.Choice(["population", "images"])
 )

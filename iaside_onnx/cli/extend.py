@@ -11,7 +11,7 @@ from iaside_onnx.cli.console import ConsoleProgress
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import given, json_option, limit_options, moved_options
 from iaside_onnx.cli.show import print_result
-from iaside_onnx.engine import extend as run
+from iaside_onnx.runs import extend as run
 
 __all__ = ["extend"]
 

@@ -17,7 +17,7 @@ from iaside_onnx.cli.options import (
     preprocess_option,
     renamed,
 )
-from iaside_onnx.engine import Inspection, inspect_model
+from iaside_onnx.model import Inspection, inspect_model
 
 __all__ = ["inspect"]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+from iaside_onnx.analysis import merge as run
 from iaside_onnx.cli.console import ConsoleProgress
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import check_name, json_option, out_option, overwrite_option
 from iaside_onnx.cli.show import print_result
-from iaside_onnx.engine import merge as run
 
 __all__ = ["merge"]
 

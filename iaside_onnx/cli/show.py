@@ -120,7 +120,8 @@ def print_archive(archive: Archive) -> None:
     ]
     if meta.profile is not None:
         lines.append(f"time       {_time_text(meta.profile)}")
-    if options.get("about") == "images":
+    # Archives of earlier versions have the old words.
+    if options.get("inference") == "sample" or options.get("about") == "images":
         lines.append("note       the intervals are for the images of this source alone")
     if meta.uniform:
         lines.append(

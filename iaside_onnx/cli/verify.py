@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
+from iaside_onnx.analysis import Verification
 from iaside_onnx.cli.console import ConsoleProgress, printable, results, write_json
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import given, json_option, moved_options
-from iaside_onnx.engine import Verification
-from iaside_onnx.engine import verify as run
+from iaside_onnx.runs import verify as run
 
 __all__ = ["verify"]
 

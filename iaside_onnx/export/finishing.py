@@ -15,7 +15,7 @@ import onnx
 from google.protobuf.message import EncodeError
 from numpy.typing import NDArray
 
-from iaside_onnx.archive.files import finished_file
+from iaside_onnx.files import finished_file
 from iaside_onnx.engine.preprocessing import METADATA_KEY
 from iaside_onnx.errors import ExportError, IasideError, PreprocessError
 from iaside_onnx.export import graphs

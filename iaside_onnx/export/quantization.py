@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from iaside_onnx.archive.files import finished_file
+from iaside_onnx.files import finished_file
 from iaside_onnx.engine import Options
 from iaside_onnx.engine.preprocessing import (
     METADATA_KEY,

@@ -1,4 +1,4 @@
-"""Coalitions, the Shapley value, scores and their intervals: arrays in, arrays out."""
+"""Coalitions, designs, the Shapley value, scores and their intervals: arrays in, arrays out."""
 
 from iaside_onnx.game.coalitions import (
     MAX_EXACT_BANDS,
@@ -6,14 +6,18 @@ from iaside_onnx.game.coalitions import (
     coalition_size,
     membership,
 )
-from iaside_onnx.game.designs import (
-    EMPTY_SLOT,
-    FULL_SLOT,
-    MAX_SAMPLED_BANDS,
-    PairedDesign,
-    SlotLayout,
+from iaside_onnx.game.design import (
+    Design,
+    Pass,
+    design_names,
+    design_type,
+    make_design,
+    register,
 )
+from iaside_onnx.game.draw import draw_order
+from iaside_onnx.game.exact import ExactDesign
 from iaside_onnx.game.intervals import LEVEL, Estimate, estimate, estimate_blocks
+from iaside_onnx.game.paired import MAX_SAMPLED_BANDS, PairedDesign, SlotLayout
 from iaside_onnx.game.rounds import FIRST_BLOCKS, next_end
 from iaside_onnx.game.scores import (
     is_uniform,
@@ -24,22 +28,28 @@ from iaside_onnx.game.scores import (
 from iaside_onnx.game.shapley import shapley_values
 
 __all__ = [
-    "EMPTY_SLOT",
     "FIRST_BLOCKS",
-    "FULL_SLOT",
     "LEVEL",
     "MAX_EXACT_BANDS",
     "MAX_SAMPLED_BANDS",
+    "Design",
     "Estimate",
+    "ExactDesign",
     "PairedDesign",
+    "Pass",
     "SlotLayout",
     "all_coalitions",
     "coalition_size",
+    "design_names",
+    "design_type",
+    "draw_order",
     "estimate",
     "estimate_blocks",
     "is_uniform",
+    "make_design",
     "membership",
     "next_end",
+    "register",
     "score_weights",
     "shapley_values",
     "spectral_distribution",

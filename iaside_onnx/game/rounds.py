@@ -1,4 +1,4 @@
-"""How far to go before the next look at a sequential estimate."""
+"""How many blocks to evaluate before the next look at a sequential estimate."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 __all__ = ["FIRST_BLOCKS", "next_end"]
 
 FIRST_BLOCKS = 16
-"""Blocks of the first round: fewer tell little of their own spread."""
+"""Blocks of the first round: with fewer, the estimate of their spread is too noisy."""
 
 _GROWTH = 3
-"""A spread that was underestimated must not end the run too early, nor send it too far."""
+"""Largest growth in one round: an early estimate of the spread may be far off."""
 
 
 def next_end(done: int, missing: float | None) -> int:
-    """Up to which block the next round goes.
+    """Number of blocks at the end of the next round.
 
     A standard error falls with the root of the number of blocks, so one that is ``missing`` times
     the target wants ``missing**2`` times as many; at least one more, at most three times as many

@@ -1,10 +1,11 @@
-"""Where images and labels come from, and how pixels become a model's input."""
+"""Sources of images and labels, and preprocessing: from image files to a model's input."""
 
 from iaside_onnx.images.bundled import BUNDLED_IMAGES, bundled_folder
 from iaside_onnx.images.decode import MAX_PIXELS, decode_image
 from iaside_onnx.images.foreign import KERAS_MODES
 from iaside_onnx.images.labels import labels_from_file, read_classes, sample_images
 from iaside_onnx.images.loader import load_ahead
+from iaside_onnx.images.opening import ImagesLike, open_images
 from iaside_onnx.images.prepare import prepare, prepare_array
 from iaside_onnx.images.preprocess import (
     ColorOrder,
@@ -13,8 +14,7 @@ from iaside_onnx.images.preprocess import (
     Interpolation,
     Preprocess,
 )
-from iaside_onnx.images.sample import ImageSource, Sample, SourceKind
-from iaside_onnx.images.sources import ImagesLike, open_images
+from iaside_onnx.images.source import ImageSource, PreparedImage, SourceKind
 from iaside_onnx.images.specfile import find_preprocess, parse_preprocess, read_preprocess
 
 __all__ = [
@@ -27,8 +27,8 @@ __all__ = [
     "ImageSource",
     "ImagesLike",
     "Interpolation",
+    "PreparedImage",
     "Preprocess",
-    "Sample",
     "SourceKind",
     "bundled_folder",
     "decode_image",

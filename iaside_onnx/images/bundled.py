@@ -1,4 +1,4 @@
-"""Where the bundled models and images are."""
+"""Location of the bundled models and images."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ BUNDLED_IMAGES = "fashion-mnist-1000.npz"
 
 
 def bundled_folder() -> Path:
-    """Where the bundled models are: in the package, or beside it in a checkout.
+    """Find the bundled models: in the package, or beside it in a checkout.
 
     Raises:
-        IasideError: They are in neither place.
+        IasideError: they are in neither place.
     """
     package = Path(__file__).parents[1]
     for folder in (package / "bundled", package.parent / "models"):

@@ -1,4 +1,4 @@
-"""Image files, which may come from strangers, to Pillow images of the model's channels."""
+"""Decode untrusted image files to Pillow images with the model's number of channels."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from iaside_onnx.errors import ImageError
 __all__ = ["MAX_PIXELS", "decode_image"]
 
 MAX_PIXELS = 89_478_485
-"""Bound on the pixels of one image, decoded or resized: 256 MiB of RGB, Pillow's own threshold."""
+"""Most pixels of one image, decoded or resized: 256 MiB of RGB, Pillow's own threshold."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP")
 
-# What Pillow's readers raise on damaged or hostile files.
+# Exceptions of Pillow's decoders on damaged or hostile files.
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -32,14 +32,18 @@ _DAMAGE = (
     TypeError,
     OverflowError,
     Image.DecompressionBombError,
-    # Only where the caller has turned warnings into errors.
+    # Raised only if the caller has turned warnings into errors.
     Image.DecompressionBombWarning,
     UserWarning,
 )
 
 _ORIENTATION_TAG = 0x0112
 
-# EXIF 2.32, 4.6.4 A: how the stored image must be moved to stand upright.
+# EXIF 2.32, 4.6.4 A: the transposition that displays the stored image upright.
+#
+# `PIL.ImageOps.exif_transpose` also rewrites the EXIF block, which raises on blocks with a valid
+# orientation and another, damaged entry. Such an image would be refused or keep a wrong
+# orientation. Nobody reads the block afterwards, so only the pixels are transposed here.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -52,38 +56,38 @@ _UPRIGHT = {
 
 
 def decode_image(data: bytes, channels: int, where: str) -> Image.Image:
-    """The first frame of a JPEG, PNG or WebP file, upright, without its alpha channel.
+    """Decode the first frame of a JPEG, PNG or WebP file, upright, without alpha.
 
     Args:
-        data: The bytes of the file.
+        data: the bytes of the file.
         channels: 3 gives mode RGB, 1 gives mode L (ITU-R 601 luma of a colour image).
-        where: What to call the image in an error.
+        where: what to call the image in an error.
 
     Raises:
-        ImageError: The file is of another format, damaged, cut short, or has more than
+        ImageError: the file is of another format, damaged, cut short, or has more than
             ``MAX_PIXELS`` pixels.
     """
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             width, height = image.size
-            # The header alone has been read: nothing of this size is allocated yet.
+            # Only the header has been read: no memory for the pixels is allocated yet.
             if width * height <= MAX_PIXELS:
                 image.load()
                 return _upright(image, _convert(image, channels))
     except UnidentifiedImageError:
         raise ImageError(
             f"{where} is not a JPEG, PNG or WebP image, or its header is damaged; convert, replace "
-            "or remove it."
+            "or remove it"
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         pass
     except _DAMAGE as failure:
         reason = " ".join(str(failure).split()) or type(failure).__name__
         raise ImageError(
-            f"{where} is damaged or cut short ({reason}); replace or remove it."
+            f"{where} is damaged or cut short ({reason}); replace or remove it"
         ) from None
     raise ImageError(
-        f"{where} has more pixels than the limit of {MAX_PIXELS}; make it smaller or remove it."
+        f"{where} has more pixels than the limit of {MAX_PIXELS}; make it smaller or remove it"
     )
 
 
@@ -93,18 +97,18 @@ def _convert(image: Image.Image, channels: int) -> Image.Image:
         grey = (np.asarray(image).astype(np.uint32) + 128) // 257
         image = Image.fromarray(grey.astype(np.uint8))
     elif image.mode in ("P", "PA"):
-        # By way of RGBA, or a transparency table that is given in bytes draws a warning.
+        # Pillow warns if it converts a palette with a transparency table to RGB in one step.
         image = image.convert("RGBA")
     if channels == 3:
         return image.convert("RGB")
-    # Pillow has no way from CMYK and some others to L in one step.
+    # Pillow cannot convert CMYK and some other modes to L in one step.
     return (
         image.convert("L") if image.mode in ("1", "L", "LA") else image.convert("RGB").convert("L")
     )
 
 
 def _upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
-    """Turn ``pixels`` as the EXIF block of ``image`` says; a damaged block says nothing."""
+    """Transpose ``pixels`` by the EXIF orientation of ``image``; a damaged block is ignored."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG)
     except _DAMAGE:

@@ -1,4 +1,4 @@
-"""Image files as bytes, wherever they were kept, to prepared pixels."""
+"""Base class of the sources that hold encoded image files: read, decode, prepare."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from iaside_onnx.errors import ImageError
 from iaside_onnx.images.decode import decode_image
 from iaside_onnx.images.prepare import prepare
 from iaside_onnx.images.preprocess import Preprocess
-from iaside_onnx.images.sample import Sample, SourceKind, sha256_of
+from iaside_onnx.images.source import PreparedImage, SourceKind, check_index, sha256_of
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_FILE_BYTES", "EncodedSource", "check_length"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MAX_FILE_BYTES = 512 * 2**20
-"""Bound on one image file, in bytes."""
+"""Largest image file, in bytes."""
 
 
 class EncodedSource(ABC):
-    """Images that are kept as the bytes of image files, wherever these are.
+    """Images stored as encoded files: in a folder, in Parquet rows, in tar members.
 
     Args:
-        kind: how the images are kept.
-        title: what to call the source, in a few words.
+        kind: how the images are stored.
+        title: short name of the source, for `describe`.
         ids: name of each image within the source.
         labels: ``(n,)``, if there are any.
         classes: class index of each name, if known.
@@ -52,40 +52,42 @@ class EncodedSource(ABC):
 
     @abstractmethod
     def encoded(self, index: int) -> bytes:
-        """The bytes of one image file.
+        """Read the bytes of one image file.
 
         Raises:
-            ImageError: They cannot be read; the message names the image.
+            ImageError: they cannot be read; the message names the image.
         """
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What to call one image in an error."""
+        """Name of one image in an error."""
 
     def sha256(self, index: int) -> str:
-        """Hash of the bytes of one image file.
+        """SHA-256 of the bytes of one image file, in hexadecimal digits.
 
         Raises:
-            ImageError: They cannot be read.
+            ImageError: there is no such image, or it cannot be read.
         """
+        check_index(index, len(self), self.title)
         return sha256_of(self.encoded(index))
 
-    def read(self, index: int, spec: Preprocess) -> Sample:
+    def read(self, index: int, spec: Preprocess) -> PreparedImage:
         """Decode and prepare one image.
 
         Raises:
-            ImageError: It cannot be read, decoded or resized.
+            ImageError: there is no such image, or it cannot be read, decoded or resized.
         """
+        check_index(index, len(self), self.title)
         data, where = self.encoded(index), self.name(index)
         image = decode_image(data, spec.size()[0], where)
         try:
             pixels = prepare(image, spec)
         except ImageError as error:
             raise ImageError(f"{where}: {error}") from None
-        return Sample(pixels, sha256_of(data))
+        return PreparedImage(pixels, sha256_of(data))
 
     def describe(self) -> str:
-        """The kind and name of the source, and how much it holds."""
+        """Kind and name of the source, number of images and of classes."""
         counts = [f"{len(self)} image{'' if len(self) == 1 else 's'}"]
         if self.labels is not None:
             held = len(np.unique(self.labels))
@@ -97,9 +99,9 @@ def check_length(size: int, where: str) -> None:
     """Refuse an image file that is too large to be read.
 
     Raises:
-        ImageError: It has more than ``MAX_FILE_BYTES`` bytes.
+        ImageError: it has more than ``MAX_FILE_BYTES`` bytes.
     """
     if size > MAX_FILE_BYTES:
         raise ImageError(
-            f"{where} is larger than the limit of {MAX_FILE_BYTES} bytes; use a smaller file."
+            f"{where} is larger than the limit of {MAX_FILE_BYTES} bytes; use a smaller file"
         )

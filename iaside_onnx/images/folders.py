@@ -1,4 +1,4 @@
-"""Folders of images: one folder a class, or all in one."""
+"""Folders of images: one subfolder per class, or all images in one folder."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class FolderSource(EncodedSource):
         self.root = root
 
     def encoded(self, index: int) -> bytes:
-        """The bytes of one file.
+        """Read the bytes of one file.
 
         Raises:
-            ImageError: It cannot be read.
+            ImageError: it cannot be read.
         """
         return read_bytes(self.root / self.ids[index], MAX_FILE_BYTES, self.name(index), ImageError)
 
@@ -47,14 +47,18 @@ class FolderSource(EncodedSource):
 
 
 def open_folder(root: Path, classes: Mapping[str, int] | None) -> FolderSource:
-    """A folder of class folders, or a flat one, in the order of torchvision's ImageFolder.
+    """Open a folder of class folders, or a flat one, in the order of torchvision's ImageFolder.
 
-    A class has the index of its folder among all folders sorted as strings, unless ``classes``
-    says otherwise. Hidden files and folders, and files with other extensions, are left out.
+    The index of a class is the position of its folder among all folders sorted as strings, unless
+    ``classes`` gives another. Hidden files and folders, and files with other suffixes, are ignored.
+
+    Args:
+        root: the folder.
+        classes: class index of each folder name.
 
     Raises:
-        ImageError: There are no images, or images both beside and in folders; a folder is not in
-            ``classes``, or is empty, so that the position says nothing; a link leads out of
+        ImageError: there are no images, or images both in ``root`` and in folders; a folder is
+            not in ``classes``; without ``classes``, a folder is empty; a link leads out of
             ``root``.
     """
     here = root.resolve()
@@ -64,14 +68,14 @@ def open_folder(root: Path, classes: Mapping[str, int] | None) -> FolderSource:
     if held and files:
         raise ImageError(
             f"{root} holds images both directly ({files[0]}) and in folders ({min(held)}); move "
-            "them so that each class has a folder, or all images lie in one."
+            "them so that each class has a folder, or all images are in one folder"
         )
     if files:
         return FolderSource(root, files, None, None if classes is None else dict(classes))
     if not held:
         raise ImageError(
             f"{root} holds no images; {', '.join(IMAGE_SUFFIXES)} files were expected, directly or "
-            "in one folder a class."
+            "in one folder per class"
         )
     used = _class_map(root, found, classes)
     ids = [path.relative_to(root).as_posix() for folder in held for path in held[folder]]
@@ -86,8 +90,8 @@ def _class_map(
         empty = [folder for folder, paths in found.items() if not paths]
         if empty:
             raise ImageError(
-                f"The folder {root / empty[0]} holds no images, which leaves open whether it "
-                "counts as a class; remove it, or map names to class indices in a classes file."
+                f"folder {root / empty[0]} holds no images, so it is unclear whether it counts "
+                "as a class; remove it, or map names to class indices in a classes file"
             )
         return {folder: index for index, folder in enumerate(found)}
     held = [folder for folder, paths in found.items() if paths]
@@ -96,13 +100,13 @@ def _class_map(
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise ImageError(
             f"{len(missing)} of the {len(held)} class folders of {root} are not in the classes "
-            f"given ({shown}); add them."
+            f"given ({shown}); add them"
         )
     return {folder: classes[folder] for folder in held}
 
 
 def _listing(folder: Path, root: Path) -> tuple[list[str], list[str]]:
-    """The names of the folders and of the images in one folder, each sorted as strings."""
+    """Names of the folders and of the images in one folder, each sorted as strings."""
     folders, files = [], []
     try:
         with os.scandir(folder) as entries:
@@ -118,21 +122,21 @@ def _listing(folder: Path, root: Path) -> tuple[list[str], list[str]]:
                 _check_entry(entry, root)
     except OSError as failure:
         raise ImageError(
-            f"{folder} cannot be listed ({failure.strerror}); check the path and permissions."
+            f"{folder} cannot be listed ({failure.strerror}); check the path and permissions"
         ) from None
     return sorted(folders), sorted(files)
 
 
 def _images_below(folder: Path, root: Path) -> list[Path]:
-    """The images of one class: those of each folder together, folders sorted as strings."""
+    """Images of one class, grouped by folder; folders are sorted as strings."""
     below: dict[Path, list[str]] = {}
     seen: set[Path] = set()
     waiting = [folder]
     while waiting:
         here = waiting.pop()
-        # Links could lead round in a circle, or count images twice.
+        # Links could form a cycle, or count images twice.
         if here.resolve() in seen:
-            raise ImageError(f"{here} is a link to a folder that is read already; remove the link.")
+            raise ImageError(f"{here} is a link to a folder that was already read; remove the link")
         seen.add(here.resolve())
         folders, below[here] = _listing(here, root)
         waiting += [here / name for name in folders]
@@ -140,15 +144,15 @@ def _images_below(folder: Path, root: Path) -> list[Path]:
 
 
 def _check_entry(entry: os.DirEntry[str], root: Path) -> None:
-    """Names must be text, and links may not lead out of the folder that was named."""
+    """Refuse names that are not UTF-8 and links that lead out of ``root``."""
     try:
         entry.name.encode()
     except UnicodeEncodeError:
-        raise ImageError(f"The name {entry.path!r} is not UTF-8; rename it.") from None
+        raise ImageError(f"the name {entry.path!r} is not UTF-8; rename it") from None
     if entry.is_symlink():
         target = Path(entry.path).resolve()
         if not target.is_relative_to(root):
             raise ImageError(
-                f"{entry.path} is a link to {target}, outside {root}; copy the images (cp -rL), so "
-                "that only the folder that was named is read."
+                f"{entry.path} is a link to {target}, outside {root}; copy the images into the "
+                "folder (cp -rL), as nothing outside it is read"
             )

@@ -1,4 +1,4 @@
-"""Preprocessing written by others: timm, the Hugging Face hub, Keras."""
+"""Preprocessing specifications of timm, the Hugging Face hub and Keras."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["KERAS_MODES", "is_hub", "is_timm", "parse_hub", "parse_timm"]
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# keras.applications.imagenet_utils.preprocess_input; "raw" is for models that normalise inside.
+# keras.applications.imagenet_utils.preprocess_input; "raw" is for models that normalise internally.
 KERAS_MODES: dict[str, Preprocess] = {
     "caffe": Preprocess(
         color_order="bgr", value_range=(0.0, 255.0), mean=(103.939, 116.779, 123.68)
@@ -27,7 +27,7 @@ KERAS_MODES: dict[str, Preprocess] = {
 
 _TIMM_USED = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
 
-# Keys that only a model's configuration by timm has, beside those that it shares with ours.
+# Keys that only timm's model configurations have; others are shared with our specification.
 _TIMM_MARKS = frozenset(
     {
         "architecture", "classifier", "custom_load", "first_conv", "fixed_input_size", "hf_hub_id",
@@ -45,10 +45,10 @@ _HUB_MARKS = frozenset(
     }
 )  # fmt: skip
 
-# By the number that Pillow gives each filter.
+# The index is Pillow's number of the filter.
 _RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 
-# The steps that are understood, or that do not touch the pixels of an RGB image.
+# Steps that are supported, or that do not change the pixels of an RGB image.
 _HUB_STEPS = frozenset(
     {
         "do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_flip_channel_order",
@@ -56,15 +56,15 @@ _HUB_STEPS = frozenset(
     }
 )  # fmt: skip
 
-# Processors that take one number as both sides, even where a crop follows.
+# Processors that read one number as both sides, even if a crop follows.
 _SQUARE = ("Beit", "DeiT", "EfficientNet", "EfficientFormer", "ViTImage", "ViTFeature")
 
-# Processors whose steps no specification can express: crop before resize, colour clusters, video.
+# Processors that a specification cannot express: crop before resize, colour clusters, video.
 _OTHER_STEPS = ("Perceiver", "ImageGPT", "Vivit", "ViViT", "VideoMAE")
 
 
 def is_timm(data: Mapping[str, object]) -> bool:
-    """Whether this is a model's configuration as timm writes it, whole or its inner part."""
+    """Whether this is a model configuration of timm, complete or only its ``pretrained_cfg``."""
     if isinstance(data.get("pretrained_cfg"), Mapping):
         return True
     return bool(_TIMM_MARKS & data.keys()) and bool({"mean", "std", "crop_pct"} & data.keys())
@@ -76,10 +76,10 @@ def is_hub(data: Mapping[str, object]) -> bool:
 
 
 def parse_timm(data: Mapping[str, object], where: str) -> Preprocess:
-    """The evaluation transform of timm; what is left out has the default of timm.
+    """Parse timm's evaluation transform; a missing key has timm's default.
 
     Raises:
-        PreprocessError: A value is wrong.
+        PreprocessError: a value is wrong.
     """
     inner = data.get("pretrained_cfg")
     config = inner if isinstance(inner, Mapping) else data
@@ -94,19 +94,19 @@ def parse_timm(data: Mapping[str, object], where: str) -> Preprocess:
 
 
 def parse_hub(data: Mapping[str, object], where: str) -> Preprocess:
-    """The steps of a ``preprocessor_config.json``, folded into one specification.
+    """Parse the steps of a ``preprocessor_config.json`` into one specification.
 
     Raises:
-        PreprocessError: A value is wrong, or a step cannot be expressed.
+        PreprocessError: a value is wrong, or a step cannot be expressed.
     """
     return _Hub(data, where).parse()
 
 
 class _Hub:
-    """One hub file; methods read its parts and name the file in every error."""
+    """Parser of one hub file; every error names the file."""
 
     def __init__(self, data: Mapping[str, object], where: str) -> None:
-        # The library writes null where it means "not given".
+        # transformers writes null for "not given".
         self.data = {key: value for key, value in data.items() if value is not None}
         self.nulls = data.keys() - self.data.keys()
         self.where = where
@@ -123,7 +123,7 @@ class _Hub:
         flipped = self._flag("do_flip_channel_order", False)
         if flipped and self._normalises():
             self._fail(
-                "do_flip_channel_order with do_normalize leaves open which order the mean has"
+                "do_flip_channel_order with do_normalize does not say which order the mean has"
             )
         return Preprocess.from_dict(
             {
@@ -143,7 +143,7 @@ class _Hub:
     def _fail(self, what: str) -> NoReturn:
         raise PreprocessError(
             f"{self.where}: {what}; write a specification by hand with the keys input_size, "
-            "interpolation, crop_pct, crop_mode, mean, std, color_order, value_range."
+            "interpolation, crop_pct, crop_mode, mean, std, color_order, value_range"
         )
 
     def _flag(self, key: str, default: bool) -> bool:
@@ -173,25 +173,25 @@ class _Hub:
     def _interpolation(self) -> str:
         number = self.data.get("resample", 2)
         if type(number) is not int or not 0 <= number < len(_RESAMPLE):
-            self._fail(f"resample must be a number from 0 to 5 as in Pillow, found {number!r}")
+            self._fail(f"resample must be Pillow's number of a filter, 0 to 5, found {number!r}")
         return _RESAMPLE[number]
 
     def _range(self) -> tuple[float, float]:
-        """What black and white become before the mean is subtracted."""
+        """Values of black and white before the mean is subtracted."""
         if not self._flag("do_rescale", True):
             return 0.0, 255.0
         high = 255 * self._number("rescale_factor", 1 / 255)
         if not self._flag("rescale_offset", False):
             return 0.0, high
-        # Releases of transformers agree on the offset at this factor only.
+        # Only for this factor do all releases of transformers apply the same offset.
         if not math.isclose(high, 2.0):
             self._fail(
-                f"rescale_offset is clear with rescale_factor 1/127.5 only, found {high}/255"
+                f"rescale_offset is supported with rescale_factor 1/127.5 only, found {high}/255"
             )
         return -1.0, 1.0
 
     def _normalises(self) -> bool:
-        # Null is no; MobileViT writes a mean that it does not use.
+        # Null means false; MobileViT writes a mean that it does not use.
         unused = "do_normalize" in self.nulls or self.processor.startswith("MobileViT")
         return self._flag("do_normalize", "image_mean" in self.data and not unused)
 
@@ -201,16 +201,16 @@ class _Hub:
         mean, std = self.data.get("image_mean"), self.data.get("image_std")
         if mean is None or std is None:
             self._fail("do_normalize is set, but image_mean or image_std is missing")
-        # EfficientNet's processor divides by the deviation a second time for the classifier.
+        # EfficientNet's processor divides by std twice if the classifier is included.
         if self._flag("include_top", self.processor.startswith("EfficientNet")):
             checked = Preprocess.from_dict({"std": std}, self.where)
             std = [value * value for value in checked.std]
         return mean, std
 
     def _geometry(self) -> tuple[tuple[int, int], str, float]:
-        """The size of the model's input, ``(height, width)``, and how an image gets there."""
+        """Size of the model's input, ``(height, width)``, ``crop_mode`` and ``crop_pct``."""
         if not self._flag("do_resize", True):
-            self._fail("do_resize is false, so that images would keep a size of their own")
+            self._fail("do_resize is false, so images would keep different sizes")
         if "size" not in self.data:
             self._fail("size is missing")
         if "crop_size" in self.data and "do_center_crop" not in self.data:
@@ -239,7 +239,7 @@ class _Hub:
         else:
             sides = (value, value) if square else (value,)
         if not all(type(side) is int and side >= 1 for side in sides):
-            self._fail(f"{key} must be of positive whole numbers, found {value!r}")
+            self._fail(f"{key} must hold positive integers, found {value!r}")
         return sides
 
     def _crop(self) -> tuple[int, int]:
@@ -249,7 +249,7 @@ class _Hub:
         return sides[0], sides[-1]
 
     def _convnext(self, sides: tuple[int, ...]) -> tuple[tuple[int, int], str, float]:
-        """ConvNeXT crops below 384 pixels, and squashes the whole image from there on."""
+        """ConvNeXT crops below 384 pixels; from 384 on it squashes the whole image."""
         if len(set(sides)) != 1:
             self._fail("size must be one number where crop_pct is given")
         size = (sides[0], sides[0])

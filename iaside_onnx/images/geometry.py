@@ -1,4 +1,4 @@
-"""Where pixels go: resize, pad and crop as timm and torchvision do on Pillow images.
+"""Geometry of preprocessing: resize, pad and crop as timm and torchvision do.
 
 Sources: ``timm.data.transforms_factory.transforms_imagenet_eval`` and
 ``torchvision.transforms.functional``.
@@ -18,7 +18,14 @@ __all__ = ["Geometry", "plan", "scaled"]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Resize to ``(height, width)``, pad left, top, right and bottom, then cut at top, left."""
+    """Resize, then pad, then crop; all in pixels.
+
+    Attributes:
+        resize: size after the resize, ``(height, width)``.
+        pad: pixels added ``(left, top, right, bottom)``.
+        top: first row of the crop.
+        left: first column of the crop.
+    """
 
     resize: tuple[int, int]
     pad: tuple[int, int, int, int]
@@ -27,16 +34,16 @@ class Geometry:
 
 
 def scaled(side: int, crop_pct: float) -> int:
-    """The side to resize to, so that a crop of ``side`` pixels keeps ``crop_pct`` of it."""
-    # timm has a plain floor; the epsilon holds 256 together where crop_pct was made as 224 / 256.
+    """Side of the resized image of which a crop of ``side`` pixels keeps ``crop_pct``."""
+    # timm uses a plain floor; the epsilon gives exactly 256 for 224 pixels at crop_pct 224 / 256.
     return math.floor(side / crop_pct + 1e-6)
 
 
 def plan(height: int, width: int, spec: Preprocess) -> Geometry:
-    """How an image of ``height`` by ``width`` pixels gets to the size of the model.
+    """Plan how an image of ``height`` by ``width`` pixels is fitted to ``spec.input_size``.
 
     Raises:
-        ImageError: The image is so elongated that resizing it would take more than
+        ImageError: the image is so elongated that resizing it would take more than
             ``MAX_PIXELS`` pixels.
         PreprocessError: ``spec.input_size`` is not set.
     """
@@ -44,14 +51,14 @@ def plan(height: int, width: int, spec: Preprocess) -> Geometry:
     resize = _resized((height, width), target, spec)
     if resize[0] * resize[1] > MAX_PIXELS:
         raise ImageError(
-            f"An image of {height} x {width} pixels would become {resize[0]} x {resize[1]} to fit "
+            f"an image of {height} x {width} pixels would become {resize[0]} x {resize[1]} to fit "
             f"the model's {target[0]} x {target[1]}, over the limit of {MAX_PIXELS} pixels; crop "
-            "the image first, or use crop_mode squash."
+            "the image first, or use crop_mode squash"
         )
     missing = [max(want - have, 0) for want, have in zip(target, resize, strict=True)]
     pad = (missing[1] // 2, missing[0] // 2, (missing[1] + 1) // 2, (missing[0] + 1) // 2)
     spare = [h + m - want for h, m, want in zip(resize, missing, target, strict=True)]
-    # Half to even, as Python's round and so torchvision's centre crop.
+    # Python rounds half to even, and so does torchvision's centre crop.
     top, left = (side // 2 if spec.crop_offset == "floor" else round(side / 2) for side in spare)
     return Geometry(resize, pad, top, left)
 
@@ -66,5 +73,5 @@ def _resized(size: tuple[int, int], target: tuple[int, int], spec: Preprocess) -
         return (scale[0], longer) if size[0] <= size[1] else (longer, scale[0])
     ratios = [have / want for have, want in zip(size, scale, strict=True)]
     ratio = max(ratios) if spec.crop_mode == "border" else min(ratios)
-    # A line of one pixel would round to nothing.
+    # A side of one pixel could round to zero.
     return max(round(size[0] / ratio), 1), max(round(size[1] / ratio), 1)

@@ -1,4 +1,4 @@
-"""Parquet files with the image struct of the hub's datasets, read a few rows at a time."""
+"""Parquet files with the image struct of the Hugging Face hub, read a few rows at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from iaside_onnx.errors import ExtraMissingError, ImageError
 from iaside_onnx.images.encoded import EncodedSource, check_length
 from iaside_onnx.images.labels import checked_labels
-from iaside_onnx.images.sample import numbered
+from iaside_onnx.images.source import numbered
 
 __all__ = ["ParquetSource", "open_parquet"]
 
@@ -26,7 +26,7 @@ _BATCHES_KEPT = 4
 
 
 class ParquetSource(EncodedSource):
-    """The images of one or more Parquet files, one after the other."""
+    """The images of one or more Parquet files, in the order of the files."""
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class ParquetSource(EncodedSource):
         self._rows = _Rows(files, column)
 
     def encoded(self, index: int) -> bytes:
-        """The bytes in one row.
+        """Read the encoded image of one row.
 
         Raises:
-            ImageError: The file is damaged there, or the row is null.
+            ImageError: the file is damaged at this row, or the row is null.
         """
         number = int(np.searchsorted(self.starts, index, side="right")) - 1
         try:
@@ -57,36 +57,37 @@ class ParquetSource(EncodedSource):
         except (OSError, ValueError, RuntimeError) as failure:
             reason = " ".join(str(failure).split())
             raise ImageError(
-                f"{self.name(index)} cannot be read ({reason}); the file is damaged, make it again"
+                f"{self.name(index)} cannot be read ({reason}); the file is damaged, create it "
+                "again"
             ) from None
         if data is None:
             raise ImageError(
-                f"{self.name(index)} has no bytes in the file, and paths out of it are not "
-                "followed; save the images inside"
+                f"{self.name(index)} has no bytes in the file, and paths to other files are not "
+                "followed; save the images in the Parquet file"
             )
         check_length(len(data), self.name(index))
         return data
 
     def name(self, index: int) -> str:
-        """The source, and the image in it."""
+        """The source and the id of one image."""
         return f"{self.where}: image {self.ids[index]}"
 
 
 def open_parquet(
     paths: Sequence[Path], where: str, classes: dict[str, int] | None
 ) -> ParquetSource:
-    """Look at Parquet files, and read their labels and names.
+    """Open Parquet files and read their labels and image names.
 
-    The images are a column of structs with ``bytes`` and ``path``; the labels a column ``label``,
-    or the only one that the files call a class label.
+    The images are a column of structs with ``bytes`` and ``path``. The labels are the column
+    ``label``, or the only column that the files' metadata declare a class label.
 
     Args:
         paths: the files, in order.
-        where: what to call them all together.
+        where: name of all files together, for errors.
         classes: class index of each name, for labels that are names.
 
     Raises:
-        ImageError: A file is no Parquet file, is damaged, or has no images.
+        ImageError: a file is not a Parquet file, is damaged, or has no images.
         ExtraMissingError: PyArrow is not installed.
     """
     files = [_File(path) for path in paths]
@@ -95,8 +96,8 @@ def open_parquet(
     for file in files[1:]:
         if file.schema.field(column).type != first.schema.field(column).type:
             raise ImageError(
-                f"{file.path}: its columns are not those of {first.path}; give files of one data "
-                "set"
+                f"{file.path}: its columns differ from those of {first.path}; give files of one "
+                "data set"
             )
     if not sum(file.rows for file in files):
         raise ImageError(f"{where}: there are no images; give a file that has rows")
@@ -105,20 +106,20 @@ def open_parquet(
 
 
 class _File:
-    """One file: its schema, and how many rows each of its row groups has."""
+    """One open file: its schema, and the number of rows of each row group."""
 
     def __init__(self, path: Path) -> None:
         parquet, arrow = _import()
         self.path = path
         try:
-            # Without a buffer a whole row group would be read to get at one of its images.
+            # Without a buffer, PyArrow reads a whole row group to access one of its images.
             self.file = parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         except FileNotFoundError:
             raise ImageError(f"{path} does not exist; check the path") from None
         except (OSError, ValueError, arrow.ArrowException) as failure:
             reason = " ".join(str(failure).split())
             raise ImageError(
-                f"{path} is no Parquet file, or a damaged one ({reason}); make it again"
+                f"{path} is not a Parquet file, or is damaged ({reason}); create it again"
             ) from None
         self.schema = self.file.schema_arrow
         metadata = self.file.metadata
@@ -126,13 +127,17 @@ class _File:
         self.rows = sum(self.groups)
 
     def column(self, name: str) -> Iterator[Any]:
-        """One column, streamed."""
+        """Stream the batches of one column."""
         for batch in self.file.iter_batches(batch_size=4096, columns=[name]):
             yield from batch.columns
 
 
 class _Rows:
-    """The bytes of a row, for several threads; rows in order cost no more than reading once."""
+    """Thread-safe access to encoded images by row.
+
+    The file is streamed in batches, of which the last few are kept: reading rows in order, also by
+    several threads, reads each file once. An earlier row restarts its row group.
+    """
 
     def __init__(self, files: Sequence[_File], column: str) -> None:
         self._files = files
@@ -144,7 +149,7 @@ class _Rows:
         self._kept: deque[tuple[int, Any]] = deque(maxlen=_BATCHES_KEPT)
 
     def at(self, number: int, row: int) -> bytes | None:
-        """Row ``row`` of file ``number``; None if it is null."""
+        """Bytes of row ``row`` of file ``number``; None if the row is null."""
         group = 0
         for rows in self._files[number].groups:
             if row < rows:
@@ -167,7 +172,7 @@ class _Rows:
             self._kept.append((start, batch.column(0)))
             if row < self._next:
                 return self._value(batch.column(0)[row - start])
-        raise ValueError("it has fewer rows than it says")
+        raise ValueError("it has fewer rows than its metadata says")
 
     def _open(self, number: int, group: int) -> None:
         self._kept.clear()
@@ -211,14 +216,14 @@ def _image_column(file: _File) -> str:
         columns = ", ".join(f"{field.name} {field.type}" for field in file.schema)[:300]
         count = "several columns" if found else "no column"
         raise ImageError(
-            f"{file.path} has {count} of images, structs with bytes and path, as the hub's data "
-            f"sets have them (it has {columns}); save the images as one column, image"
+            f"{file.path} has {count} of images, that is of structs with bytes and path as in "
+            f"the hub's data sets (it has {columns}); save the images as one column, image"
         )
     return str(found[0])
 
 
 def _ids(files: Sequence[_File], column: str, n: int) -> Sequence[str]:
-    """The paths that the images were saved with; numbers where these are missing or repeated."""
+    """The images' stored paths; their indices if a path is missing or repeated."""
     kind = files[0].schema.field(column).type
     if kind.get_field_index("path") >= 0:
         names: list[str] = [
@@ -235,10 +240,12 @@ def _ids(files: Sequence[_File], column: str, n: int) -> Sequence[str]:
 def _labels(
     files: Sequence[_File], where: str, classes: dict[str, int] | None
 ) -> tuple[NDArray[np.int64] | None, dict[str, int] | None]:
-    """Labels and, where the files tell them, class indices by name."""
-    told = _class_labels(files[0])
+    """Labels, and class index of each name if the files' metadata declare them."""
+    declared = _class_labels(files[0])
     names = files[0].schema.names
-    column = "label" if "label" in names else next(iter(told), None) if len(told) == 1 else None
+    column = (
+        "label" if "label" in names else next(iter(declared), None) if len(declared) == 1 else None
+    )
     if column is None:
         labelled = [file.path for file in files if "label" in file.schema.names]
         if labelled:
@@ -252,10 +259,10 @@ def _labels(
             file.schema.field(column).type != files[0].schema.field(column).type
         ):
             raise ImageError(
-                f"{file.path} has no labels {column!r} as {files[0].path} has them; give files of "
-                "one data set"
+                f"{file.path} has no labels {column!r} of the type that {files[0].path} has; give "
+                "files of one data set"
             )
-    known = told.get(column)
+    known = declared.get(column)
     names_only = _are_names(files[0], column)
     if names_only and classes is None:
         return None, None
@@ -270,14 +277,14 @@ def _labels(
     if any(not value.is_valid for value in values):
         raise ImageError(f"{where}: some labels are missing; save one for each image")
     found = np.array([value.as_py() for value in values])
-    # The hub's way to say that a test set's labels are secret.
+    # On the hub, -1 marks the labels of a test set as withheld.
     if found.dtype.kind == "i" and (found == -1).all():
         return None, known
     return checked_labels(found, len(found), where), known
 
 
 def _are_names(file: _File, column: str = "label") -> bool:
-    """Whether labels are text."""
+    """Whether the labels are text."""
     _, arrow = _import()
     if column not in file.schema.names:
         return False
@@ -286,7 +293,7 @@ def _are_names(file: _File, column: str = "label") -> bool:
 
 
 def _class_labels(file: _File) -> dict[str, dict[str, int] | None]:
-    """Columns that the hub's metadata call class labels, with the class index of each name."""
+    """Columns that the hub's metadata declare class labels, with the class index of each name."""
     try:
         features = json.loads((file.schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {
@@ -295,5 +302,5 @@ def _class_labels(file: _File) -> dict[str, dict[str, int] | None]:
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
         }
     except (KeyError, TypeError, ValueError, AttributeError):
-        # They are a help, and anybody may have written them.
+        # The metadata are optional, and any program may have written them.
         return {}

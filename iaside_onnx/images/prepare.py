@@ -1,4 +1,4 @@
-"""Images and arrays to pixels of the model's size, channels and colour order."""
+"""Prepare images and arrays: pixels of the model's size, channels and colour order."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def prepare(image: Image.Image, spec: Preprocess) -> Pixels:
     """Resize, pad and crop as timm does, then scale to [0, 1].
 
     Args:
-        image: Mode RGB or L; converted to the mode of the model's channels if it has another.
+        image: mode RGB or L; converted if the model has another number of channels.
         spec: ``input_size`` must be set.
 
     Returns:
         ``(channels, height, width)``, contiguous, channels in the model's order.
 
     Raises:
-        ImageError: The image is too elongated to be resized.
+        ImageError: the image is too elongated to be resized.
         PreprocessError: ``spec.input_size`` is not set.
     """
     mode = "L" if spec.size()[0] == 1 else "RGB"
@@ -51,16 +51,16 @@ def prepare(image: Image.Image, spec: Preprocess) -> Pixels:
 
 
 def prepare_array(array: NDArray[Any], spec: Preprocess) -> Pixels:
-    """As ``prepare``, for an array; one that has the model's size is taken as it is, uncropped.
+    """As ``prepare``, for an array; an array of the model's size is neither resized nor cropped.
 
-    Grey becomes colour by repetition, colour grey by the ITU-R 601 luma; alpha is dropped.
+    Grey is repeated to give colour, colour is reduced to the ITU-R 601 luma, alpha is dropped.
 
     Args:
         array: ``(height, width)`` or ``(height, width, 1 to 4)``, RGB, uint8 or float in [0, 1].
         spec: ``input_size`` must be set.
 
     Raises:
-        ImageError: The array has another shape or type, or is too elongated to be resized.
+        ImageError: the array has another shape or type, or is too elongated to be resized.
         PreprocessError: ``spec.input_size`` is not set.
     """
     channels, height, width = spec.size()
@@ -68,14 +68,14 @@ def prepare_array(array: NDArray[Any], spec: Preprocess) -> Pixels:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or 0 in array.shape:
         raise ImageError(
-            f"An image of shape {array.shape} is neither (height, width) nor (height, width, "
-            "channels) with 1 to 4 channels; reshape it."
+            f"an image of shape {array.shape} is neither (height, width) nor (height, width, "
+            "channels) with 1 to 4 channels; reshape it"
         )
     if array.dtype != np.uint8 and array.dtype.kind != "f":
         raise ImageError(
-            f"An image of type {array.dtype} is neither uint8 nor float in [0, 1]; convert it."
+            f"an image of type {array.dtype} is neither uint8 nor float in [0, 1]; convert it"
         )
-    # Grey with alpha, or colour with alpha.
+    # Drop the alpha channel of grey or colour.
     array = array[:, :, :1] if array.shape[2] < 3 else array[:, :, :3]
     same_size = array.shape[:2] == (height, width)
     if array.dtype == np.uint8:
@@ -90,7 +90,7 @@ def prepare_array(array: NDArray[Any], spec: Preprocess) -> Pixels:
 
 
 def _float_channels(array: NDArray[Any], spec: Preprocess, same_size: bool) -> NDArray[np.float32]:
-    """``(height, width, channels)`` of the model, RGB, from floats of any size."""
+    """Convert floats of any size to ``(height, width, channels)`` of the model, RGB."""
     if spec.size()[0] == 1 and array.shape[2] == 3:
         array = (array.astype(np.float64) @ _LUMA)[:, :, None]
     array = array.astype(np.float32)
@@ -100,7 +100,7 @@ def _float_channels(array: NDArray[Any], spec: Preprocess, same_size: bool) -> N
             np.asarray(_fit(Image.fromarray(array[:, :, c].copy()), spec, fill[c] / 255))
             for c in range(array.shape[2])
         ]
-        # Bicubic and Lanczos overshoot at edges; uint8 images are clipped by Pillow.
+        # Bicubic and Lanczos overshoot at edges; Pillow clips uint8 images by itself.
         array = np.clip(np.stack(planes, axis=2), 0, 1)
     return np.broadcast_to(array, (*array.shape[:2], spec.size()[0]))
 
@@ -121,7 +121,7 @@ def _fit(image: Image.Image, spec: Preprocess, fill: float | tuple[int, ...]) ->
 
 
 def _fill(spec: Preprocess) -> tuple[int, ...]:
-    """The mean colour in 0..255, one value a channel, in RGB order."""
+    """Mean colour in 0..255, one value per channel, in RGB order."""
     lo, hi = spec.value_range
     channels = spec.size()[0]
     means = spec.mean * channels if len(spec.mean) == 1 else spec.mean

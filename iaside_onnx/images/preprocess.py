@@ -1,4 +1,4 @@
-"""How pixels become a model's input: a frozen specification in timm's vocabulary."""
+"""Specification of preprocessing, in timm's vocabulary."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class Preprocess:
     """What a model expects: ``input = (lo + (hi - lo) * x - mean) / std`` for pixels x in [0, 1].
 
     Attributes:
-        input_size: ``(channels, height, width)``; None is the model's own.
-        interpolation: The filter of the resize, by its name in Pillow.
-        crop_pct: The share of the resized side that the crop keeps, in (0, 1].
-        crop_mode: ``center`` keeps the aspect ratio and cuts, ``squash`` ignores the aspect ratio,
+        input_size: ``(channels, height, width)``; None stands for the model's own.
+        interpolation: filter of the resize, by its name in Pillow.
+        crop_pct: fraction of the resized side that the crop keeps, in (0, 1].
+        crop_mode: ``center`` keeps the aspect ratio and crops, ``squash`` ignores the aspect ratio,
             ``border`` keeps the aspect ratio and pads with the mean colour.
-        mean: One value, or one a channel in the order of the model's channels, in units of
+        mean: one value, or one per channel in the order of the model's channels, in units of
             ``value_range``.
-        std: As ``mean``; not zero.
-        color_order: The order of the model's channels.
-        value_range: ``(lo, hi)``: what black and white become before mean and std.
-        crop_offset: Where a crop begins if it cannot be in the very centre: ``round`` to the even
+        std: as ``mean``; not zero.
+        color_order: order of the model's channels.
+        value_range: ``(lo, hi)``: values of black and white before mean and std are applied.
+        crop_offset: start of a crop that cannot be centred exactly: ``round`` half to the even
             pixel, as torchvision and timm do, or ``floor``, as the hub's image processors do.
 
     Raises:
-        PreprocessError: A value has the wrong type, is not finite, or lies outside its range.
+        PreprocessError: a value has the wrong type, is not finite, or lies outside its range.
     """
 
     input_size: tuple[int, int, int] | None = None
@@ -66,17 +66,17 @@ class Preprocess:
             _check_word(key, getattr(self, key), words)
         _check_numbers("crop_pct", (self.crop_pct,))
         if not 0 < self.crop_pct <= 1:
-            raise PreprocessError(f"crop_pct must be above 0 and at most 1, found {self.crop_pct}.")
+            raise PreprocessError(f"crop_pct must be above 0 and at most 1, found {self.crop_pct}")
         lengths = (1, 3) if self.input_size is None else (1, self.input_size[0])
         for key in ("mean", "std"):
             _check_numbers(key, getattr(self, key), lengths)
         if 0 in self.std:
-            raise PreprocessError(f"std must not be zero, found {_listed(self.std)}.")
+            raise PreprocessError(f"std must not be zero, found {_listed(self.std)}")
         _check_numbers("value_range", self.value_range, (2,))
         if not self.value_range[0] < self.value_range[1]:
             raise PreprocessError(
-                "value_range must be a lower and a higher value (what black and white become), "
-                f"found {_listed(self.value_range)}."
+                "value_range must be a lower and a higher value (those of black and white), "
+                f"found {_listed(self.value_range)}"
             )
 
     def affine(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -95,7 +95,7 @@ class Preprocess:
         if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
             raise PreprocessError(
                 f"std {_listed(self.std)} with mean {_listed(self.mean)} gives factors that "
-                "float32 cannot hold; check both."
+                "float32 cannot hold; check both"
             )
         return scale, shift
 
@@ -108,28 +108,28 @@ class Preprocess:
         if self.input_size is None:
             raise PreprocessError(
                 "input_size is not set; give it as [channels, height, width], or take the model's "
-                "with Preprocess.resolved."
+                "with Preprocess.resolved"
             )
         return self.input_size
 
     def resolved(self, input_size: tuple[int, int, int]) -> Preprocess:
-        """The same specification with the model's ``(channels, height, width)`` filled in.
+        """Return this specification with the model's ``(channels, height, width)``.
 
         Raises:
-            PreprocessError: The specification names another size, or a mean or std of another
+            PreprocessError: the specification names another size, or a mean or std of another
                 number of channels.
         """
         if self.input_size is not None and self.input_size != tuple(input_size):
             raise PreprocessError(
-                f"The preprocessing says input_size {_listed(self.input_size)}, but the model "
+                f"the preprocessing has input_size {_listed(self.input_size)}, but the model "
                 f"takes {_listed(input_size)} (channels, height, width); use the specification "
-                "that belongs to this model, or leave input_size out of it."
+                "of this model, or remove input_size from it"
             )
         channels, height, width = input_size
         return replace(self, input_size=(channels, height, width))
 
     def to_dict(self) -> dict[str, object]:
-        """Ready for JSON; ``from_dict`` gives an equal specification back."""
+        """Plain values for JSON; ``from_dict`` restores an equal specification."""
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(self).items()
@@ -137,18 +137,18 @@ class Preprocess:
 
     @classmethod
     def from_dict(cls, d: Mapping[str, object], where: str) -> Preprocess:
-        """Parse strictly what ``to_dict`` gives; every key may be left out.
+        """Parse the output of ``to_dict`` strictly; every key is optional.
 
         Raises:
-            PreprocessError: A key is unknown or a value is wrong; the message begins with
+            PreprocessError: a key is unknown or a value is wrong; the message begins with
                 ``where``.
         """
         names = [field.name for field in fields(cls)]
         for key in d:
             if key not in names:
-                raise PreprocessError(f"{where}: unknown key {key!r}{_nearest(str(key), names)}.")
+                raise PreprocessError(f"{where}: unknown key {key!r}{_nearest(str(key), names)}")
         try:
-            # __post_init__ checks every value, so that the keyword arguments may be of any type.
+            # __post_init__ checks every value, so the keyword arguments may have any type.
             values: dict[str, Any] = {key: _plain(key, value) for key, value in d.items()}
             return cls(**values)
         except PreprocessError as error:
@@ -156,7 +156,7 @@ class Preprocess:
 
 
 def _plain(key: str, value: object) -> object:
-    """A JSON value as the attribute holds it: tuples for lists, floats for numbers."""
+    """Convert a JSON value to the attribute's type: lists to tuples, numbers to floats."""
     if key in ("mean", "std") and _is_number(value):
         value = [value]
     if key == "input_size":
@@ -167,7 +167,7 @@ def _plain(key: str, value: object) -> object:
 
 
 def _as_float(value: Any) -> Any:
-    """A number as float; anything else, and an integer beyond float, is left to the checks."""
+    """Convert a number to float, or to infinity if it is too large; keep anything else."""
     try:
         return float(value) if _is_number(value) else value
     except OverflowError:
@@ -175,7 +175,7 @@ def _as_float(value: Any) -> Any:
 
 
 def _is_number(value: object) -> bool:
-    # bool is an int to Python, but true is no mean.
+    # bool is a subclass of int, but true is not a number here.
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
@@ -190,14 +190,14 @@ def _check_size(size: object) -> None:
     )
     if not good:
         raise PreprocessError(
-            "input_size must be [channels, height, width] with 1 or 3 channels and positive whole "
-            f"numbers, found {_listed(size)}."
+            "input_size must be [channels, height, width] with 1 or 3 channels and positive "
+            f"integers, found {_listed(size)}"
         )
 
 
 def _check_word(key: str, value: object, words: tuple[str, ...]) -> None:
     if value not in words:
-        raise PreprocessError(f"{key} must be one of {', '.join(words)}, found {value!r}.")
+        raise PreprocessError(f"{key} must be one of {', '.join(words)}, found {value!r}")
 
 
 def _check_numbers(key: str, values: object, lengths: tuple[int, ...] = (1,)) -> None:
@@ -205,10 +205,10 @@ def _check_numbers(key: str, values: object, lengths: tuple[int, ...] = (1,)) ->
         _is_number(value) and math.isfinite(value) for value in values
     )
     if not good:
-        raise PreprocessError(f"{key} must be of finite numbers, found {_listed(values)}.")
+        raise PreprocessError(f"{key} must hold finite numbers, found {_listed(values)}")
     if isinstance(values, tuple) and len(values) not in lengths:
         wanted = " or ".join(str(length) for length in sorted(set(lengths)))
-        raise PreprocessError(f"{key} must have {wanted} values, found {len(values)}.")
+        raise PreprocessError(f"{key} must have {wanted} values, found {len(values)}")
 
 
 def _nearest(key: str, names: Sequence[str]) -> str:

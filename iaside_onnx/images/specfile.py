@@ -1,4 +1,4 @@
-"""Where preprocessing specifications are found, and which dialect they are written in."""
+"""Find and read preprocessing specifications, and detect their format."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _YAML = (".yaml", ".yml")
 
 
 def read_preprocess(spec: str | Path) -> Preprocess:
-    """The specification in a JSON or YAML file, or one of Keras's: ``keras:caffe|tf|torch|raw``.
+    """Read a JSON or YAML file, or take a mode of Keras: ``keras:caffe|tf|torch|raw``.
 
     Raises:
-        PreprocessError: There is no such file or mode, or its content is not understood.
+        PreprocessError: there is no such file or mode, or its content is not valid.
     """
     if isinstance(spec, str) and spec.startswith("keras:"):
         mode = spec.removeprefix("keras:")
@@ -29,17 +29,17 @@ def read_preprocess(spec: str | Path) -> Preprocess:
             close = difflib.get_close_matches(mode, KERAS_MODES, n=1)
             hint = f"did you mean keras:{close[0]}" if close else "use one of these"
             modes = ", ".join(f"keras:{name}" for name in KERAS_MODES)
-            raise PreprocessError(f"{spec} is not a preprocessing of Keras ({modes}); {hint}.")
+            raise PreprocessError(f"{spec} is not a preprocessing mode of Keras ({modes}); {hint}")
         return KERAS_MODES[mode]
     path = Path(spec)
     return parse_preprocess(_mapping(path), str(path))
 
 
 def parse_preprocess(data: Mapping[str, object], where: str) -> Preprocess:
-    """A specification in our own words, timm's, or the hub's, told apart by its keys.
+    """Parse a specification of ours, of timm or of the hub; its keys tell which.
 
     Raises:
-        PreprocessError: A key or a value is not understood; the message begins with ``where``.
+        PreprocessError: a key or a value is not valid; the message begins with ``where``.
     """
     if is_timm(data):
         return parse_timm(data, where)
@@ -49,13 +49,13 @@ def parse_preprocess(data: Mapping[str, object], where: str) -> Preprocess:
 
 
 def find_preprocess(model: Path) -> tuple[Preprocess, Path] | None:
-    """The specification that lies beside a model, and its path; None where there is none.
+    """Find the specification beside a model, and its path; None if there is none.
 
-    Looked for in this order: ``<stem>.preprocess.json``, ``.yaml`` and ``.yml``, then
-    ``preprocessor_config.json``, then a ``config.json`` that timm has written.
+    Tried in this order: ``<stem>.preprocess.json``, ``.yaml`` and ``.yml``, then
+    ``preprocessor_config.json``, then a ``config.json`` written by timm.
 
     Raises:
-        PreprocessError: The first that exists cannot be read or understood.
+        PreprocessError: the first that exists cannot be read or is not valid.
     """
     names = [f"{model.stem}.preprocess{suffix}" for suffix in (".json", *_YAML)]
     for path in (model.with_name(name) for name in (*names, "preprocessor_config.json")):
@@ -64,7 +64,7 @@ def find_preprocess(model: Path) -> tuple[Preprocess, Path] | None:
     path = model.with_name("config.json")
     if path.exists():
         data = read_json(path, str(path), PreprocessError)
-        # Many tools write a config.json, and most say nothing of pixels.
+        # Many tools write a config.json, usually without preprocessing.
         if isinstance(data, Mapping) and is_timm(data):
             return parse_timm(data, str(path)), path
     return None
@@ -79,12 +79,12 @@ def _mapping(path: Path) -> Mapping[str, object]:
         modes = "|".join(KERAS_MODES)
         raise PreprocessError(
             f"{path} is not a preprocessing specification; give a .json, .yaml or .yml file, or "
-            f"keras:{modes}."
+            f"keras:{modes}"
         )
     if not isinstance(data, Mapping):
         raise PreprocessError(
             f"{path}: a mapping of keys to values was expected, found {type(data).__name__}; "
-            "see input_size, interpolation, crop_pct, crop_mode, mean, std."
+            "see input_size, interpolation, crop_pct, crop_mode, mean, std"
         )
     return data
 
@@ -94,11 +94,11 @@ def _read_yaml(path: Path) -> Any:
         import yaml
     except ImportError:
         raise PreprocessError(
-            f"{path} is YAML, which needs PyYAML: pip install 'iaside-onnx[yaml]', or write JSON."
+            f"{path} is YAML, which needs PyYAML: pip install 'iaside-onnx[yaml]', or write JSON"
         ) from None
     text = read_bytes(path, MAX_TEXT_BYTES, str(path), PreprocessError)
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as failure:
         reason = " ".join(str(failure).split())
-        raise PreprocessError(f"{path} is not valid YAML ({reason}); mend or remove it.") from None
+        raise PreprocessError(f"{path} is not valid YAML ({reason}); fix or remove it") from None

@@ -1,4 +1,4 @@
-"""Tar shards in WebDataset form: files of one sample share a name up to the first dot."""
+"""Tar shards in WebDataset format: files of one sample share a name up to the first dot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_LABEL_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """Where the bytes of one image are."""
+    """Position of one image in a shard: name, offset and size in bytes."""
 
     shard: Path
     name: str
@@ -32,7 +32,7 @@ class _Member:
 
 
 class TarSource(EncodedSource):
-    """The images of one or more tar files, one after the other."""
+    """The images of one or more tar files, in the order of the files."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class TarSource(EncodedSource):
         self._members = members
 
     def encoded(self, index: int) -> bytes:
-        """The bytes of one member.
+        """Read the bytes of one member.
 
         Raises:
-            ImageError: The shard cannot be read there.
+            ImageError: the shard cannot be read at this member.
         """
         member = self._members[index]
         check_length(member.size, self.name(index))
@@ -67,7 +67,7 @@ class TarSource(EncodedSource):
         return data
 
     def name(self, index: int) -> str:
-        """The shard, and the member of it."""
+        """The shard and the member."""
         member = self._members[index]
         return f"{member.shard}: {member.name}"
 
@@ -75,16 +75,16 @@ class TarSource(EncodedSource):
 def open_tars(paths: Sequence[Path], where: str, classes: dict[str, int] | None) -> TarSource:
     """Read the headers of tar files, and the labels: ``.cls``, or ``label`` in ``.json``.
 
-    Nothing is unpacked. Links, devices and hidden files are left out, as are files of other kinds.
+    Nothing is extracted. Links, devices, hidden files and files of other types are ignored.
 
     Args:
         paths: the shards, in order.
-        where: what to call them all together.
+        where: name of all shards together, for errors.
         classes: class index of each name, for labels that are names.
 
     Raises:
-        ImageError: A shard is no tar file, is compressed or damaged, holds a sample twice, or has
-            labels for some images only.
+        ImageError: a shard is not a tar file, is compressed or damaged, holds a sample twice, or
+            has labels for some images only.
     """
     members: list[_Member] = []
     labels: list[int | None] = []
@@ -101,13 +101,13 @@ def open_tars(paths: Sequence[Path], where: str, classes: dict[str, int] | None)
         lacking = members[labels.index(None)]
         raise ImageError(
             f"{where}: {len(members) - len(known)} of {len(members)} images have no label "
-            f"({lacking.name}, ...); give each one, in .cls or .json, or none"
+            f"({lacking.name}, ...); give every image a label, in .cls or .json, or none of them"
         )
     return TarSource(members, np.array(known, dtype=np.int64) if known else None, classes, where)
 
 
 def _samples(path: Path) -> list[tuple[_Member, str | None]]:
-    """The images of one shard in order, each with the text of its label."""
+    """The images of one shard in order, each with the text of its label, if any."""
     images: dict[str, _Member] = {}
     texts: dict[str, dict[str, str]] = {}
     try:
@@ -128,22 +128,24 @@ def _samples(path: Path) -> list[tuple[_Member, str | None]]:
                 elif suffix in (".cls", ".json") and info.size <= _MAX_LABEL_BYTES:
                     texts.setdefault(key, {})[suffix] = _text(file, info)
             file.seek(tar.offset)
-            # The reader takes a file that stops within a header, or between two, for a whole one.
+            # tarfile accepts a file that ends within or between headers as complete.
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError("it has no end mark: it is cut short")
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist; check the path") from None
     except (tarfile.TarError, OSError, ValueError, EOFError) as failure:
         reason = " ".join(str(failure).split())
         raise ImageError(
-            f"{path} is no plain tar file, or a damaged one ({reason}); copy it again, or, if it "
-            "is compressed, unpack it once, as images are read from their places in it"
+            f"{path} is not an uncompressed tar file, or is damaged ({reason}); copy it again, "
+            "or decompress it first"
         ) from None
     return [(member, _label_text(texts.get(key, {}), member)) for key, member in images.items()]
 
 
 def _text(file: IO[bytes], info: tarfile.TarInfo) -> str:
-    # The tar reader looks for the next header from its own place.
+    # tarfile keeps its own position in the file, so this seek does not disturb it.
     file.seek(info.offset_data)
     return file.read(info.size).decode("utf-8", errors="replace")
 
@@ -155,7 +157,7 @@ def _label_text(texts: dict[str, str], member: _Member) -> str | None:
         data = json.loads(texts.get(".json", "null"))
     except (ValueError, RecursionError) as failure:
         raise ImageError(
-            f"{member.shard}: the .json of {member.name} is not valid JSON ({failure}); mend it"
+            f"{member.shard}: the .json of {member.name} is not valid JSON ({failure}); fix it"
         ) from None
     label = data.get("label", data.get("cls")) if isinstance(data, dict) else None
     return str(label) if isinstance(label, int | str) and not isinstance(label, bool) else None

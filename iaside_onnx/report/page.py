@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from iaside_onnx.archive import Archive, finished_file
+from iaside_onnx.archive import Archive
 from iaside_onnx.errors import ArchiveError
+from iaside_onnx.files import finished_file
 from iaside_onnx.report.figure import distribution_figure
 from iaside_onnx.report.text import interval_text
 

@@ -1,9 +1,8 @@
-"""ONNX models, sessions, and the worth of coalitions."""
+"""ONNX models, sessions, predictions, and the worth of coalitions."""
 
-from iaside_onnx.runtime.batches import fastest_batch
 from iaside_onnx.runtime.classifier import Classifier, Signature, load_classifier
-from iaside_onnx.runtime.games import Answer, Game
 from iaside_onnx.runtime.graph import GraphFacts, output_hint, read_graph
+from iaside_onnx.runtime.inputs import InputTransform
 from iaside_onnx.runtime.outputs import (
     floor_of,
     label_log_probabilities,
@@ -11,6 +10,8 @@ from iaside_onnx.runtime.outputs import (
     resolve_output_kind,
     usable_outputs,
 )
+from iaside_onnx.runtime.packing import Answer, Game
+from iaside_onnx.runtime.predictor import Predictor
 from iaside_onnx.runtime.profile import Profile
 from iaside_onnx.runtime.session import (
     Execution,
@@ -20,6 +21,7 @@ from iaside_onnx.runtime.session import (
     open_session,
     usable_cores,
 )
+from iaside_onnx.runtime.tuning import fastest_batch
 from iaside_onnx.runtime.worth import WorthEvaluator
 
 __all__ = [
@@ -28,6 +30,8 @@ __all__ = [
     "Execution",
     "Game",
     "GraphFacts",
+    "InputTransform",
+    "Predictor",
     "Profile",
     "SessionWords",
     "Signature",

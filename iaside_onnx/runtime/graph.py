@@ -264,6 +264,8 @@ def _inside(path: Path, location: str) -> Path:
                 "data file beside the model, or export with the weights inside"
             )
         is_there = target.is_file()
+    except ModelError:
+        raise
     # Links that go round in circles; names that no file can have.
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import RuntimeMissingError
+from iaside_onnx.errors import OutOfMemoryError, RuntimeMissingError
 
-__all__ = ["CudaMemory", "HostMemory", "Memory"]
+__all__ = ["CudaMemory", "HostMemory", "Memory", "retry_after_release"]
+
+_T = TypeVar("_T")
 
 
 class Memory(Protocol):
@@ -121,3 +125,20 @@ class CudaMemory:
     def release(self) -> None:
         """Empty CuPy's pool."""
         self.xp.get_default_memory_pool().free_all_blocks()
+
+
+def retry_after_release(memory: Memory, make: Callable[[], _T]) -> _T:
+    """Return what ``make`` returns; if memory runs out, release what is held and try once more.
+
+    Raises:
+        OutOfMemoryError: if memory runs out again.
+    """
+    with suppress(MemoryError):
+        return make()
+    memory.release()
+    try:
+        return make()
+    except MemoryError as error:
+        raise OutOfMemoryError(
+            "memory ran out while an image was filtered; take a smaller --batch-size"
+        ) from error

@@ -85,7 +85,7 @@ def _kind_of_values(values: NDArray[np.float64]) -> OutputKind:
 
 
 def floor_of(dtype: np.dtype[Any]) -> float:
-    """The smallest normal number of a type; a lesser probability is raised to it."""
+    """The smallest normal number of a type; a lesser probability is floored to it."""
     return float(np.finfo(dtype).tiny)
 
 
@@ -103,7 +103,7 @@ def log_probabilities(
         kind: what they are.
 
     Returns:
-        Log-probabilities, ``(n, classes)``, and where they were raised to the floor, likewise.
+        Log-probabilities, ``(n, classes)``, and where they were floored to the floor, likewise.
 
     Raises:
         EvaluationError: if an output is NaN or plus infinity, or no probability or logarithm of one
@@ -124,8 +124,8 @@ def log_probabilities(
         raise EvaluationError("the model gave minus infinity for every class")
     if kind == "logits":
         values = special.log_softmax(values, axis=1)
-    raised = np.isneginf(values)
-    return np.where(raised, np.log(floor), values), raised
+    floored = np.isneginf(values)
+    return np.where(floored, np.log(floor), values), floored
 
 
 def label_log_probabilities(
@@ -141,7 +141,7 @@ def label_log_probabilities(
 
     Returns:
         ``(n,)`` float64 in nats, NaN where `log_probabilities` refuses the row; and where a value
-        was raised to the floor, ``(n,)``.
+        was floored to the floor, ``(n,)``.
     """
     floor = floor_of(outputs.dtype)
     # Exponentials in float32, where they are fast, and their sums in float64.
@@ -153,7 +153,7 @@ def label_log_probabilities(
     with np.errstate(all="ignore"):
         if kind == "probabilities":
             impossible |= ~(scores.min(axis=1) >= 0)
-            raised = values < floor
+            floored = values < floor
             values = xp.log(xp.maximum(values, floor))
         else:
             if kind == "logits":
@@ -162,6 +162,6 @@ def label_log_probabilities(
                 values = values - peak - xp.log(total)
             else:
                 impossible |= peak > _SUM_TOLERANCE
-            raised = values == -xp.inf
-            values = xp.where(raised, math.log(floor), values)
-    return xp.where(impossible, xp.nan, values), raised & ~impossible
+            floored = values == -xp.inf
+            values = xp.where(floored, math.log(floor), values)
+    return xp.where(impossible, xp.nan, values), floored & ~impossible

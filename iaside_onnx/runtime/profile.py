@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 
@@ -51,6 +51,11 @@ class Profile:
             spent = time.perf_counter() - start
             with self._lock:
                 self.seconds[name] += spent
+
+    def add(self, seconds: Mapping[str, float], share: float) -> None:
+        """Count a share of what another process spent, by the name of the phase."""
+        for name, spent in seconds.items():
+            self.seconds[name] += share * spent
 
     def as_dict(self) -> dict[str, object]:
         """As JSON values; the phases and what is left, ``other``, sum to ``wall``.

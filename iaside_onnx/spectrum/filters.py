@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from iaside_onnx.spectrum.turns import Each, in_turn
+from iaside_onnx.spectrum.parallel import ParallelFor, serial_for
 from iaside_onnx.types import BandIndex, Components, Pixels
 
 __all__ = ["band_components", "band_energy", "noise_like"]
@@ -26,7 +26,7 @@ def band_components(
     index: BandIndex,
     bands: int,
     xp: Any = np,
-    each: Each = in_turn,
+    parallel_for: ParallelFor = serial_for,
 ) -> Components:
     """The part of an image that lies in each band, ``(bands, channels, height, width)``, float32.
 
@@ -39,7 +39,7 @@ def band_components(
         index: the band of each frequency, from `band_index` of that height and width.
         bands: the number of bands.
         xp: the array module that the arrays belong to, NumPy or CuPy.
-        each: calls a function with each of some numbers, in any order, on threads if it has any.
+        parallel_for: runs the transforms of the bands, on threads if it has any.
     """
     fft = _fft(xp)
     spectrum = fft.rfft2(image)
@@ -58,7 +58,7 @@ def band_components(
             rows, n=image.shape[-1], axis=-1, overwrite_x=True
         )
 
-    each(fill, range(0, bands, together))
+    parallel_for(fill, range(0, bands, together))
     return components  # type: ignore[no-any-return]  # xp is not known to the checker
 
 

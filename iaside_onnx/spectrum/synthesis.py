@@ -5,20 +5,36 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from iaside_onnx.spectrum.turns import Each, in_turn
+from iaside_onnx.spectrum.parallel import ParallelFor, serial_for
 from iaside_onnx.types import Coalitions, PixelRange
 
-__all__ = ["limit_range", "mix"]
+__all__ = ["MixOrder", "limit_range", "mix", "mix_order"]
+
+MixOrder: TypeAlias = Literal["tree", "chain"]
+"""What `mix` makes an image from: ``tree``, the same coalition without its lowest bands; ``chain``,
+the coalition before it in the list, if that is the same one without one band."""
 
 _PIECE = 1 << 13
 """Pixels: those of a few dozen images and of all components together fit into a core's cache."""
 
 _FLAT = 1e-5
 """A lesser span, in pixel units, is rounding of the transforms and no picture."""
+
+
+def mix_order(coalitions: Coalitions) -> MixOrder:
+    """The order in which `mix` makes all images of a list of coalitions.
+
+    Consecutive numbers (c, c + 1, c + 2, ...) are made as a tree, any other list as a chain. For
+    consecutive numbers both give the same bits, and the tree needs fewer calls.
+
+    Args:
+        coalitions: ``(n,)`` bit masks, the whole list, however it is cut into batches.
+    """
+    return "tree" if (np.diff(coalitions) == 1).all() else "chain"
 
 
 def mix(
@@ -28,37 +44,38 @@ def mix(
     out: Any,
     xp: Any = np,
     known: dict[int, Any] | None = None,
-    each: Each = in_turn,
+    parallel_for: ParallelFor = serial_for,
     *,
-    chained: bool = False,
+    order: MixOrder | None = None,
 ) -> None:
     """Write the image of each coalition: the offset plus the components that are present.
 
-    A coalition's image is always the sum in the same order, highest band first, so it is the same
-    bit for bit whatever else is in the batch, and with NumPy and CuPy alike. Nearly every image is
-    another one plus one component: one addition an image, and in a run of consecutive coalitions
-    one call for half of its rows. This needs no matrix product, whose threads would spin on the
-    cores that the model wants.
+    Nearly every image is another one plus one component: one addition an image, and in a tree one
+    call for half of the rows of a run of consecutive coalitions. This needs no matrix product,
+    whose threads would spin on the cores that the model needs.
+
+    The result is the same bit for bit wherever the list is cut into batches, and with NumPy and
+    CuPy alike. In a tree, components are always added highest band first, so an image does not
+    depend on the list at all. In a chain, it depends on the list by rounding.
 
     Args:
-        offset: what stands there with no band present, ``(...)`` float32.
+        offset: the image with no band present, ``(...)`` float32.
         components: what each band adds, ``(bands, ...)`` float32.
-        coalitions: ``(n,)`` bit masks; always NumPy's.
+        coalitions: ``(n,)`` bit masks, always NumPy's: a batch of the list.
         out: ``(n, ...)`` float32, overwritten.
         xp: the array module that the images belong to, NumPy or CuPy.
-        known: images of the same offset and components by coalition, from the call before; left
-            with those that the coalitions after these are made from.
-        each: calls a function with each of some numbers, on threads if it has any.
-        chained: make a coalition that is the one before it and one band more from that one, and
-            any other from the offset. An image then depends on the list that it is in, by rounding,
-            but still not on where that list is cut into batches.
+        known: images of the same offset and components by coalition, from the batch before;
+            updated to those that the next batch is made from.
+        parallel_for: runs the work on pieces of the images, on threads if it has any.
+        order: from `mix_order` of the whole list; None if the list is in one batch.
     """
     if not coalitions.size:
         return
     masks = np.ascontiguousarray(coalitions, np.uint64).tobytes()
-    steps, wanted = (_chain if chained else _steps)(masks, tuple(known or ()))
+    plan = _steps if (order or mix_order(coalitions)) == "tree" else _chain
+    steps, wanted = plan(masks, tuple(known or ()))
     pixels = math.prod(offset.shape)
-    # A CPU goes through large images piece by piece, so that what is added stays in its cache.
+    # On a CPU, large images are processed piece by piece, so that components stay in its cache.
     piece = _PIECE if xp is np and out.flags.c_contiguous else pixels
     flat_out, flat_components = out.reshape(len(out), -1), components.reshape(len(components), -1)
     images = {0: offset, **(known or {})}
@@ -69,7 +86,7 @@ def mix(
         parents = {coalition: image[here] for coalition, image in flat_images.items()}
         _follow(steps, parents, flat_components[:, here], flat_out[:, here], xp)
 
-    each(work, range(0, pixels, piece))
+    parallel_for(work, range(0, pixels, piece))
     if known is not None:
         for coalition in set(known) - {coalition for coalition, _ in wanted}:
             del known[coalition]

@@ -14,7 +14,7 @@ import pytest
 import iaside_onnx
 from iaside_onnx import Options, open_archive
 from iaside_onnx.cli import COMMANDS, iaside
-from iaside_onnx.engine import DEFAULT_BUDGET
+from iaside_onnx.runs import DEFAULT_BUDGET
 from tests.faults.command import in_process, in_subprocess
 
 WORDS = ("decompose", "model.onnx", "--images", "images.npz", "--bands", "3", "-o", "out.h5")
@@ -146,7 +146,7 @@ def test_moved_inputs_are_handed_on_only_if_given(
 def test_the_old_keyword_works_in_python(folder: Path) -> None:
     """Code that was written before the keyword was renamed fails, or has other intervals."""
     words: dict[str, Any] = {"bands": 3, "about": "images"}
-    with pytest.warns(DeprecationWarning, match="inference='sample'"):
+    with pytest.warns(DeprecationWarning, match="is now `inference`"):
         old = iaside_onnx.decompose("model.onnx", "images.npz", folder / "old.h5", **words)
     new = iaside_onnx.decompose(
         "model.onnx", "images.npz", folder / "new.h5", bands=3, inference="sample"

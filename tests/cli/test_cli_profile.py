@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from iaside_onnx import decompose, open_archive
-from iaside_onnx.engine.progress import LogProgress
 from iaside_onnx.errors import ArchiveError
-from iaside_onnx.runtime import WorthEvaluator
+from iaside_onnx.progress import LogProgress
+from iaside_onnx.runtime import Predictor
 from tests.faults.bad_case import pixels, save_images
 from tests.faults.command import Outcome, in_process
 
@@ -83,10 +83,10 @@ def test_phases_sum_to_the_time_of_the_run() -> None:
 def test_a_search_for_the_batch_size_is_no_part_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds of search are told as those of the model."""
 
-    def search(evaluator: WorthEvaluator, *_: object) -> tuple[int, str]:
-        evaluator.run_buffer()
-        evaluator.profile.seconds["model"] += 1000
-        return evaluator.batch_size, "batch size: as it is"
+    def search(predictor: Predictor, *_: object) -> tuple[int, str]:
+        predictor.run_buffer()
+        predictor.profile.seconds["model"] += 1000
+        return predictor.batch_size, "batch size: as it is"
 
     monkeypatch.setattr("iaside_onnx.engine.plan.fastest_batch", search)
     run("--batch-size", "auto").succeeds()

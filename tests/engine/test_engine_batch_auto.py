@@ -13,7 +13,7 @@ from iaside_onnx import Archive, decompose
 from iaside_onnx.engine import plan
 from iaside_onnx.engine.progress import LogProgress
 from iaside_onnx.errors import RunConflictError
-from iaside_onnx.runtime import WorthEvaluator
+from iaside_onnx.runtime import Predictor
 from tests.engine.stopping import Stopping
 from tests.faults.bad_case import pixels, save_wide
 from tests.onnx_models import Net
@@ -37,8 +37,8 @@ def run(folder: Path, name: str = "out.h5", **options: Any) -> Archive:
 def finds(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Let the search find this size, whatever is fastest here and now."""
 
-    def search(evaluator: WorthEvaluator, *_: object) -> tuple[int, str]:
-        evaluator.resize(size)
+    def search(predictor: Predictor, *_: object) -> tuple[int, str]:
+        predictor.resize(size)
         return size, f"batch size: {size}, as the test wants it"
 
     monkeypatch.setattr(plan, "fastest_batch", search)
@@ -100,9 +100,9 @@ def test_a_search_holds_no_more_than_a_shard(folder: Path, monkeypatch: pytest.M
     """Batches that are never full: the fastest by a clock, and slower in the run."""
     asked: list[int] = []
 
-    def search(evaluator: WorthEvaluator, most: int) -> tuple[int, str]:
+    def search(predictor: Predictor, most: int) -> tuple[int, str]:
         asked.append(most)
-        return evaluator.batch_size, "batch size: as it is"
+        return predictor.batch_size, "batch size: as it is"
 
     monkeypatch.setattr(plan, "fastest_batch", search)
     run(folder, bands=2)
@@ -213,12 +213,12 @@ def test_a_size_of_before_holds_no_more_than_a_shard(
     run(folder, bands=2, batch_size=1 << 14)
     refuse_to_search(monkeypatch)
     sizes: list[int] = []
-    resize = WorthEvaluator.resize
+    resize = Predictor.resize
 
-    def spy(evaluator: WorthEvaluator, size: int) -> None:
+    def spy(predictor: Predictor, size: int) -> None:
         sizes.append(size)
-        resize(evaluator, size)
+        resize(predictor, size)
 
-    monkeypatch.setattr(WorthEvaluator, "resize", spy)
+    monkeypatch.setattr(Predictor, "resize", spy)
     assert batch_size(run(folder, bands=2)) == 1 << 14
     assert max(sizes) <= 256

@@ -16,7 +16,7 @@ from tests.faults.bad_case import Case, pixels, save_images
 __all__ = ["CASES", "TRAP", "objects_npy"]
 
 TRAP = "trap-was-sprung"
-"""The file that a pickle in these cases would make."""
+"""File that the pickles in these cases would create."""
 
 _NOISE = np.random.default_rng(0).bytes(4096)
 
@@ -69,7 +69,7 @@ def _link_out(folder: Path) -> None:
 
 
 def _pictures(folder: Path, *names: str) -> None:
-    """JPEG files of noise, and one folder or two."""
+    """JPEG files of noise, below ``folder``."""
     for seed, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         noise = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
@@ -135,9 +135,14 @@ _SOURCES = [
     _photos("folder without images", "photos holds no images", _without_images),
     _photos("images beside and in folders", "directly (stray.jpg) and in folders (cat)", _mixed),
     Case("npz without images", "no array named images (it has pictures)", make=_nameless),
-    Case("npy of objects", "Python objects", images="images.npy", make=objects_npy),
-    Case("npz of objects", "Python objects", make=_objects_npz),
-    Case("labels of objects", "Python objects", make=_object_labels),
+    Case(
+        "npy of objects",
+        "images.npy: the array holds Python objects",
+        images="images.npy",
+        make=objects_npy,
+    ),
+    Case("npz of objects", "images.npz: images holds Python objects", make=_objects_npz),
+    Case("labels of objects", "images.npz: labels holds Python objects", make=_object_labels),
     Case(
         "npy that is a pickle",
         "images.npy cannot be read",
@@ -153,7 +158,9 @@ _SOURCES = [
     ),
     Case("npy of nothing", "x.npy cannot be read", images="x.npy", make=_file("x.npy", b"")),
     Case("h5 of random bytes", "x.h5 cannot be read", images="x.h5", make=_file("x.h5", _NOISE)),
-    Case("h5 that leads elsewhere", "lies in another file", images="images.h5", make=_link_out),
+    Case(
+        "h5 that leads elsewhere", "is stored in another file", images="images.h5", make=_link_out
+    ),
 ]
 
 _VALUES = [
@@ -167,7 +174,8 @@ _VALUES = [
     ),
     Case("one NaN pixel", "1 of 6 images failed", make=_arrays(images=_changed(np.nan))),
     Case("one infinite pixel", "1 of 6 images failed", make=_arrays(images=_changed(np.inf))),
-    Case("images of int64", "of type int64", make=_arrays(images=pixels().astype(np.int64))),
+    Case("images of int64", "images have type int64",
+         make=_arrays(images=pixels().astype(np.int64))),
     _photos("one JPEG cut short", "1 of 6 images failed, the first is image cat/1.jpg",
             lambda f: _cut_jpeg(f, "cat/1.jpg")),
     _photos("all JPEGs cut short", "is damaged or cut short",
@@ -176,7 +184,7 @@ _VALUES = [
 
 _LABELS = [
     Case("labels too few", "labels have shape (5,)", make=_arrays(labels=np.arange(5))),
-    Case("labels of floats", "labels are of type float64", make=_arrays(labels=np.zeros(6))),
+    Case("labels of floats", "labels have type float64", make=_arrays(labels=np.zeros(6))),
     Case("labels past the classes", "the first is 9 of image 0",
          make=_arrays(labels=np.full(6, 9))),
     Case("labels negative", "the label of image 0 is -1", make=_arrays(labels=np.full(6, -1))),

@@ -144,7 +144,7 @@ _PREPARED = [
          options="--preprocess s.json", make=_text("s.json", "[0.5]")),
     Case("spec with a std of 0", "std must not be zero", options="--preprocess s.json",
          make=_text("s.json", '{"std": 0}')),
-    Case("spec that Keras does not know", "keras:foo is not a preprocessing of Keras",
+    Case("spec that Keras does not know", "keras:foo is not a preprocessing mode of Keras",
          options="--preprocess keras:foo"),
     Case("size that is no number", "'a,b,c' is not C,H,W", options="--input-size a,b,c", code=2),
     Case("size that the model does not take", "correct --input-size", options="--input-size 1,9,9"),

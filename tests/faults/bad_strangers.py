@@ -231,10 +231,10 @@ _TARS = [
 
 _ARRAYS = [
     Case("npz bomb", "is compressed and would take 3072000000 bytes", make=_npz_bomb),
-    Case("npz of few images and many labels", "one label an image", make=_npz_labels),
+    Case("npz of few images and many labels", "one label per image", make=_npz_labels),
     Case(
         "h5 that claims 10^12 images",
-        "are not all there",
+        "is incomplete",
         images="x.h5",
         make=_h5_claims,
         options=_IN_TAR,

@@ -1,13 +1,12 @@
-"""A network folder without locks: said, and two runs are still kept apart."""
+"""A network folder without locks: the user is told, and two runs are still kept apart."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,15 +37,29 @@ libc = ctypes.CDLL(None, use_errno=True)
 assert libc.prctl(38, 1, 0, 0, 0) == 0
 if libc.prctl(22, 2, ctypes.byref(Program(4, steps)), 0, 0):
     sys.exit(77)
+{hook}
 from iaside_onnx.cli import main
 main()
 """
+# The process stops itself once the first shard has its name.
+_STOP = """
+import os, signal
+from pathlib import Path
+replace = Path.replace
+def spy(self, target):
+    replace(self, target)
+    if target.name.startswith("shard-"):
+        os.kill(os.getpid(), signal.SIGSTOP)
+Path.replace = spy
+"""
 WORDS = ("decompose", "model.onnx", "--images", "images.npz", "--bands", "10", "-o", "out.h5")
 OWNER = Path("out.h5.work") / "lock.owner"
+_BOOT_FILE = Path("/proc/sys/kernel/random/boot_id")
+BOOT = _BOOT_FILE.read_text().strip() if _BOOT_FILE.exists() else ""
 
 
-def start(words: Sequence[str] = WORDS) -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", _DRIVER, *words]
+def start(words: Sequence[str] = WORDS, hook: str = "") -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", _DRIVER.replace("{hook}", hook), *words]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -56,12 +69,6 @@ def run(*words: str) -> Outcome:
     if process.returncode == 77:
         pytest.skip("seccomp filters are not allowed here")
     return Outcome(process.returncode, out, err)
-
-
-def wait_for_a_shard(folder: Path, process: subprocess.Popen[str]) -> None:
-    while process.poll() is None and not list(folder.glob("out.h5.work/shard-*.h5")):
-        time.sleep(0.002)
-    process.send_signal(signal.SIGSTOP)
 
 
 pytestmark = pytest.mark.skipif(
@@ -105,8 +112,8 @@ def test_two_runs_are_kept_apart_and_a_dead_one_is_taken_over(
     undisturbed: Path, folder: Path
 ) -> None:
     """Shards of two runs in one folder; or a file that a killed run leaves stops all others."""
-    with start() as first:
-        wait_for_a_shard(folder, first)
+    with start(hook=_STOP) as first:
+        os.waitid(os.P_PID, first.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         refused = run()
         refused.fails(f"process {first.pid} on {platform.node()} is writing this output")
         first.kill()
@@ -127,15 +134,21 @@ def test_two_runs_are_kept_apart_and_a_dead_one_is_taken_over(
             json.dumps({"host": "another", "pid": 1, "boot": ""}),
             "process 1 on another is writing",
         ),
+        (
+            json.dumps(
+                {"host": platform.node(), "pid": 2**22, "boot": BOOT, "namespace": "pid:[1]"}
+            ),
+            f"process {2**22} on {platform.node()} is writing",
+        ),
         ("", "another process is writing"),
         ("[1, 2]", "another process is writing"),
     ],
-    ids=["another machine", "empty", "something else"],
+    ids=["another machine", "another container", "empty", "something else"],
 )
-def test_whoever_may_be_alive_is_left_alone(
+def test_a_process_that_may_be_alive_keeps_others_out(
     text: str, says: str, undisturbed: Path, folder: Path
 ) -> None:
-    """A run on another machine is overwritten by this one; or nobody says what to delete."""
+    """A run elsewhere is overwritten by this one; or the message does not say what to delete."""
     OWNER.parent.mkdir()
     OWNER.write_text(text)
     run().fails(says, f"if it is known to be dead, delete {OWNER}")
@@ -145,10 +158,10 @@ def test_whoever_may_be_alive_is_left_alone(
     assert_same(undisturbed, folder / "out.h5")
 
 
-def test_one_that_was_left_before_the_machine_was_started_anew(
+def test_a_file_from_before_the_machine_restarted_is_replaced(
     undisturbed: Path, folder: Path
 ) -> None:
-    """Its process number may be somebody else's now."""
+    """The number of its process may now be that of another one, which would keep runs out."""
     OWNER.parent.mkdir()
     OWNER.write_text(json.dumps({"host": platform.node(), "pid": 1, "boot": "another"}))
     run().succeeds()

@@ -1,4 +1,4 @@
-"""Arrays, and whatever else may be given as images. Each way of keeping them gives the same."""
+"""Arrays of images: their types and values, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import ImageError, PreprocessError
-from iaside_onnx.images import ImageSource, Preprocess, open_images
+from iaside_onnx.errors import ImageError
+from iaside_onnx.images import Preprocess, open_images
 from tests.images.pictures import noise, picture
 
 SPEC = Preprocess((3, 4, 5))
@@ -50,24 +50,6 @@ KINDS = ["array", "npy", "npy-fortran", "npz", "npz-packed", "npz-packed-fortran
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_arrays_are_the_same_however_they_are_kept(tmp_path: Path, kind: str) -> None:
-    source = open_images(kept_as(kind, tmp_path, IMAGES, LABELS))
-    assert (source.kind, source.size, len(source)) == ("arrays", (4, 5), 12)
-    assert list(source.ids)[:2] == ["00", "01"]
-    assert source.ids[-1] == "11"
-    if kind.startswith("npy"):
-        assert source.labels is None
-    else:
-        assert source.labels is not None
-        assert source.labels.dtype == np.int64
-        assert source.labels.tolist() == LABELS.tolist()
-    sample = source.read(7, SPEC)
-    assert (sample.pixels * 255 == IMAGES[7].transpose(2, 0, 1)).all()
-    assert sample.sha256 == hashlib.sha256(b"|u1(4, 5, 3)" + IMAGES[7].tobytes()).hexdigest()
-    assert "12 images of 4 x 5 x 3, uint8" in source.describe()
-
-
-@pytest.mark.parametrize("kind", KINDS)
 def test_grey_arrays_and_floats(tmp_path: Path, kind: str) -> None:
     images = (IMAGES[..., 0] / 255).astype(np.float16)
     sample = open_images(kept_as(kind, tmp_path, images, None)).read(3, SPEC)
@@ -96,8 +78,8 @@ def test_images_stay_on_the_disk(tmp_path: Path, kind: str) -> None:
         (IMAGES.astype(np.complex64), None, "type complex64"),
         (IMAGES, LABELS[:5], r"labels have shape \(5,\), but there are 12 images"),
         (IMAGES, LABELS[:, None], r"labels have shape \(12, 1\)"),
-        (IMAGES, LABELS.astype(float), "whole numbers"),
-        (IMAGES, LABELS > 0, "whole numbers"),
+        (IMAGES, LABELS.astype(float), "integers were expected"),
+        (IMAGES, LABELS > 0, "integers were expected"),
         (IMAGES, LABELS - 1, "label of image 0 is -1"),
         (IMAGES, np.full(12, 2**63, np.uint64), "label of image 0 is 9223372036854775808"),
     ],
@@ -116,7 +98,7 @@ def test_wrong_arrays_are_refused(
         ([0.0, 200.0], "0 to 200, not in .*looks like 0..255: divide by 255"),
         ([0.0, 1.2], "scale it"),
         ([-1.0, 1.0], "looks like -1..1"),
-        ([-2.1, 2.6], "normalised already"),
+        ([-2.1, 2.6], "already normalised"),
         ([0.0, np.nan], "NaN"),
         ([0.0, np.inf], "not in"),
         ([0.0, 1 + 1e-5], "not in"),
@@ -138,8 +120,8 @@ def test_rounding_beyond_the_range_is_clipped() -> None:
     assert pixels.ravel().tolist() == [0.0, 1.0]
 
 
-class Boom:
-    """Unpickling this would be seen."""
+class Trap:
+    """Fails the test when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (pytest.fail, ("the pickle was loaded",))
@@ -147,8 +129,8 @@ class Boom:
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "npz-packed"])
 def test_pickled_objects_are_never_loaded(tmp_path: Path, kind: str) -> None:
-    images = np.full((2, 3, 3), Boom(), dtype=object)
-    with pytest.raises(ImageError, match="Python objects"):
+    images = np.full((2, 3, 3), Trap(), dtype=object)
+    with pytest.raises(ImageError, match=r"^\S+a\.np[yz]: .* holds Python objects"):
         open_images(kept_as(kind, tmp_path, images, None))
 
 
@@ -213,15 +195,6 @@ def test_a_damaged_chunk_costs_the_images_in_it(tmp_path: Path) -> None:
         source.read(6, SPEC)
 
 
-def test_a_file_beyond_the_limit_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = picture(tmp_path / "a.png")
-    monkeypatch.setattr("iaside_onnx.images.folders.MAX_FILE_BYTES", path.stat().st_size - 1)
-    with pytest.raises(ImageError, match=r"a\.png is larger than the limit"):
-        open_images(tmp_path).read(0, SPEC)
-
-
 @pytest.mark.parametrize("suffix", ["npz", "h5"])
 def test_a_missing_array_names_those_that_are_there(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
@@ -230,7 +203,9 @@ def test_a_missing_array_names_those_that_are_there(tmp_path: Path, suffix: str)
     else:
         with h5py.File(path, "w") as file:
             file["x_train"], file["y_train"] = IMAGES, LABELS
-    with pytest.raises(ImageError, match=r"no array named images \(it has x_train, y_train\)"):
+    with pytest.raises(
+        ImageError, match=r"^\S+ has no array named images \(it has x_train, y_train\)"
+    ):
         open_images(path)
 
 
@@ -254,7 +229,12 @@ def test_hdf5_may_not_lead_to_other_files(tmp_path: Path, how: str) -> None:
             file.create_virtual_dataset("images", layout)
         else:
             file.create_group("images")
-    with pytest.raises(ImageError, match="not a dataset" if how == "group" else "in another file"):
+    with pytest.raises(
+        ImageError,
+        match=r"^\S+a\.h5: images is not a dataset"
+        if how == "group"
+        else r"^\S+a\.h5: images is stored in another file",
+    ):
         open_images(tmp_path / "a.h5")
 
 
@@ -281,14 +261,5 @@ def test_other_things_are_no_source(source: Any, labels: Any, part: str) -> None
 
 def test_labels_of_an_array_do_not_go_with_files(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
-    with pytest.raises(ImageError, match="goes with an array"):
+    with pytest.raises(ImageError, match="needs an array of images"):
         open_images(tmp_path, labels=LABELS)
-
-
-@pytest.mark.parametrize("kind", ["arrays", "folder"])
-def test_a_specification_without_size_is_no_image_error(tmp_path: Path, kind: str) -> None:
-    """An ImageError would be counted as a bad image, once for each image."""
-    picture(tmp_path / "a.png")
-    source: ImageSource = open_images(tmp_path) if kind == "folder" else open_images(IMAGES)
-    with pytest.raises(PreprocessError, match="input_size is not set"):
-        source.read(0, Preprocess())

@@ -54,7 +54,8 @@ def test_hostile_attributes_stay_text(tmp_path: Path) -> None:
     assert {"model_name", "model_sha256", "precision", "device", "finished"} <= texts.keys()
     metadata = dataclasses.replace(archive.metadata, **texts)
     values = {name: archive[name] for name in archive.names}
-    write_page(Archive(archive.path, metadata, values), tmp_path / "a.html")
+    edited = Archive(archive.path, archive.schema, metadata, values, frozenset())
+    write_page(edited, tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert "<script" not in page
     # The name is in the title and the heading.
@@ -113,5 +114,5 @@ def test_interval_text_is_rounded_to_three_places(low: float, high: float, tmp_p
     values = {name: np.array(value) for name, value in zip(
         ("sis", "sis_low", "sis_high"), (0.18449, low, high), strict=True
     )}  # fmt: skip
-    edited = Archive(archive.path, archive.metadata, values)
+    edited = Archive(archive.path, archive.schema, archive.metadata, values, frozenset())
     assert interval_text(edited, "sis") == f"0.184 [{low:.3f}, {high:.3f}]"

@@ -26,19 +26,19 @@ OUTPUTS = {
 
 def on(xp: ModuleType, outputs: Any, kind: OutputKind, labels: Any) -> tuple[Any, Any]:
     found = label_log_probabilities(xp.asarray(outputs), kind, xp.asarray(labels), xp)
-    values, raised = (getattr(x, "get", lambda x=x: x)() for x in found)
-    return values, raised
+    values, floored = (getattr(x, "get", lambda x=x: x)() for x in found)
+    return values, floored
 
 
 @pytest.mark.parametrize("kind", OUTPUT_KINDS)
 def test_each_row_has_its_own_label(kind: OutputKind, xp: ModuleType) -> None:
     """Images of a batch would be asked for each other's class."""
     labels = np.array([4, 0, 2, 2, 1, 3])
-    values, raised = on(xp, OUTPUTS[kind], kind, labels)
+    values, floored = on(xp, OUTPUTS[kind], kind, labels)
     wanted = special.log_softmax(LOGITS.astype(np.float64), axis=1)[np.arange(6), labels]
     assert values.dtype == np.float64
     np.testing.assert_allclose(values, wanted, rtol=0, atol=1e-5)
-    assert not raised.any()
+    assert not floored.any()
 
 
 NUMBERS = [0.0, -0.0, 0.25, 1.0, -1.0, 5.0, 1e-39, 1e38, np.inf, -np.inf, np.nan]
@@ -56,8 +56,8 @@ def test_nan_stands_where_the_definition_refuses(
     """A NaN or an infinity of the model would be archived as a worth, or a good row be lost."""
     with np.errstate(over="ignore"):
         outputs = np.array(rows).astype(dtype)
-    values, raised = label_log_probabilities(outputs, kind, np.full(len(rows), label))
-    for row, value, mark in zip(outputs, values, raised, strict=True):
+    values, floored = label_log_probabilities(outputs, kind, np.full(len(rows), label))
+    for row, value, mark in zip(outputs, values, floored, strict=True):
         try:
             wanted, marks = log_probabilities(row[None], kind)
         except EvaluationError:

@@ -138,10 +138,10 @@ def test_a_class_of_no_probability_spoils_only_itself(kind: OutputKind) -> None:
     """Log(Softmax) that ran out, or a masked class: other classes keep their values."""
     halves = np.log(np.array([[0.5, 0.5]]))
     outputs = np.array([[*halves[0], -np.inf]], dtype=np.float32)
-    values, raised = log_probabilities(outputs, kind)
+    values, floored = log_probabilities(outputs, kind)
     np.testing.assert_allclose(values[:, :2], halves, atol=1e-6)
     np.testing.assert_allclose(values[:, 2], np.log(1.1754944e-38), atol=1e-6)
-    assert raised.tolist() == [[False, False, True]]
+    assert floored.tolist() == [[False, False, True]]
 
 
 def test_minus_infinity_for_every_class_is_no_answer() -> None:
@@ -157,6 +157,6 @@ def test_one_label_is_that_column_of_all(dtype: str, scale: float) -> None:
     logits = (scale * np.random.default_rng(0).standard_normal((50, 7))).astype(dtype)
     reference = special.log_softmax(logits.astype(np.float64), axis=1)
     for label in range(7):
-        values, raised = label_log_probabilities(logits, "logits", label)
+        values, floored = label_log_probabilities(logits, "logits", label)
         np.testing.assert_allclose(values, reference[:, label], rtol=1e-6, atol=1e-6)
-        assert not raised.any()
+        assert not floored.any()

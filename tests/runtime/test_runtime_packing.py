@@ -16,14 +16,17 @@ from iaside_onnx.errors import EvaluationError, OutOfMemoryError
 from iaside_onnx.runtime import (
     Answer,
     Game,
+    Predictor,
     WorthEvaluator,
     load_classifier,
     log_probabilities,
+    predictor,
     read_graph,
-    worth,
 )
 from iaside_onnx.runtime.binding import Binding
+from iaside_onnx.spectrum import band_index
 from tests.onnx_models import Net
+from tests.runtime.filtering import bands_of
 
 RNG = np.random.default_rng(11)
 SETS = [
@@ -37,7 +40,7 @@ def make(folder: Path, size: int, **options: Any) -> WorthEvaluator:
         (3, 6, 7), **{k: options.pop(k) for k in ("layout", "dtype", "batch") & options.keys()}
     )
     classifier = load_classifier(read_graph(made.save(folder / "net.onnx")), device="cpu")
-    return WorthEvaluator(
+    model = Predictor(
         classifier,
         image_shape=(3, 6, 7),
         scale=np.array([2.0, 3.0, 1.0], dtype=np.float32),
@@ -45,10 +48,12 @@ def make(folder: Path, size: int, **options: Any) -> WorthEvaluator:
         batch_size=size,
         **options,
     )
+    return WorthEvaluator(model, INDEX, 3)
 
 
+INDEX = band_index(6, 7, 3)
 OFFSETS = RNG.random((5, 3, 6, 7), dtype=np.float32)
-COMPONENTS = RNG.normal(scale=0.3, size=(5, 3, 3, 6, 7)).astype(np.float32)
+DIFFERENCES = RNG.normal(scale=0.5, size=(5, 3, 6, 7)).astype(np.float32)
 WHOLES = RNG.random((5, 3, 6, 7), dtype=np.float32)
 LABELS = [2, None, 0, 4, None]
 
@@ -57,7 +62,7 @@ def games() -> Iterator[Game]:
     for i in range(5):
         # The last has no whole image, and so must have a label.
         whole, label = (None, 1) if i == 4 else (WHOLES[i], LABELS[i])
-        yield Game(OFFSETS[i], COMPONENTS[i], SETS[i], whole, label)
+        yield Game(OFFSETS[i], DIFFERENCES[i], SETS[i], whole, label)
 
 
 def expected() -> list[tuple[int, int, NDArray[np.float64]]]:
@@ -76,9 +81,10 @@ def expected() -> list[tuple[int, int, NDArray[np.float64]]]:
         rows = [] if game.whole is None else [log_p(WHOLES[i])]
         predicted = int(rows[0].argmax()) if rows else -1
         label = predicted if game.label is None else game.label
+        bands = bands_of(DIFFERENCES[i], INDEX, 3)
         for coalition in SETS[i].tolist():
-            parts = [COMPONENTS[i, b].astype(np.float64) for b in range(3) if coalition >> b & 1]
-            rows.append(log_p(OFFSETS[i] + sum(parts)))
+            present = [b for b in range(3) if coalition >> b & 1]
+            rows.append(log_p(OFFSETS[i] + bands[present].sum(axis=0)))
         answers.append((label, predicted, np.array([row[label] for row in rows])))
     return answers
 
@@ -88,7 +94,7 @@ def check(answers: list[Answer]) -> None:
         assert answer.error is None
         assert (answer.label, answer.predicted) == (label, predicted)
         np.testing.assert_allclose(answer.values, values, rtol=0, atol=2e-5)
-        assert not answer.raised.any()
+        assert not answer.floored.any()
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 8, 19, 64])
@@ -97,8 +103,8 @@ def test_games_of_any_length_share_batches(
     batch: int, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row would go to the wrong image, or the answer of a whole image to its neighbour."""
-    monkeypatch.setattr(worth, "_BLOCK_ROWS", block)
-    monkeypatch.setattr(worth, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr(predictor, "_MIN_BLOCK_ROWS", block)
+    monkeypatch.setattr(predictor, "_BLOCK_BYTES", 1)
     check(list(make(tmp_path, batch).evaluate(games())))
 
 
@@ -107,7 +113,7 @@ def test_games_of_any_length_share_batches(
 def test_a_static_batch_is_padded(batch: int, layout: str, tmp_path: Path) -> None:
     """What stands in the rest of the last batch would be taken for a result."""
     made = make(tmp_path, 32, batch=batch, layout=layout)
-    assert made.batch_size == batch
+    assert made.predictor.batch_size == batch
     for _ in range(2):  # the second time with what the first has left in the buffer
         check(list(made.evaluate(games())))
 
@@ -115,23 +121,45 @@ def test_a_static_batch_is_padded(batch: int, layout: str, tmp_path: Path) -> No
 def test_games_are_taken_as_they_are_needed(tmp_path: Path) -> None:
     """Components of all images of a shard at once would be gigabytes."""
     taken = 0
+    bands, side = 3, 64
+    index = band_index(side, side, bands)
+    image = RNG.random((1, side, side), dtype=np.float32)
+    path = Net((1, side, side)).save(tmp_path / "net.onnx")
+    model = Predictor(
+        load_classifier(read_graph(path), device="cpu"),
+        image_shape=image.shape,
+        scale=np.ones(1, np.float32),
+        shift=np.zeros(1, np.float32),
+        batch_size=64,
+    )
 
     def counted() -> Iterator[Game]:
         nonlocal taken
-        for _ in range(200):
+        for _ in range(400):
             taken += 1
-            yield Game(OFFSETS[0], COMPONENTS[0], all_coalitions(3), WHOLES[0], 0)
+            yield Game(image * 0, image, all_coalitions(bands), image, 0)
 
-    for given, _ in enumerate(make(tmp_path, 64).evaluate(counted())):
-        # A block of 64 rows and more holds 668 of these small images.
-        assert (taken - given) * 9 <= 2 * (worth._BLOCK_BYTES // (4 * 3 * 6 * 7) + 64)
+    # Nine rows a game, and 2 MiB of components.
+    ahead = model.rows // 9 + (1 << 21) // (4 * bands * side**2) + 2
+    assert ahead < 200
+    for given, _ in enumerate(WorthEvaluator(model, index, bands).evaluate(counted())):
+        assert taken - given <= ahead
+
+
+def test_inputs_are_left_as_they_were(tmp_path: Path) -> None:
+    """The image of a failed batch, or the partner of another image, would be scaled twice."""
+    for layout in ("NCHW", "NHWC"):
+        before = OFFSETS.copy(), DIFFERENCES.copy(), WHOLES.copy()
+        list(make(tmp_path, 4, layout=layout).evaluate(games()))
+        for array, copy in zip((OFFSETS, DIFFERENCES, WHOLES), before, strict=True):
+            np.testing.assert_array_equal(array, copy)
 
 
 @pytest.mark.parametrize("batch", [2, 5, 64])
 def test_a_game_of_nan_fails_alone(batch: int, tmp_path: Path) -> None:
     """One broken image would take its neighbours in the batch along, or pass unseen."""
     some = list(games())
-    some[1] = Game(OFFSETS[1] * np.nan, COMPONENTS[1], SETS[1], WHOLES[1], 3)
+    some[1] = Game(OFFSETS[1] * np.nan, DIFFERENCES[1], SETS[1], WHOLES[1], 3)
     answers = list(make(tmp_path, batch).evaluate(some))
     assert isinstance(answers[1].error, EvaluationError)
     assert "NaN" in str(answers[1].error)
@@ -154,8 +182,8 @@ def test_a_runtime_that_fails_once_costs_the_games_of_that_batch(
         return run(self, count)
 
     monkeypatch.setattr(Binding, "run", second_fails)
-    monkeypatch.setattr(worth, "_BLOCK_ROWS", 1)
-    monkeypatch.setattr(worth, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr(predictor, "_MIN_BLOCK_ROWS", 1)
+    monkeypatch.setattr(predictor, "_BLOCK_BYTES", 1)
     answers = list(make(tmp_path, 4).evaluate(games()))
     # Nine rows of the first, then seven: the second batch is of the first game alone.
     assert [a.error is None for a in answers] == [False, True, True, True, True]
@@ -179,8 +207,8 @@ def test_memory_that_runs_out_halves_the_batch(
     made = make(tmp_path, 16, on_smaller_batch=told.append)
     check(list(made.evaluate(games())))
     halves = [8, 4, 2, 1]
-    assert told == halves[: halves.index(made.batch_size) + 1]
-    assert fits / 2 < made.batch_size <= fits
+    assert told == halves[: halves.index(made.predictor.batch_size) + 1]
+    assert fits / 2 < made.predictor.batch_size <= fits
 
 
 def test_no_room_for_one_image_is_one_sentence(

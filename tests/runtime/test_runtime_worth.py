@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from iaside_onnx import Archive, all_coalitions, decompose
 from iaside_onnx.errors import EvaluationError
-from iaside_onnx.runtime import WorthEvaluator, load_classifier, read_graph
+from iaside_onnx.runtime import Answer, Game, Predictor, WorthEvaluator, load_classifier, read_graph
+from iaside_onnx.spectrum import band_index
+from iaside_onnx.types import LAYOUTS, RANGES, Coalitions, Layout, PixelRange, Pixels
 from tests.onnx_models import Net
 from tests.oracle import Setting, solve
+from tests.runtime.filtering import bands_of
 
 MODELS = Path(__file__).parents[2] / "models"
 RNG = np.random.default_rng(3)
@@ -29,75 +32,81 @@ def run(net: Net, folder: Path, name: str = "out", **options: Any) -> Archive:
     return decompose(path, IMAGES, folder / f"{name}.h5", **settings)
 
 
-def evaluator(net: Net, folder: Path, **options: Any) -> WorthEvaluator:
+BANDS = 3
+
+
+def evaluator(net: Net, folder: Path, pixel_range: PixelRange = "none") -> WorthEvaluator:
+    """Of three bands, with another normalisation for each channel."""
     classifier = load_classifier(read_graph(net.save(folder / "net.onnx")), device="cpu")
-    channels = net.size[0]
-    settings: dict[str, Any] = {
-        "scale": np.linspace(1, 2, channels, dtype=np.float32),
-        "shift": np.linspace(-0.5, 0.5, channels, dtype=np.float32),
-    }
-    return WorthEvaluator(classifier, image_shape=net.size, **(settings | options))
+    channels, height, width = net.size
+    predictor = Predictor(
+        classifier,
+        image_shape=net.size,
+        scale=np.linspace(1, 2, channels, dtype=np.float32),
+        shift=np.linspace(-0.5, 0.5, channels, dtype=np.float32),
+    )
+    return WorthEvaluator(predictor, band_index(height, width, BANDS), BANDS, pixel_range)
 
 
-def test_any_components_can_be_divided(tmp_path: Path) -> None:
-    """They need not be bands of an image: the perturbation game passes others."""
-    net = Net((3, 5, 6), layout="NHWC")
+def play(
+    made: WorthEvaluator, offset: Pixels, difference: Pixels, coalitions: Coalitions, label: int
+) -> Answer:
+    (answer,) = made.evaluate([Game(offset, difference, coalitions, label=label)])
+    return answer
+
+
+@pytest.mark.parametrize("pixel_range", RANGES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_difference_can_be_divided(
+    layout: Layout, pixel_range: PixelRange, tmp_path: Path
+) -> None:
+    """It need not be an image over a baseline: a perturbation is divided over what it damages."""
+    net = Net((3, 5, 6), layout=layout)
     offset = RNG.random((3, 5, 6), dtype=np.float32)
-    parts = RNG.normal(size=(4, 3, 5, 6)).astype(np.float32)
+    difference = RNG.normal(size=(3, 5, 6)).astype(np.float32)
+    bands = bands_of(difference, band_index(5, 6, BANDS), BANDS)
     wanted = []
     session = onnxruntime.InferenceSession(net.model().SerializeToString())
-    scale, shift = np.linspace(1, 2, 3), np.linspace(-0.5, 0.5, 3)
-    for coalition in (13, 0, 6):
-        image = offset + sum(parts[i].astype(np.float64) for i in range(4) if coalition >> i & 1)
-        inputs = (image.transpose(1, 2, 0) * scale + shift)[None].astype(np.float32)
-        (logits,) = session.run(None, {"image": inputs})
+    scale, shift = np.linspace(1, 2, 3)[:, None, None], np.linspace(-0.5, 0.5, 3)[:, None, None]
+    for coalition in (5, 0, 6):
+        image = offset + bands[[b for b in range(BANDS) if coalition >> b & 1]].sum(axis=0)
+        if pixel_range == "minmax":
+            image = (image - image.min()) / np.ptp(image)
+        if pixel_range == "clip":
+            image = image.clip(0, 1)
+        inputs = image * scale + shift
+        inputs = inputs.transpose(1, 2, 0) if layout == "NHWC" else inputs
+        (logits,) = session.run(None, {"image": inputs[None].astype(np.float32)})
         z = logits[0].astype(np.float64)
         wanted.append(z[2] - np.log(np.exp(z).sum()))
-    worth, floored = evaluator(net, tmp_path).worth(
-        offset, parts, np.array([13, 0, 6], dtype=np.uint64), 2
-    )
-    assert worth.dtype == np.float32
-    assert floored == 0
-    np.testing.assert_allclose(worth, wanted, rtol=0, atol=1e-5)
-
-
-def test_inputs_are_left_as_they_were(tmp_path: Path) -> None:
-    """The next label or range would be computed on what the last one left behind."""
-    offset = RNG.random((3, 5, 6), dtype=np.float32)
-    parts = RNG.random((2, 3, 5, 6), dtype=np.float32)
-    before = offset.copy(), parts.copy()
-    images = parts.copy()
-    for kind in ("none", "clip", "minmax"):
-        for layout in ("NCHW", "NHWC"):
-            made = evaluator(Net((3, 5, 6), layout=layout), tmp_path, pixel_range=kind)
-            made.worth(offset, parts, all_coalitions(2), 0)
-            made.raw_outputs(images)
-    np.testing.assert_array_equal(offset, before[0])
-    np.testing.assert_array_equal(parts, before[1])
-    np.testing.assert_array_equal(images, before[1])
+    coalitions = np.array([5, 0, 6], dtype=np.uint64)
+    answer = play(evaluator(net, tmp_path, pixel_range), offset, difference, coalitions, 2)
+    assert answer.values.dtype == np.float64
+    assert not answer.floored.any()
+    np.testing.assert_allclose(answer.values, wanted, rtol=0, atol=1e-5)
 
 
 def test_an_image_of_nan_is_an_error_and_the_next_is_not(tmp_path: Path) -> None:
     """Buffers are used again: rows that an earlier image left must not reach the next."""
     made = evaluator(Net((1, 8, 8), batch=3), tmp_path)
-    parts = RNG.random((2, 1, 8, 8), dtype=np.float32)
+    difference = RNG.random((1, 8, 8), dtype=np.float32)
     good = RNG.random((1, 8, 8), dtype=np.float32)
-    wanted, _ = made.worth(good, parts, all_coalitions(2), 1)
-    with pytest.raises(EvaluationError, match="NaN"):
-        made.worth(np.full_like(good, np.nan), parts, all_coalitions(2), 1)
-    np.testing.assert_array_equal(made.worth(good, parts, all_coalitions(2), 1)[0], wanted)
+    wanted = play(made, good, difference, all_coalitions(2), 1)
+    failed = play(made, np.full_like(good, np.nan), difference, all_coalitions(2), 1)
+    assert isinstance(failed.error, EvaluationError)
+    assert "NaN" in str(failed.error)
+    again = play(made, good, difference, all_coalitions(2), 1)
+    np.testing.assert_array_equal(again.values, wanted.values)
 
 
-def test_whole_images_go_through_the_same_normalisation(tmp_path: Path) -> None:
+def test_worths_and_predictions_go_through_the_same_normalisation(tmp_path: Path) -> None:
     """`predicted` and accuracy would be those of other inputs than the worths."""
-    made = evaluator(Net((3, 5, 6)), tmp_path, batch_size=2)
+    made = evaluator(Net((3, 5, 6)), tmp_path)
     images = RNG.random((5, 3, 5, 6), dtype=np.float32)
-    outputs = made.raw_outputs(images)
-    assert outputs.shape == (5, 5)
-    for image, row in zip(images, outputs.astype(np.float64), strict=True):
-        none = np.zeros((1, 3, 5, 6), np.float32)
-        worth, _ = made.worth(image, none, np.array([0], dtype=np.uint64), 3)
-        assert worth[0] == pytest.approx(row[3] - np.log(np.exp(row).sum()), abs=1e-5)
+    for image, row in zip(images, made.predictor(images), strict=True):
+        none = np.zeros((3, 5, 6), np.float32)
+        answer = play(made, image, none, np.array([0], dtype=np.uint64), 3)
+        assert answer.values[0] == pytest.approx(row[3], abs=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 5, 64])

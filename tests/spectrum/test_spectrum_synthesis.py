@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from iaside_onnx import band_components, band_index
-from iaside_onnx.spectrum import limit_range, mix
+from iaside_onnx.spectrum import MixOrder, limit_range, mix, mix_order
 
 BANDS = 6
 RNG = np.random.default_rng(0)
@@ -20,10 +20,10 @@ OFFSET = RNG.random((2, 5, 7), dtype=np.float32)
 COMPONENTS = RNG.standard_normal((BANDS, 2, 5, 7), dtype=np.float32)
 
 
-def mixed(coalitions: list[int]) -> NDArray[np.float32]:
+def mixed(coalitions: list[int], order: MixOrder | None = None) -> NDArray[np.float32]:
     """What `mix` writes for these coalitions, into a buffer full of something else."""
     out = np.full((len(coalitions), *OFFSET.shape), np.nan, dtype=np.float32)
-    mix(OFFSET, COMPONENTS, np.array(coalitions, dtype=np.uint64), out)
+    mix(OFFSET, COMPONENTS, np.array(coalitions, dtype=np.uint64), out, order=order)
     return out
 
 
@@ -40,9 +40,9 @@ def test_equals_the_matrix_product() -> None:
 
 
 @given(st.lists(st.integers(0, 2**BANDS - 1), min_size=1, max_size=80))
-def test_a_coalition_is_the_same_bit_for_bit_whatever_is_beside_it(coalitions: list[int]) -> None:
+def test_in_a_tree_an_image_is_the_same_bit_for_bit_in_any_list(coalitions: list[int]) -> None:
     """In another batch, order or subset, an image would differ in its last bits."""
-    np.testing.assert_array_equal(mixed(coalitions), EVERY[coalitions])
+    np.testing.assert_array_equal(mixed(coalitions, "tree"), EVERY[coalitions])
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 16, 33])
@@ -50,6 +50,50 @@ def test_splitting_into_batches_changes_no_bit(size: int) -> None:
     """The batch size would show in the result."""
     parts = [mixed(list(range(i, min(i + size, 64)))) for i in range(0, 64, size)]
     np.testing.assert_array_equal(np.concatenate(parts), EVERY)
+
+
+@given(st.lists(st.integers(0, 2**BANDS - 1), min_size=1, max_size=80))
+def test_in_a_chain_an_image_is_right_but_for_rounding(coalitions: list[int]) -> None:
+    """A band would be added twice, or not at all, after a list that goes back and forth."""
+    np.testing.assert_allclose(mixed(coalitions, "chain"), EVERY[coalitions], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", range(2**BANDS))
+def test_consecutive_coalitions_are_the_same_bits_as_a_tree_and_as_a_chain(first: int) -> None:
+    """Which of both is taken would show in the result of a short list."""
+    for stop in range(first + 1, 2**BANDS + 1):
+        run = list(range(first, stop))
+        chain = mixed(run, "chain")
+        np.testing.assert_array_equal(mixed(run, "tree"), chain)
+        np.testing.assert_array_equal(mixed(run), chain)
+
+
+@pytest.mark.parametrize(
+    ("coalitions", "order"),
+    [([], "tree"), ([5], "tree"), ([0, 1, 2], "tree"), ([6, 7, 8, 9], "tree"),
+     ([0, 2], "chain"), ([3, 2], "chain"), ([1, 1], "chain"),
+     ([1, 3, 7, 6, 4], "chain")],
+)  # fmt: skip
+def test_consecutive_lists_are_trees_and_others_chains(coalitions: list[int], order: str) -> None:
+    """A permutation is mixed from nothing for each band, or a full table one by one."""
+    assert mix_order(np.array(coalitions, dtype=np.uint64)) == order
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_a_chain_does_not_depend_on_its_batches(size: int) -> None:
+    """The batch size would show in the results of a sample."""
+    rng = np.random.default_rng(2)
+    coalitions = np.concatenate(
+        [np.cumsum(1 << rng.permutation(BANDS).astype(np.uint64)) for _ in range(3)]
+    )
+    order = mix_order(coalitions)
+    assert order == "chain"
+    known: dict[int, Any] = {}
+    out = np.full((coalitions.size, *OFFSET.shape), np.nan, dtype=np.float32)
+    for start in range(0, coalitions.size, size):
+        here = slice(start, start + size)
+        mix(OFFSET, COMPONENTS, coalitions[here], out[here], np, known, order=order)
+    np.testing.assert_array_equal(out, mixed(coalitions.tolist()))
 
 
 def test_the_highest_of_64_bands_is_there() -> None:

@@ -123,15 +123,21 @@ def keep(name: str, ending: str, data: bytes) -> Path:
 
 
 def fuzz(
-    name: str, target: Target, seconds: float, start: int, examples: Path | None
+    name: str, target: Target, seconds: float, cases: int, start: int, examples: Path | None
 ) -> dict[str, object]:
-    """Try spoiled files until the time is up; of each kind of finding the shortest file is kept."""
+    """Try spoiled files until ``seconds`` or ``cases`` are used up.
+
+    Of each kind of finding the shortest file is kept.
+    """
     seen: collections.Counter[str] = collections.Counter()
     found: dict[str, tuple[str, bytes]] = {}
     ending_at = time.monotonic() + seconds
 
+    def is_over() -> bool:
+        return time.monotonic() > ending_at or seen.total() >= cases
+
     def attempt(file: tuple[str, bytes]) -> None:
-        if time.monotonic() > ending_at:
+        if is_over():
             return
         try:
             what = in_child(target, *file)
@@ -147,7 +153,7 @@ def fuzz(
                 found[kind] = file
 
     number = start
-    while time.monotonic() < ending_at:
+    while not is_over():
         chosen = settings(
             max_examples=ROUND, deadline=None, database=None, phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
@@ -165,6 +171,7 @@ def main() -> None:
     parser.add_argument("target", choices=["all", "again", *known])
     parser.add_argument("files", nargs="*", type=Path, help="to be tried again, in their folders")
     parser.add_argument("--seconds", type=float, default=60, help="for all of them together")
+    parser.add_argument("--cases", type=int, default=sys.maxsize, help="at most, of each target")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, help="append a line of JSON for each target")
     parser.add_argument(
@@ -178,7 +185,8 @@ def main() -> None:
     names = list(known) if words.target == "all" else [words.target]
     found = False
     for name in names:
-        result = fuzz(name, known[name], words.seconds / len(names), words.seed, words.examples)
+        seconds = words.seconds / len(names)
+        result = fuzz(name, known[name], seconds, words.cases, words.seed, words.examples)
         print(json.dumps(result), flush=True)
         if words.output:
             with words.output.open("a") as file:

@@ -1,0 +1,158 @@
+"""Whether an archive is what it says: its file, and the arithmetic from worths to scores."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from iaside_onnx.analysis.consistency import contradictions
+from iaside_onnx.analysis.estimates import estimate_archives, mean_gains
+from iaside_onnx.archive import Archive, check_file, open_archive
+from iaside_onnx.errors import ArchiveError, OptionError
+
+__all__ = ["Verification", "check", "check_archive", "check_in_child"]
+
+_LONGEST_SECONDS = 1e8
+# Sums of float64 in another order, on another processor.
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found.
+
+    Attributes:
+        archive: that was looked at.
+        problems: what is wrong and where, one sentence each; none if all is well.
+        checked: what was looked at, in words.
+    """
+
+    archive: Archive
+    problems: list[str]
+    checked: list[str]
+
+
+def check_archive(path: str | Path, timeout: float = 600.0) -> Verification:
+    """Check the schema, checksums, digest and arithmetic of an archive, in a process of its own.
+
+    Args:
+        path: the archive.
+        timeout: seconds that reading it may take.
+
+    Raises:
+        ArchiveError: if the file is no archive that can be read at all.
+        OptionError: if the timeout is not above 0.
+    """
+    if not 0 < timeout <= _LONGEST_SECONDS:
+        raise OptionError(
+            f"the timeout must be above 0 and up to {_LONGEST_SECONDS:g} seconds, found {timeout}"
+        )
+    problems, checked = check_in_child(Path(path), timeout)
+    return Verification(open_archive(path), problems, checked)
+
+
+def check(path: Path) -> tuple[list[str], list[str]]:
+    """What is wrong with an archive, and what was looked at, in this process.
+
+    Raises:
+        ArchiveError: if the file is no archive that can be read at all.
+    """
+    problems, checked = check_file(path), ["schema", "checksums", "digest"]
+    # What is damaged need not add up.
+    if not problems:
+        checked.append("arithmetic")
+        archive = open_archive(path)
+        try:
+            problems = list(contradictions(archive)) or list(_arithmetic(archive))
+        # Numbers of pairs, draws or blocks that no design has.
+        except (IndexError, ValueError, TypeError, OverflowError, KeyError) as error:
+            problems = [f"the arithmetic cannot be done, as its numbers do not fit: {error}"]
+    return problems, checked
+
+
+_CHILD = """
+import json, signal, sys
+from pathlib import Path
+from iaside_onnx.analysis.verification import check
+from iaside_onnx.errors import ArchiveError
+# Also if nobody is left to stop it.
+signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]))
+try:
+    print(json.dumps(check(Path(sys.argv[1]))))
+except ArchiveError as error:
+    print(json.dumps(str(error)))
+"""
+
+
+def check_in_child(path: Path, timeout: float = 600.0) -> tuple[list[str], list[str]]:
+    """As `check`, in a process of its own.
+
+    Raises:
+        ArchiveError: if the file is no archive that can be read, or makes HDF5 fail, or takes
+            longer than that many seconds.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603  # our own code, in our own interpreter
+            # -P: modules are not looked for in the working directory, which may be a stranger's.
+            [sys.executable, "-P", "-c", _CHILD, str(path), str(2 * timeout)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ArchiveError(
+            f"{path}: was not read in {timeout:g} seconds; it is damaged, or larger than that: "
+            "give --timeout"
+        ) from error
+    if done.returncode > 0:
+        said = " ".join(done.stderr.split("\n")[-2:]).strip()
+        raise ArchiveError(f"{path}: cannot be checked ({said}); restore the file")
+    try:
+        found = json.loads(done.stdout)
+    except ValueError as error:
+        raise ArchiveError(
+            f"{path}: is damaged so that HDF5 itself fails on it (exit status {done.returncode}); "
+            "restore the file"
+        ) from error
+    if isinstance(found, str):
+        raise ArchiveError(found)
+    problems, checked = found
+    return problems, checked
+
+
+def _arithmetic(archive: Archive) -> Iterator[str]:
+    phi_image = mean_gains(archive).mean(axis=0)
+    rows = np.flatnonzero(
+        ~np.isclose(phi_image, archive["phi_image"], _TOLERANCE, _TOLERANCE).all(1)
+    )
+    if rows.size:
+        yield (
+            f"phi_image does not follow from the worths for {rows.size} of {len(phi_image)} images,"
+            f" the first is {archive['image_id'][rows[0]]}"
+        )
+        return
+    found = estimate_archives([archive])
+    names = ["phi", "psi", "sis"]
+    recipe = archive.recipe
+    # Intervals about the images of the source take their number, which was not archived at first.
+    if recipe.inference == "population" or recipe.population is not None:
+        names += [f"{name}_{end}" for name in names for end in ("low", "high")]
+    stored: dict[str, Any] = {name: archive[name] for name in names}
+    stored |= {"uniform": archive.metadata.uniform, "smallest": archive.metadata.smallest_bands}
+    if "phi_se" in archive.names:
+        stored["standard_error"] = archive["phi_se"]
+    for name, theirs in stored.items():
+        mine = np.asarray(getattr(found, name))
+        if np.shape(theirs) != mine.shape:
+            yield f"{name} does not follow from phi_image: {theirs} is stored, {mine} was found"
+            continue
+        if not np.allclose(theirs, mine, _TOLERANCE, _TOLERANCE, equal_nan=True):
+            yield f"{name} does not follow from phi_image: {theirs} is stored, {mine} was found"

@@ -1,0 +1,191 @@
+"""A recipe: all that determines the result of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from iaside_onnx.errors import ArchiveError
+from iaside_onnx.types import Baseline, Inference, OutputKind, Partition, PixelRange, Spacing
+
+__all__ = ["Access", "Recipe", "describe_differences"]
+
+_SHOWN = 40
+# Before it had its present name and words.
+_INFERENCE = {"population": "population", "images": "sample"}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where a process finds what a recipe is about; no part of what the recipe is.
+
+    Attributes:
+        model: path of the ONNX file.
+        images: a path, or arrays, as `iaside_onnx.images.open_images` takes them.
+        classes: class index of each name, likewise.
+        labels: labels of an array of images, ``(n,)``, likewise.
+        session: keyword arguments of `iaside_onnx.runtime.load_classifier`.
+    """
+
+    model: Path
+    images: Any
+    classes: Any = None
+    labels: Any = None
+    session: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """All that determines the result of a decomposition, as JSON values.
+
+    Equal recipes give equal results on equal machines. Batch size and threads are part of it, as
+    they were asked for: they change results by rounding, and a resumed run equals an undisturbed
+    one bit for bit.
+
+    Attributes:
+        tool_version: version of iaside.
+        model_sha256: hash of the model file.
+        model_external: hash of each external data file, by its location relative to the model.
+        output: name of the model's output.
+        output_kind: what that output is.
+        images: kind of the source of images.
+        images_count: number of images.
+        images_digest: hash of the names and labels of the images.
+        labels: whether labels were ``given``, or are what the model ``predicted``.
+        preprocess: how pixels become input, with all sizes filled in.
+        method: name of the design of coalitions.
+        bands: number of bands.
+        partition: norm that makes the radius of a frequency.
+        spacing: how the radius is cut into bands.
+        baseline: what stands in for absent bands.
+        mean_color: mean of each channel, for the baseline ``mean``.
+        pixel_range: what is done to filtered images that leave [0, 1].
+        limit: number of images that was asked for; None for all.
+        seed: seed of every random choice.
+        batch_size: images a call.
+        threads: threads of one call on the CPU.
+        provider: execution provider.
+        device: ``cpu``, ``cuda:i``, or the name of the provider.
+        provider_options: options that the provider was given.
+        runtime: distribution of ONNX Runtime.
+        runtime_version: its version.
+        budget: evaluations in all of a sequential run; None without a limit.
+        target_se: standard error of phi to reach, in nats; None without a target.
+        target_sis_width: half width of the interval of SIS to reach; None without a target.
+        inference: what the intervals are about: the ``population`` that the images were drawn
+            from, or the images of the source, of which those evaluated are a ``sample``.
+        population: number of images in the source, where the intervals are about these.
+        merged: number of archives that it was merged from; None for a run.
+        extends: digest of the archive that an unfinished extension goes on with.
+        access: where things are on this machine; not compared, and no part of the JSON.
+    """
+
+    tool_version: str
+    model_sha256: str
+    model_external: dict[str, str]
+    output: str
+    output_kind: OutputKind
+    images: str
+    images_count: int
+    images_digest: str
+    labels: Literal["given", "predicted"]
+    preprocess: dict[str, Any]
+    method: str
+    bands: int
+    partition: Partition
+    spacing: Spacing
+    baseline: Baseline
+    mean_color: tuple[float, ...] | None
+    pixel_range: PixelRange
+    limit: int | None
+    seed: int
+    batch_size: int
+    threads: int | Literal["all usable cores"]
+    provider: str
+    device: str
+    provider_options: dict[str, str] = field(default_factory=dict)
+    runtime: str
+    runtime_version: str
+    budget: int | None = None
+    target_se: float | None = None
+    target_sis_width: float | None = None
+    inference: Inference = "population"
+    population: int | None = None
+    merged: int | None = None
+    extends: str | None = None
+    access: Access | None = field(default=None, compare=False, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; what is at its default is left out."""
+        found = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name != "access" and (one.default is MISSING or value != one.default):
+                found[one.name] = value
+        return dict(msgspec.to_builtins(found))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Recipe:
+        """The opposite of `to_json`; also of what earlier versions wrote.
+
+        Raises:
+            ValueError: if something is missing or of another type; the message says what.
+        """
+        known = {key: value for key, value in data.items() if key not in ("about", "access")}
+        if "about" in data:
+            known["inference"] = _INFERENCE.get(data["about"], data["about"])
+        try:
+            return msgspec.convert(known, cls)
+        except msgspec.ValidationError as error:
+            raise ValueError(str(error)) from error
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], path: Path) -> Recipe:
+        """The recipe in the attribute ``options`` of an archive.
+
+        Raises:
+            ArchiveError: if it is not there or cannot be read.
+        """
+        try:
+            if not isinstance(options["given"], dict):
+                raise TypeError("what was given is no object")
+            return cls.from_json(options["resolved"])
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise ArchiveError(
+                f"{path}: the attribute 'options' does not say how the run was made ({error}); "
+                "the archive is damaged or was edited"
+            ) from error
+
+    def differences(self, other: Recipe, ignoring: Collection[str] = ()) -> str:
+        """In which fields another recipe differs, with both values; empty if in none."""
+        return describe_differences(self.to_json(), other.to_json(), ignoring)
+
+    def differing(self, other: Recipe, names: Collection[str]) -> list[str]:
+        """Those of some fields in which another recipe differs."""
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
+
+    def without(self, names: Collection[str]) -> Recipe:
+        """A copy with optional fields reset to None."""
+        return replace(self, **dict.fromkeys(names))
+
+
+def describe_differences(
+    ours: Mapping[str, object], theirs: Mapping[str, object], ignoring: Collection[str] = ()
+) -> str:
+    """Name the keys in which two runs differ, with both values."""
+    names = sorted({*ours, *theirs} - set(ignoring))
+    return ", ".join(
+        f"{name} ({_shown(theirs.get(name))} there, {_shown(ours.get(name))} now)"
+        for name in names
+        if ours.get(name) != theirs.get(name)
+    )
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

@@ -1,0 +1,133 @@
+"""Open an image source, whatever its kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaside_onnx.errors import ImageError
+from iaside_onnx.images.arrays import ARRAY_SUFFIXES, ArraySource, open_arrays
+from iaside_onnx.images.folders import open_folder
+from iaside_onnx.images.labels import check_classes, read_classes
+from iaside_onnx.images.parquet import open_parquet
+from iaside_onnx.images.source import ImageSource
+from iaside_onnx.images.webdataset import open_tars
+
+__all__ = ["ImagesLike", "open_images"]
+
+_Opener: TypeAlias = Callable[[Sequence[Path], str, "dict[str, int] | None"], ImageSource]
+_SHARDS: dict[str, _Opener] = {".parquet": open_parquet, ".tar": open_tars}
+# The hub's naming scheme for the shards of a split.
+_SPLIT = re.compile(r"(.+)-[0-9]{5}-of-[0-9]{5}")
+
+ImagesLike: TypeAlias = "str | Path | NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]"
+"""A folder, a file or folder of shards, an array of images, or ``(images, labels)``."""
+
+
+def open_images(
+    source: ImagesLike,
+    classes: Path | Mapping[str, int] | None = None,
+    labels: NDArray[Any] | None = None,
+) -> ImageSource:
+    """Open a source of images; no image is read yet.
+
+    Args:
+        source: a folder of class folders, a flat folder, a .npz, .npy, .h5, .hdf5, .parquet or .tar
+            file, a folder of Parquet or tar shards, an array
+            ``(n, height, width[, channels])``, or such an array with its labels.
+        classes: class index of each name, or the path of a JSON file with it; the names of class
+            folders are those of the folders.
+        labels: ``(n,)`` integers, for an array.
+
+    Raises:
+        ImageError: the source, the classes or the labels cannot be used.
+    """
+    known = None
+    if classes is not None:
+        known = (
+            read_classes(classes)
+            if isinstance(classes, Path)
+            else check_classes(classes, "classes")
+        )
+    if isinstance(source, tuple):
+        return _from_pair(source, known, labels)
+    if isinstance(source, np.ndarray):
+        return _from_array(source, known, labels)
+    if not isinstance(source, str | Path):
+        raise ImageError(
+            f"images of type {type(source).__name__} are not supported; give a path, an array, or "
+            "(images, labels)"
+        )
+    if labels is not None:
+        raise ImageError(
+            "an array of labels needs an array of images; give the labels of image files as a file "
+            "of labels, or as class folders"
+        )
+    return _from_path(Path(source), known)
+
+
+def _from_pair(
+    pair: tuple[Any, ...], classes: dict[str, int] | None, labels: NDArray[Any] | None
+) -> ArraySource:
+    if len(pair) != 2 or labels is not None:
+        raise ImageError("a tuple of images must be (images, labels), with no further labels")
+    return _from_array(pair[0], classes, pair[1])
+
+
+def _from_array(images: object, classes: dict[str, int] | None, labels: object) -> ArraySource:
+    if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray | None):
+        raise ImageError(
+            f"images and labels must be NumPy arrays, found {type(images).__name__} and "
+            f"{type(labels).__name__}; convert them with numpy.asarray"
+        )
+    return ArraySource(images, labels, "in memory", classes)
+
+
+def _from_path(path: Path, classes: dict[str, int] | None) -> ImageSource:
+    if path.is_dir():
+        shards = _find_shards(path)
+        if not shards:
+            return open_folder(path, classes)
+        return _SHARDS[shards[0].suffix](shards, str(path), classes)
+    if path.suffix.lower() in _SHARDS and path.is_file():
+        return _SHARDS[path.suffix.lower()]([path], str(path), classes)
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return open_arrays(path, classes)
+    found = "is neither a folder nor" if path.exists() else "does not exist; give a folder or"
+    suffixes = ", ".join((*ARRAY_SUFFIXES, *_SHARDS))
+    raise ImageError(f"{path} {found} a file of images ({suffixes})")
+
+
+def _find_shards(folder: Path) -> list[Path]:
+    """List the Parquet or tar files of a folder, sorted; empty if it holds none.
+
+    Raises:
+        ImageError: the folder cannot be listed, has both kinds or several splits of a data set,
+            or has Parquet files in a subfolder only.
+    """
+    try:
+        shards = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix in _SHARDS and not path.name.startswith(".") and path.is_file()
+        )
+    except OSError as failure:
+        raise ImageError(
+            f"{folder} cannot be listed ({failure.strerror}); check its permissions"
+        ) from None
+    below = next(iter(sorted(folder.glob("*/*.parquet"))), None)
+    if not shards and below is not None:
+        raise ImageError(f"{folder} holds Parquet files in a subfolder; give {below.parent}")
+    splits = {match[1] for path in shards if (match := _SPLIT.match(path.name))}
+    if len({path.suffix for path in shards}) > 1 or len(splits) > 1:
+        names = ", ".join(path.name for path in shards[:4])
+        raise ImageError(
+            f"{folder} holds several data sets or splits ({names}, ...); give one file, or a "
+            "folder with the shards of one"
+        )
+    return shards

@@ -1,0 +1,92 @@
+"""A model file with the preprocessing that it gets: found, loaded, and ready for pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iaside_onnx.images import Preprocess
+from iaside_onnx.model.preprocessing import (
+    PreprocessLike,
+    choose_preprocess,
+    complete_preprocess,
+)
+from iaside_onnx.runtime import Classifier, GraphFacts, Predictor, load_classifier, read_graph
+
+__all__ = ["FoundModel", "make_predictor"]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model that was read and hashed, but not loaded.
+
+    Attributes:
+        facts: what the file says of itself.
+        preprocess: the specification with the highest precedence; None if there is none.
+        note: where the specification comes from, in words.
+    """
+
+    facts: GraphFacts
+    preprocess: Preprocess | None
+    note: str
+
+    @classmethod
+    def read(cls, path: str | Path, preprocess: PreprocessLike | None = None) -> FoundModel:
+        """Read a model, and find out how images are prepared for it.
+
+        Args:
+            path: the ONNX file.
+            preprocess: a specification, a file that holds one, or ``keras:MODE``; by default the
+                one beside the model, then the one inside it.
+
+        Raises:
+            ModelError: if the file is no model that can be loaded.
+            PreprocessError: if the specification cannot be read.
+        """
+        facts = read_graph(Path(path))
+        return cls(facts, *choose_preprocess(facts, preprocess))
+
+    def load(
+        self,
+        output_name: str | None = None,
+        input_size: tuple[int, int, int] | None = None,
+        **session: Any,
+    ) -> Classifier:
+        """Load the model, for images of the size that is known, if any.
+
+        Args:
+            output_name: the output that holds the classes, if there are several.
+            input_size: channels, height and width; by default those of the specification.
+            **session: see `iaside_onnx.runtime.load_classifier`.
+
+        Raises:
+            IasideError: as `iaside_onnx.runtime.load_classifier`.
+        """
+        size = input_size or (self.preprocess.input_size if self.preprocess else None)
+        return load_classifier(self.facts, output=output_name, input_size=size, **session)
+
+    def complete(
+        self,
+        classifier: Classifier,
+        input_size: tuple[int, int, int] | None = None,
+        image_size: tuple[int, int] | None = None,
+    ) -> Preprocess:
+        """The specification with all sizes filled in; see `complete_preprocess`.
+
+        Raises:
+            PreprocessError: if sizes contradict each other, or none is known.
+        """
+        return complete_preprocess(self.preprocess, classifier.signature, input_size, image_size)
+
+
+def make_predictor(classifier: Classifier, spec: Preprocess, batch_size: int) -> Predictor:
+    """A predictor for images that are prepared by a complete specification.
+
+    Raises:
+        OutOfMemoryError: if not even one image fits into memory.
+    """
+    scale, shift = spec.affine()
+    return Predictor(
+        classifier, image_shape=spec.size(), scale=scale, shift=shift, batch_size=batch_size
+    )
