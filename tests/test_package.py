@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import subprocess
 import sys
@@ -14,32 +15,96 @@ import xarray
 
 import iaside_onnx
 from iaside_onnx import Archive
-from iaside_onnx.engine import Options, OptionWords
+from iaside_onnx.cli import COMMANDS
+from iaside_onnx.runs import Options, OptionWords
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL = ["onnxruntime", "cupy", "torch", "tensorflow", "matplotlib", "yaml", "ray", "xarray",
             "shapiq"]  # fmt: skip
+HEAVY = ["PIL", "h5py", "jinja2", "numpy", "onnx", "scipy"]
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
+RUN = """
+import contextlib, io, sys, iaside_onnx.cli
+sys.argv = ["iaside", *{words}]
+with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+    iaside_onnx.cli.main()
+assert "{said}" in out.getvalue()
+"""
+
+
+def imported(code: str, names: list[str]) -> list[str]:
+    """Which of some packages are imported when code has run in a process of its own."""
+    done = python(f"{code}\nimport sys\nprint(*sorted(set({names}) & set(sys.modules)))")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
 @pytest.mark.parametrize(
     "code",
     [
-        "import iaside_onnx",
-        "import iaside_onnx.cli, contextlib, io, click\n"
-        "with contextlib.redirect_stdout(io.StringIO()) as out:\n"
-        "    iaside_onnx.cli.iaside.main(['--help'], standalone_mode=False)\n"
-        "assert 'decompose' in out.getvalue()",
+        "import iaside_onnx\nfor name in iaside_onnx.__all__: getattr(iaside_onnx, name)",
+        *(
+            RUN.format(words=[name, "--help"], said="Example:")
+            for name in COMMANDS
+            if name != "export"
+        ),
     ],
-    ids=["import", "help"],
+    ids=["all names", *(name for name in COMMANDS if name != "export")],
 )
 def test_optional_packages_are_not_imported(code: str) -> None:
     """Whoever lacks one could not even read an archive; whoever has it waits for it."""
-    done = python(f"{code}\nimport sys\nprint(*sorted(set({OPTIONAL}) & set(sys.modules)))")
-    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+    assert imported(code, OPTIONAL) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "needed"),
+    [
+        ("import iaside_onnx", []),
+        ("from iaside_onnx import open_archive", ["h5py", "numpy"]),
+        (RUN.format(words=["--help"], said="decompose"), []),
+        ("SHOW", ["h5py", "numpy"]),
+    ],
+    ids=["import", "open_archive", "help", "show"],
+)
+def test_what_reads_archives_loads_nothing_that_runs_models(
+    code: str, needed: list[str], bundled_archive: Archive
+) -> None:
+    """Every `iaside show` waits for ONNX and SciPy."""
+    if code == "SHOW":
+        code = RUN.format(words=["show", str(bundled_archive.path)], said="SIS")
+    assert imported(code, [*OPTIONAL, *HEAVY]) == needed
+
+
+def test_the_command_line_starts_where_posix_modules_are_missing() -> None:
+    """On Windows not even the help could be read."""
+    missing = "import sys\nfor name in ('fcntl', 'resource'): sys.modules[name] = None\n"
+    assert imported(missing + RUN.format(words=["--help"], said="decompose"), OPTIONAL) == []
+
+
+def test_telemetry_is_off_as_soon_as_the_package_is_imported() -> None:
+    """ONNX Runtime, imported by the user before the first use of ours, reports hashes of models."""
+    code = (
+        "import os; os.environ.pop('ORT_DISABLE_TELEMETRY', None)\n"
+        "import iaside_onnx; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    assert python(code).stdout == "1\n"
+
+
+def test_the_stub_promises_what_is_exported() -> None:
+    """Type checkers and editors would know other names than Python."""
+    stub = Path(iaside_onnx.__file__).with_suffix(".pyi")
+    (promised,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse(stub.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign)
+    )
+    assert promised == iaside_onnx.__all__
+    assert (stub.parent / "py.typed").exists()
 
 
 def test_no_runtime_is_one_clear_error_on_the_command_line() -> None:

@@ -1,11 +1,11 @@
-"""The terminal: results on stdout, progress on stderr, and nothing unescaped from outside."""
+"""The terminal: results on stdout, progress on stderr, text from outside escaped."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -19,19 +19,56 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["ConsoleProgress", "fail", "printable", "results", "write_json"]
+__all__ = [
+    "ConsoleProgress",
+    "fail",
+    "print_table",
+    "printable",
+    "results",
+    "warn",
+    "write_json",
+]
 
 _SPARSE_SECONDS = 30.0
+_WIDEST_BAR = 12
 
 
 def printable(text: str) -> str:
-    """Text from outside with every control character shown as an escape, on one line."""
+    """Text from outside on one line, with control characters as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def results() -> Console:
-    """Where results go; markup is off, as file names may look like it."""
+    """The console for results; markup is off, as a file name may look like markup."""
     return Console(markup=False, highlight=False, emoji=False)
+
+
+def print_table(
+    console: Console, heads: Sequence[str], rows: Sequence[Sequence[str]], shares: Sequence[float]
+) -> None:
+    """Print right-aligned columns, and a bar behind each row if the terminal is wide enough.
+
+    rich.table is not used: in a narrow terminal or a pipe it cuts numbers (``0.506 [0.49…``), it
+    pads lines with spaces, and it draws other lines where the terminal knows ASCII only.
+
+    Args:
+        console: where to print.
+        heads: the heads of the columns.
+        rows: the cells of each row.
+        shares: the length of each row's bar, relative to the largest.
+    """
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in [heads, *rows]
+    ]
+    room = max(min(console.width - len(lines[0]) - 2, _WIDEST_BAR), 0)
+    line, block = ("-", "#") if console.options.ascii_only else ("─", "█")
+    longest = max(*shares, 1e-12)
+    bars = ["", *(block * round(room * share / longest) for share in shares)]
+    lines = [f"{text}  {bar}".rstrip() for text, bar in zip(lines, bars, strict=True)]
+    for text in [lines[0], line * len(lines[0]), *lines[1:]]:
+        console.print(text, soft_wrap=True)
 
 
 def fail(message: str) -> None:
@@ -39,8 +76,13 @@ def fail(message: str) -> None:
     sys.stderr.write(f"Error: {printable(message)}\n")
 
 
+def warn(message: str) -> None:
+    """Print a warning as one line on stderr."""
+    sys.stderr.write(f"Warning: {printable(message)}\n")
+
+
 def write_json(data: Mapping[str, object]) -> None:
-    """Print results for machines; NaN, which JSON lacks, must be None already."""
+    """Print results as JSON; NaN, which JSON does not have, must be None already."""
     sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
@@ -57,13 +99,13 @@ class _Rate(ProgressColumn):
 
 
 class ConsoleProgress:
-    """A bar with rate and time left on a terminal; sparse lines where stderr is a file."""
+    """A bar with rate and time left on a terminal; a few lines if stderr is a file."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
         self._bar: Progress | None = None
         self._total = self._done = self._new = self._evaluations = 0
-        self._began = self._spoke = 0.0
+        self._began = self._printed = 0.0
 
     def say(self, line: str) -> None:
         """Print a decision."""
@@ -78,7 +120,7 @@ class ConsoleProgress:
         if finished:
             self.say(f"{finished} of {images} images are finished already")
         self._total, self._done, self._new, self._evaluations = images, finished, 0, evaluations
-        self._began = self._spoke = time.monotonic()
+        self._began = self._printed = time.monotonic()
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("images"),
@@ -93,15 +135,15 @@ class ConsoleProgress:
             self._bar.start()
 
     def advance(self, images: int) -> None:
-        """Move the bar, or say something every half a minute."""
+        """Move the bar, or print a line every 30 seconds."""
         self._done += images
         self._new += images
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0], images)
             return
         now = time.monotonic()
-        if now - self._spoke >= _SPARSE_SECONDS:
-            self._spoke = now
+        if now - self._printed >= _SPARSE_SECONDS:
+            self._printed = now
             self._report(now)
 
     def end(self) -> None:

@@ -8,6 +8,7 @@ import click
 
 import iaside_onnx
 from iaside_onnx.cli.console import ConsoleProgress, write_json
+from iaside_onnx.cli.options import json_option, out_option
 from iaside_onnx.cli.show import print_archive, summary
 from iaside_onnx.errors import IasideError
 from iaside_onnx.images import BUNDLED_IMAGES, bundled_folder
@@ -17,14 +18,15 @@ __all__ = ["demo"]
 
 
 @click.command(short_help="Decompose a bundled model on bundled images.")
-@click.option("--model", default="fashion-cnn", show_default=True, metavar="NAME")
 @click.option(
-    "-o", "output_file", type=click.Path(path_type=Path), default=Path("demo.h5"),
-    show_default=True, metavar="OUT.h5",
-)  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print the result for machines.")
-def demo(model: str, output_file: Path, as_json: bool) -> None:
+    "--model", default="fashion-cnn", show_default=True, metavar="NAME", help="Which one."
+)
+@out_option("OUT.h5", "The archive to write; the page goes beside it.", Path("demo.h5"))
+@json_option
+def demo(model: str, out: Path, as_json: bool) -> None:
     """Decompose a bundled classifier of Fashion-MNIST on 1,000 bundled test images.
+
+    The result is an archive, and an HTML page beside it.
 
     \b
     Example:
@@ -37,13 +39,13 @@ def demo(model: str, output_file: Path, as_json: bool) -> None:
     archive = iaside_onnx.decompose(
         folder / f"{model}.onnx",
         folder / BUNDLED_IMAGES,
-        output_file,
+        out,
         progress=ConsoleProgress(),
     )
-    page = output_file.with_suffix(".html")
+    page = out.with_suffix(".html")
     write_page(archive, page)
     if as_json:
         write_json(summary(archive))
         return
     print_archive(archive)
-    click.echo(f"archive    {output_file}, page {page}; again: iaside show {output_file}")
+    click.echo(f"archive    {out}, page {page}; again: iaside show {out}")

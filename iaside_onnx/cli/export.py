@@ -12,68 +12,68 @@ import click
 
 from iaside_onnx import export as exports
 from iaside_onnx.cli.console import printable, results, write_json
-from iaside_onnx.cli.decompose import input_size_option, together
+from iaside_onnx.cli.options import (
+    input_size_option,
+    json_option,
+    out_option,
+    output_name_option,
+    overwrite_option,
+    together,
+)
 from iaside_onnx.export import Exported, Target
 from iaside_onnx.images import KERAS_MODES
 from iaside_onnx.types import LAYOUTS
 
 __all__ = ["export"]
 
-output_option = click.option(
-    "-o", "output", required=True, type=click.Path(path_type=Path), metavar="MODEL.onnx",
-    help="The ONNX file to write.",
-)  # fmt: skip
-
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
-
 _common = together(
-    output_option,
+    out_option("MODEL.onnx", "The ONNX file to write."),
     click.option(
         "--preprocess", metavar="SPEC",
-        help="How pixels become input, as in `iaside decompose`; it is kept in the ONNX file.",
+        help="How pixels become input, as in `iaside decompose`; kept in the ONNX file.",
     ),
     click.option(
         "--images", type=click.Path(path_type=Path), metavar="SRC",
-        help="Compare the framework and ONNX Runtime on 16 of these; by default on bundled images, "
-        "from as they are to noise.",
+        help="Compare the framework and ONNX Runtime on 16 of these; by default on bundled images "
+        "with more and more noise.",
     ),
     click.option(
         "--tolerance", type=float, default=Target.__dataclass_fields__["tolerance"].default,
         show_default=True, metavar="X",
-        help="Largest difference of an output from the framework's own that is no error.",
+        help="Largest difference from the framework's outputs that is accepted.",
     ),
     click.option(
         "--opset", type=int, default=Target.__dataclass_fields__["opset"].default,
         show_default=True, metavar="N", help="Version of the ONNX operator set.",
     ),
     overwrite_option,
-    click.option("--json", "as_json", is_flag=True, help="For machines."),
+    json_option,
 )  # fmt: skip
 
 _layout_option = click.option(
     "--layout", type=click.Choice(LAYOUTS), default="NHWC", show_default=True,
-    help="Where the channels are in what the model takes.",
+    help="Layout of the input of the model.",
 )  # fmt: skip
 
 _weights_option = click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE",
-    help="Loaded into what the code gives; left out, its own are taken.",
+    help="Loaded into the model; by default it keeps its own weights.",
 )  # fmt: skip
 
 
 @click.group(short_help="Bring a model of another framework to ONNX.")
 def export() -> None:
-    """Bring a model to ONNX, and compare the two on 16 images before it is called done.
+    """Export a model to ONNX, and compare its outputs with the framework's on 16 images.
 
-    Code is named as MODULE:FACTORY, a class, or a function that gives the model; the current folder
-    and PYTHONPATH are searched. Nothing is unpickled. The file has a dynamic batch, all weights
-    inside, an input called image, and in its metadata where it came from and how pixels become
-    input.
+    Code is named as MODULE:FACTORY, a class or a function that returns the model; the current
+    folder and PYTHONPATH are searched. Nothing is unpickled. The ONNX file has a dynamic batch, all
+    weights, and an input named image; its metadata hold the origin of the model and its
+    preprocessing.
     """
 
 
 def _made(run: Callable[..., Exported], as_json: bool, *arguments: Any, **options: Any) -> None:
-    # A user's code may print, and stdout is for the result.
+    # The user's code may print, and stdout is for the result.
     with contextlib.redirect_stdout(sys.stderr):
         exported = run(*arguments, **options)
     if as_json:
@@ -87,8 +87,8 @@ def _made(run: Callable[..., Exported], as_json: bool, *arguments: Any, **option
 @_weights_option
 @input_size_option
 @_common
-def torch_command(source: str, output: Path, as_json: bool, **options: Any) -> None:
-    """Export a PyTorch model: a torch.nn.Module class, or a function that gives one.
+def torch_command(source: str, out: Path, as_json: bool, **options: Any) -> None:
+    """Export a PyTorch model: a torch.nn.Module class, or a function that returns one.
 
     Weights are safetensors, or a state_dict that torch.save wrote. Needs iaside-onnx[torch].
 
@@ -96,7 +96,7 @@ def torch_command(source: str, output: Path, as_json: bool, **options: Any) -> N
     Example:
         iaside export torch mymodels:resnet --weights best.pt --input-size 3,224,224 -o best.onnx
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    _made(exports.export_torch, as_json, source, output, **options)
+    _made(exports.export_torch, as_json, source, out, **options)
 
 
 @export.command("timm", short_help="timm: a name, and a file of weights.")
@@ -106,7 +106,7 @@ def torch_command(source: str, output: Path, as_json: bool, **options: Any) -> N
     help="safetensors, or a state_dict that torch.save wrote.",
 )  # fmt: skip
 @_common
-def timm_command(name: str, output: Path, as_json: bool, **options: Any) -> None:
+def timm_command(name: str, out: Path, as_json: bool, **options: Any) -> None:
     """Export a model of timm, with the preprocessing of its own configuration.
 
     The number of classes is that of the weights. Needs iaside-onnx[torch].
@@ -115,49 +115,49 @@ def timm_command(name: str, output: Path, as_json: bool, **options: Any) -> None
     Example:
         iaside export timm resnet50.a1_in1k --weights model.safetensors -o resnet50.onnx
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    _made(exports.export_timm, as_json, name, output, **options)
+    _made(exports.export_timm, as_json, name, out, **options)
 
 
 @export.command("keras", short_help="Keras: a .keras or .h5 file, or code.")
 @click.argument("source", metavar="FILE|MODULE:FACTORY")
 @click.option(
     "--mode", type=click.Choice(list(KERAS_MODES)),
-    help="How images are normalised; by default what the architecture's name tells.",
+    help="How images are normalised; by default derived from the name of the architecture.",
 )  # fmt: skip
 @_weights_option
 @input_size_option
 @_common
-def keras_command(source: str, output: Path, as_json: bool, **options: Any) -> None:
+def keras_command(source: str, out: Path, as_json: bool, **options: Any) -> None:
     """Export a Keras model. Needs iaside-onnx[keras].
 
     \b
     Example:
         iaside export keras resnet50.keras --mode caffe -o resnet50.onnx
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    _made(exports.export_keras, as_json, source, output, **options)
+    _made(exports.export_keras, as_json, source, out, **options)
 
 
 @export.command("saved-model", short_help="TensorFlow: the folder of a SavedModel.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--signature", default="serving_default", show_default=True, metavar="NAME")
-@click.option("--output-name", metavar="NAME", help="Its output, if there are several.")
+@output_name_option
 @input_size_option
 @_common
-def saved_model_command(folder: Path, output: Path, as_json: bool, **options: Any) -> None:
+def saved_model_command(folder: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Export a SavedModel of TensorFlow, by one of its signatures. Needs iaside-onnx[keras].
 
     \b
     Example:
         iaside export saved-model exported/1 --preprocess keras:tf -o model.onnx
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    _made(exports.export_saved_model, as_json, folder, output, **options)
+    _made(exports.export_saved_model, as_json, folder, out, **options)
 
 
 @export.command("tflite", short_help="TensorFlow Lite: a .tflite file, float or integer.")
 @click.argument("source", type=click.Path(path_type=Path), metavar="FILE")
 @input_size_option
 @_common
-def tflite_command(source: Path, output: Path, as_json: bool, **options: Any) -> None:
+def tflite_command(source: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Export a TensorFlow Lite model; integer ones keep their quantisation.
 
     Needs iaside-onnx[keras].
@@ -166,7 +166,7 @@ def tflite_command(source: Path, output: Path, as_json: bool, **options: Any) ->
     Example:
         iaside export tflite mobilenet.tflite --preprocess keras:tf -o mobilenet.onnx
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    _made(exports.export_tflite, as_json, source, output, **options)
+    _made(exports.export_tflite, as_json, source, out, **options)
 
 
 @export.command("jax", short_help="JAX: a function, a Flax or an Equinox module in code.")
@@ -178,14 +178,14 @@ def tflite_command(source: Path, output: Path, as_json: bool, **options: Any) ->
 @_layout_option
 @input_size_option
 @_common
-def jax_command(source: str, output: Path, as_json: bool, **options: Any) -> None:
-    """Export a JAX function of a batch of images, or what a factory gives. Needs iaside-onnx[jax].
+def jax_command(source: str, out: Path, as_json: bool, **options: Any) -> None:
+    """Export a JAX function of a batch of images, or a factory's. Needs iaside-onnx[jax].
 
     \b
     Example:
         iaside export jax mymodels:cnn --weights cnn.safetensors --input-size 1,28,28 -o cnn.onnx
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    _made(exports.export_jax, as_json, source, output, **options)
+    _made(exports.export_jax, as_json, source, out, **options)
 
 
 @export.command("sklearn", short_help="scikit-learn: a fitted classifier or pipeline in code.")
@@ -193,14 +193,14 @@ def jax_command(source: str, output: Path, as_json: bool, **options: Any) -> Non
 @_layout_option
 @input_size_option
 @_common
-def sklearn_command(source: str, output: Path, as_json: bool, **options: Any) -> None:
+def sklearn_command(source: str, out: Path, as_json: bool, **options: Any) -> None:
     """Export a fitted classifier of flat rows as one of images. Needs iaside-onnx[sklearn].
 
     \b
     Example:
         iaside export sklearn mymodels:digits --input-size 1,8,8 -o digits.onnx
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    _made(exports.export_sklearn, as_json, source, output, **options)
+    _made(exports.export_sklearn, as_json, source, out, **options)
 
 
 def _print(exported: Exported) -> None:

@@ -8,8 +8,15 @@ from typing import Any
 import click
 
 from iaside_onnx.cli.console import printable, results, write_json
-from iaside_onnx.cli.decompose import device_options, input_size_option
 from iaside_onnx.cli.limits import limited
+from iaside_onnx.cli.options import (
+    device_options,
+    input_size_option,
+    json_option,
+    output_name_option,
+    preprocess_option,
+    renamed,
+)
 from iaside_onnx.model import Inspection, inspect_model
 
 __all__ = ["inspect"]
@@ -17,14 +24,13 @@ __all__ = ["inspect"]
 
 @click.command(short_help="Print what a model takes and gives.")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--preprocess", metavar="SPEC", help="As in `iaside decompose`.")
+@preprocess_option
 @input_size_option
-@click.option(
-    "--output", "output_name", metavar="NAME", help="The model's output, if there are several."
-)
+@output_name_option
 @device_options
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option
 @limited
+@renamed("--output", "--output-name")
 def inspect(model: Path, as_json: bool, **options: Any) -> None:
     """Print what MODEL, an ONNX file, takes and gives, and how images would be prepared for it.
 

@@ -1,17 +1,15 @@
 """Hard limits on time and memory: the command runs in a process of its own, which can be stopped.
 
-Files from strangers can keep ONNX Runtime or HDF5 busy for ever, or crash them, and nothing that
-runs in their process can help that.
+A hostile or damaged file can make ONNX Runtime or HDF5 loop for ever or crash, and no code in the
+same process can stop that.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import math
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -34,56 +32,61 @@ INTERRUPTED, STOPPED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 """Exit status after Ctrl-C and after SIGTERM, by convention."""
 
 KEPT = (
-    "what is finished is kept: the same command again resumes a decomposition, and begins "
-    "anything else anew"
+    "what is finished is kept: the same command again resumes a decomposition, and starts anything "
+    "else from the beginning"
 )
-"""What to say to whoever is stopped."""
+"""End of the message when a command is stopped."""
 
-# Tells the process that it is the one to be limited, by the number of the one that started it.
+# Environment variable that marks the supervised process; its value is the supervisor's process id.
 _CHILD = "IASIDE_LIMITED"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-# How long native code may take to come back after a signal, and a process to end by itself.
-_PATIENCE_SECONDS = 3.0
+# Python handles a signal only when native code returns; after this time the process is ended.
+_HANDLER_SECONDS = 3.0
+# Time for a supervised process to end by itself after a signal.
 _GRACE_SECONDS = 5.0
 _LONGEST_SECONDS = 1e8
 _POLL_SECONDS = 0.2
-# Set when Python has heard of a signal.
-_HEARD = threading.Event()
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
+# Set when Python has handled a signal.
+_HANDLED = threading.Event()
+_PR_SET_PDEATHSIG = 1  # from Linux's <sys/prctl.h>
+_FIRST_CRASH_STATUS = 0xC0000000  # Windows: an exit status from here on is an exception's code
 
 
 class Stopped(BaseException):
-    """SIGTERM was heard; as with `KeyboardInterrupt`, whatever is open is closed on the way out."""
+    """SIGTERM was received; as with `KeyboardInterrupt`, open files are closed on the way out."""
 
 
 @contextmanager
 def stopping_in_order() -> Iterator[None]:
-    """Let SIGTERM end this process as Ctrl-C does, and let neither wait for native code for ever.
+    """Let SIGTERM end this process as Ctrl-C does, even if native code does not return.
 
-    Python hears of a signal when native code has returned, which a hostile model never does: a
-    thread that hears of it at once ends the process where Python does not within some seconds.
+    Python runs signal handlers when native code has returned, which a hostile model may never do.
+    So a thread reads the signals from a pipe, and ends the process if Python has not handled one
+    within some seconds.
     """
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
-        _HEARD.set()
+        _HANDLED.set()
         raise KeyboardInterrupt if number == signal.SIGINT else Stopped
 
-    ear, mouth = os.pipe()
-    os.set_blocking(mouth, False)
-    wakeup = signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
-    threading.Thread(target=_listen, args=(ear,), daemon=True).start()
+    read_end, write_end = os.pipe()
+    if sys.platform != "win32":
+        # Python asks for this everywhere else; Windows has it for pipes from Python 3.12 on only.
+        os.set_blocking(write_end, False)
+    previous = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    threading.Thread(target=_end_if_unhandled, args=(read_end,), daemon=True).start()
     try:
         with _handling(stop):
             yield
     finally:
-        signal.set_wakeup_fd(wakeup)
-        os.close(mouth)
+        signal.set_wakeup_fd(previous)
+        os.close(write_end)
 
 
 @contextmanager
 def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Have SIGINT and SIGTERM handled so; whoever starts a process may have it ignore Ctrl-C."""
-    _HEARD.clear()
+    """Handle SIGTERM and SIGINT; a SIGINT that the parent process had ignored stays ignored."""
+    _HANDLED.clear()
     numbers = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         numbers.append(signal.SIGINT)
@@ -95,14 +98,14 @@ def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[No
             signal.signal(number, old)
 
 
-def _listen(ear: int) -> None:
-    """Wait for a signal that stops; ends when the other end of the pipe is closed."""
-    while number := os.read(ear, 1):
-        if number[0] not in (signal.SIGINT, signal.SIGTERM) or _HEARD.wait(_PATIENCE_SECONDS):
+def _end_if_unhandled(read_end: int) -> None:
+    """End the process if Python does not handle a signal; returns when the pipe is closed."""
+    while number := os.read(read_end, 1):
+        if number[0] not in (signal.SIGINT, signal.SIGTERM) or _HANDLED.wait(_HANDLER_SECONDS):
             continue
         fail(f"stopped; {KEPT}")
         os._exit(128 + number[0])
-    os.close(ear)
+    os.close(read_end)
 
 
 def _parse_bytes(
@@ -113,12 +116,12 @@ def _parse_bytes(
         return None
     match = re.fullmatch(r"([0-9]{1,12})([KMGT]?)(i?B)?", value, re.ASCII | re.IGNORECASE)
     if match is None or not int(match[1]):
-        raise click.BadParameter(f"{value!r} is no size, such as 500M or 4G")
+        raise click.BadParameter(f"{value!r} is not a size, such as 500M or 4G")
     return int(match[1]) * _UNITS[match[2].upper()]
 
 
 def limited(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options ``--timeout`` and ``--memory-limit``."""
+    """Add the options ``--timeout`` and ``--memory-limit`` to a command."""
 
     @functools.wraps(command)
     def run(*args: Any, timeout: float | None, memory_limit: int | None, **words: Any) -> Any:
@@ -127,46 +130,71 @@ def limited(command: Callable[..., Any]) -> Callable[..., Any]:
                 f"the timeout must be above 0 and up to {_LONGEST_SECONDS:g} seconds, found "
                 f"{timeout:g}"
             )
-        if os.environ.pop(_CHILD, "") == str(os.getppid()):
-            _limit_memory(memory_limit)
+        if _is_supervised():
+            _end_with_parent()
+            if memory_limit is not None:
+                _limit_memory(memory_limit)
         elif timeout is not None or memory_limit is not None:
             return _supervise(timeout)
         return command(*args, **words)
 
     add_timeout = click.option(
         "--timeout", type=float, metavar="S",
-        help="Stop after S seconds, whatever the model or the file does.",
+        help="Stop after S seconds, even if the model or the file never ends.",
     )  # fmt: skip
     add_memory = click.option(
         "--memory-limit", callback=_parse_bytes, metavar="SIZE",
-        help="Fail rather than take more memory of the host than SIZE, such as 4G.",
+        help="Fail rather than take more memory of the host than SIZE, such as 4G; on Linux only.",
     )  # fmt: skip
     return add_timeout(add_memory(run))
 
 
-def _limit_memory(limit: int | None) -> None:
-    """Make allocations beyond the limit fail, and end with the process that started this one.
+def _is_supervised() -> bool:
+    """Whether `_supervise` has started this process."""
+    marker = os.environ.pop(_CHILD, None)
+    if marker is None:
+        return False
+    # On Windows a virtual environment starts a launcher process between the two.
+    return sys.platform == "win32" or marker == str(os.getppid())
+
+
+def _end_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends; only Linux can do that."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _limit_memory(limit: int) -> None:
+    """Make allocations beyond the limit fail.
+
+    Args:
+        limit: bytes of private memory.
 
     Raises:
-        OptionError: if as much is taken already.
+        OptionError: if the process uses as much already, or the system has no such limit.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    if limit is None:
-        return
-    taken = _private_bytes()
-    if limit <= taken:
+        import resource
+
+        used = _private_bytes()
+        if limit <= used:
+            raise OptionError(
+                f"the memory limit of {limit >> 20} MiB is below the {used >> 20} MiB that iaside "
+                "uses before it reads anything: give more"
+            )
+        # Memory mapped from files, such as arrays of images, does not count: it can be read again.
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    else:
         raise OptionError(
-            f"the memory limit of {limit >> 20} MiB is below the {taken >> 20} MiB that iaside "
-            "takes before it reads anything: give more"
+            "--memory-limit is not available on this system: only Linux limits all private memory "
+            "of a process; leave the option out"
         )
-    # What is mapped from files, such as arrays of images, is not counted: it takes no memory that
-    # cannot be had back.
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _private_bytes() -> int:
-    """What the kernel counts for that limit; 0 where it does not say."""
+    """The bytes that count for RLIMIT_DATA; 0 if the kernel does not tell."""
     try:
         found = re.search(r"VmData:\s+([0-9]+) kB", Path("/proc/self/status").read_text())
     except OSError:
@@ -175,62 +203,76 @@ def _private_bytes() -> int:
 
 
 def _supervise(timeout: float | None) -> int:
-    """Run this very command in a process that is stopped when its time is up; its exit status."""
-    # -P: modules are not looked for in the working directory, which may be a stranger's.
+    """Run this command in a process that is stopped when its time is up; its exit status."""
+    # -P: modules are not imported from the working directory, which may be a stranger's.
     words = [sys.executable, "-P", "-m", "iaside_onnx", *sys.argv[1:]]
-    child = subprocess.Popen(  # noqa: S603  # ourselves
+    child = subprocess.Popen(  # noqa: S603  # our own module, in our own interpreter
         words,
         env={**os.environ, _CHILD: str(os.getpid())},
-        # A terminal's Ctrl-C goes to this process alone, which hands it on.
-        process_group=0,
+        # On a terminal, Ctrl-C then reaches this process only, which forwards it. Windows has no
+        # such groups: there, Ctrl-C reaches both.
+        process_group=None if sys.platform == "win32" else 0,
     )
-    asked: list[int] = []
+    received: list[int] = []
 
-    def hand_on(number: int, _: FrameType | None) -> None:
-        _HEARD.set()
-        asked.append(number)
-        child.send_signal(number)
+    def forward(number: int, _: FrameType | None) -> None:
+        _HANDLED.set()
+        received.append(number)
+        if sys.platform != "win32":
+            child.send_signal(number)
+        elif number != signal.SIGINT:
+            child.terminate()
 
-    with _handling(hand_on):
+    with _handling(forward):
         try:
-            status = _wait(child, timeout, asked)
+            status = _wait(child, timeout, received)
         finally:
-            # With all that it has started, such as a reader of archives.
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-    if asked:
+            _kill(child)
+    if received:
         if status is None:
             fail(f"stopped; {KEPT}")
-        return 128 + asked[0]
+        return 128 + received[0]
     if status is None:
         fail(f"stopped after {timeout:g} seconds (--timeout); {KEPT}")
         return 1
-    if status >= 0:
+    if 0 <= status < _FIRST_CRASH_STATUS:
         return status
-    fail(_death(signal.Signals(-status)))
+    fail(_cause_of_death(status))
     return 1
 
 
-def _wait(child: subprocess.Popen[bytes], timeout: float | None, asked: list[int]) -> int | None:
-    """Its exit status; None if its time is up, or it goes on after it was asked to stop."""
-    ending = math.inf if timeout is None else time.monotonic() + timeout
-    while time.monotonic() < ending:
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """End the process and what it has started, such as a reader of archives.
+
+    On Windows what it has started is left to its own time limit.
+    """
+    if sys.platform == "win32":
+        child.kill()
+    else:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _wait(child: subprocess.Popen[bytes], timeout: float | None, received: list[int]) -> int | None:
+    """Its exit status; None if its time is up, or it does not end after a signal."""
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    while time.monotonic() < end:
         with suppress(subprocess.TimeoutExpired):
-            return child.wait(min(_POLL_SECONDS, max(ending - time.monotonic(), 0)))
-        if asked:
+            return child.wait(min(_POLL_SECONDS, max(end - time.monotonic(), 0)))
+        if received:
             with suppress(subprocess.TimeoutExpired):
                 return child.wait(_GRACE_SECONDS)
             return None
     return None
 
 
-def _death(number: signal.Signals) -> str:
-    """What to say of a process that a signal has ended."""
-    if number == signal.SIGKILL:
+def _cause_of_death(status: int) -> str:
+    """The message for a process that a signal, or on Windows an exception, has ended."""
+    name = signal.Signals(-status).name if status < 0 else f"{status:#x}"
+    if name == "SIGKILL":
         return f"killed, as the system does when memory runs out; {KEPT}"
     return (
-        f"a library failed on what it was given, and took the process along ({number.name}): the "
-        "model or a file is damaged or made to do so, or the memory limit was reached where it "
-        f"cannot be told; {KEPT}"
+        f"a library crashed on its input ({name}): the model or a file is damaged or hostile, or "
+        f"the memory limit was reached where a library cannot report it; {KEPT}"
     )

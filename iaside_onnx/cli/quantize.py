@@ -1,4 +1,4 @@
-"""``iaside quantize``: a model in FP16 or INT8, and what that changed."""
+"""``iaside quantize``: a model in FP16 or INT8, compared with the original."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Any, get_args
 import click
 
 from iaside_onnx.cli.console import printable, results, write_json
-from iaside_onnx.cli.decompose import input_size_option
-from iaside_onnx.cli.export import output_option, overwrite_option
 from iaside_onnx.cli.limits import limited
+from iaside_onnx.cli.options import (
+    input_size_option,
+    json_option,
+    out_option,
+    output_name_option,
+    overwrite_option,
+    preprocess_option,
+    renamed,
+)
 from iaside_onnx.export import Precision, Quantized
 from iaside_onnx.export import quantize as run
 
@@ -21,25 +28,29 @@ __all__ = ["quantize"]
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--images", type=click.Path(path_type=Path), metavar="SRC",
-    help="As in `iaside decompose`: some calibrate, others are held out to compare on.",
+    help="As in `iaside decompose`; some calibrate, others are held out for the comparison.",
 )  # fmt: skip
-@output_option
-@click.option("--to", type=click.Choice(get_args(Precision)), default="int8", show_default=True)
+@out_option("MODEL.onnx", "The ONNX file to write.")
+@click.option(
+    "--to", type=click.Choice(get_args(Precision)), default="int8", show_default=True,
+    help="Precision to quantise to.",
+)  # fmt: skip
 @click.option(
     "--calibration", type=int, default=128, show_default=True, metavar="N",
     help="Images that calibrate INT8, at most half of them.",
 )  # fmt: skip
-@click.option("--preprocess", metavar="SPEC", help="As in `iaside decompose`.")
+@preprocess_option
 @input_size_option
+@output_name_option
 @click.option(
-    "--output", "output_name", metavar="NAME", help="The model's output, if there are several."
+    "--seed", type=int, default=0, show_default=True, help="Seed of the choice of images."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of images.")
 @overwrite_option
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option
 @limited
-def quantize(model: Path, images: Path | None, output: Path, as_json: bool, **options: Any) -> None:
-    """Quantise MODEL, an ONNX file in float32, and say how often the two agree on other images.
+@renamed("--output", "--output-name")
+def quantize(model: Path, images: Path | None, out: Path, as_json: bool, **options: Any) -> None:
+    """Quantise MODEL, an ONNX file in float32, and print how often the two agree on other images.
 
     INT8 is static, with a scale for each channel of the weights; FP16 keeps float32 inputs and
     outputs. Needs iaside-onnx[quantize].
@@ -48,7 +59,7 @@ def quantize(model: Path, images: Path | None, output: Path, as_json: bool, **op
     Example:
         iaside quantize model.onnx --images photos -o model-int8.onnx --to int8
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    made = run(model, images, output, **options)
+    made = run(model, images, out, **options)
     if as_json:
         write_json(_as_json(made))
         return

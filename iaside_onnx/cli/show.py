@@ -12,18 +12,17 @@ import numpy as np
 from rich.console import Console
 
 from iaside_onnx.archive import Archive, open_archive
-from iaside_onnx.cli.console import printable, results, write_json
+from iaside_onnx.cli.console import print_table, printable, results, write_json
 from iaside_onnx.cli.limits import limited
+from iaside_onnx.cli.options import json_option
 from iaside_onnx.report import interval_text
 
 __all__ = ["print_archive", "print_result", "show", "summary"]
 
-_WIDEST_BAR = 12
-
 
 @click.command(short_help="Print the table of an archive.")
 @click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option
 @limited
 def show(archives: tuple[Path, ...], as_json: bool) -> None:
     """Print bands, contributions, distribution and score of ARCHIVES, with 95 % intervals.
@@ -42,7 +41,7 @@ def show(archives: tuple[Path, ...], as_json: bool) -> None:
 
 
 def summary(archive: Archive) -> dict[str, Any]:
-    """The archive's results and provenance as JSON values."""
+    """The results and the provenance of an archive as JSON values."""
     meta = archive.metadata
     names = ("band_low", "band_high", "phi", "phi_low", "phi_high", "psi", "psi_low", "psi_high")
     return {
@@ -82,7 +81,7 @@ def summary(archive: Archive) -> dict[str, Any]:
 
 
 def print_result(archive: Archive, *, as_json: bool) -> None:
-    """Print what a command made, for machines or for people."""
+    """Print the archive that a command made, as JSON or as a table."""
     if as_json:
         write_json(summary(archive))
     else:
@@ -121,11 +120,12 @@ def print_archive(archive: Archive) -> None:
     ]
     if meta.profile is not None:
         lines.append(f"time       {_time_text(meta.profile)}")
-    if options.get("about") == "images":
-        lines.append("note       the intervals are about the images of this source alone")
+    # Archives of earlier versions have the old words.
+    if options.get("inference") == "sample" or options.get("about") == "images":
+        lines.append("note       the intervals are for the images of this source alone")
     if meta.uniform:
         lines.append(
-            "note       all contributions are equal: psi is uniform and SIS 0 by convention"
+            "note       all contributions are equal: by convention psi is uniform and SIS is 0"
         )
     elif len(meta.smallest_bands) > 1:
         bands = ", ".join(map(str, meta.smallest_bands))
@@ -137,14 +137,14 @@ def print_archive(archive: Archive) -> None:
 
 
 def _sample_lines(archive: Archive) -> list[str]:
-    """How much a sampled run evaluated; archives are edited, so anything may be missing."""
+    """How much a sampled run evaluated; in an edited archive any part may be missing."""
     sample = archive.metadata.sample
     if sample is None:
         return []
     try:
         spent, images = int(sample["evaluations"]), int(sample["images"])
     except (KeyError, OverflowError, TypeError, ValueError):
-        return ["sampled    how much is unreadable"]
+        return ["sampled    the number of evaluations is unreadable"]
     pairs = archive["pairs"]
     each = f"{pairs.max()}" if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
     blocks = np.unique(archive["block"]).size
@@ -156,7 +156,7 @@ def _sample_lines(archive: Archive) -> list[str]:
 
 
 def _time_text(profile: Mapping[str, Any]) -> str:
-    """Where the time of a run went, in a line; archives are edited, so anything may be missing."""
+    """The share of each phase in the time; in an edited archive any part may be missing."""
     try:
         wall, seconds = float(profile["wall"]), dict(profile["seconds"])
         parts = [f"{name} {100 * float(s) / wall:.1f} %" for name, s in seconds.items() if wall]
@@ -167,7 +167,7 @@ def _time_text(profile: Mapping[str, Any]) -> str:
 
 
 def _print_bands(console: Console, archive: Archive) -> None:
-    """The table of bands, with a bar of psi where the line has room left; numbers are never cut."""
+    """Print the table of bands, with bars of psi."""
     heads = ["band", "radius", "phi, nats [95 %]", "psi [95 %]"]
     rows = [
         [
@@ -178,19 +178,9 @@ def _print_bands(console: Console, archive: Archive) -> None:
         ]
         for band in range(archive.bands)
     ]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    lines = [
-        "  ".join(h.rjust(w) for h, w in zip(row, widths, strict=True)) for row in [heads, *rows]
-    ]
-    room = min(console.width - len(lines[0]) - 2, _WIDEST_BAR)
-    block = "#" if console.options.ascii_only else "█"
-    # Archives are edited, so psi may be anything.
+    # An archive may have been edited, so psi may have any value.
     shares = np.clip(np.nan_to_num(archive["psi"], posinf=0.0, neginf=0.0), 0.0, 1.0)
-    top = max(float(shares.max()), 1e-12)
-    bars = [block * round(max(room, 0) * float(share) / top) for share in shares]
-    rule = ("-" if console.options.ascii_only else "─") * len(lines[0])
-    for line in [printable(str(archive.path)), "", lines[0], rule]:
-        console.print(line, soft_wrap=True)
-    for line, bar in zip(lines[1:], bars, strict=True):
-        console.print(f"{line}  {bar}".rstrip(), soft_wrap=True)
+    console.print(printable(str(archive.path)), soft_wrap=True)
+    console.print()
+    print_table(console, heads, rows, shares.tolist())
     console.print()

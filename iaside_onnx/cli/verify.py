@@ -1,4 +1,4 @@
-"""``iaside verify``: whether an archive is what it says."""
+"""``iaside verify``: check an archive."""
 
 from __future__ import annotations
 
@@ -7,39 +7,36 @@ from typing import Any
 
 import click
 
+from iaside_onnx.analysis import Verification
 from iaside_onnx.cli.console import ConsoleProgress, printable, results, write_json
 from iaside_onnx.cli.limits import limited
-from iaside_onnx.analysis import Verification
-from iaside_onnx.runs import verify as check
+from iaside_onnx.cli.options import given, json_option, moved_options
+from iaside_onnx.runs import verify as run
 
 __all__ = ["verify"]
 
 _SECONDS = 600.0
-"""What reading an archive may take if nothing is said: damaged ones keep HDF5 busy for ever."""
+"""Default limit for reading an archive: a damaged file can make HDF5 loop for ever."""
 
 
 @click.command(short_help="Check an archive: schema, checksums, digest, arithmetic.")
 @click.argument("archive", type=click.Path(path_type=Path))
-@click.option(
-    "--model", type=click.Path(path_type=Path), metavar="MODEL",
-    help="Compare with this model, and evaluate some worths again.",
-)  # fmt: skip
-@click.option(
-    "--images", type=click.Path(path_type=Path), metavar="SRC",
-    help="Compare with these images; by default those that the archive names.",
-)  # fmt: skip
+@moved_options(
+    model="Compare with this model, and evaluate some worths again.",
+    images="Compare with these images; by default those that the archive names.",
+)
 @click.option(
     "--sample", type=int, metavar="N",
-    help="Worths to evaluate again, with the model and images that the archive names if no others "
-    "are given; 64 unless said.",
+    help="Number of worths to evaluate again, by default 64; with the model and images that the "
+    "archive names, unless others are given.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option
 @limited
 def verify(archive: Path, as_json: bool, **options: Any) -> int:
     """Check that ARCHIVE is as it was written, and that its results follow from its worths.
 
-    Exit 0 if all is well, 1 with what is wrong, and where. The file is read in a process of its
-    own, which may take ten minutes unless --timeout says otherwise.
+    Exit 0 if nothing is wrong; otherwise exit 1 and print what is wrong, and where. The file is
+    read in a process of its own, for ten minutes at most unless --timeout says otherwise.
 
     \b
     Example:
@@ -47,7 +44,7 @@ def verify(archive: Path, as_json: bool, **options: Any) -> int:
         iaside verify demo.h5 --sample 200
     """  # noqa: D301  # \b tells click to keep the lines below as they are
     seconds = click.get_current_context().params["timeout"] or _SECONDS
-    found = check(archive, timeout=seconds, progress=ConsoleProgress(), **options)
+    found = run(archive, timeout=seconds, progress=ConsoleProgress(), **given(options))
     if as_json:
         write_json(_as_json(found))
     else:

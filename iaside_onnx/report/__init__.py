@@ -1,4 +1,4 @@
-"""Pages for people, made from archives."""
+"""HTML pages and figures from archives."""
 
 from iaside_onnx.report.figure import distribution_figure
 from iaside_onnx.report.page import write_page

@@ -1,4 +1,4 @@
-"""A small figure as SVG text, so that a page needs no library and no network."""
+"""A figure as SVG text, which needs no plotting library and no script."""
 
 from __future__ import annotations
 

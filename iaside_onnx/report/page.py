@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from html import escape
 from pathlib import Path
 
 from iaside_onnx.archive import Archive
@@ -16,67 +15,65 @@ __all__ = ["write_page"]
 
 _SIGN = '<meta name="generator" content="iaside-onnx">'
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }
-dd { margin: 0; overflow-wrap: anywhere; }
-svg { width: 100%; } svg text { font: 12px system-ui, sans-serif; fill: #333; }
-rect { fill: #3b6fb6; } .grid { stroke: #e4e4e4; } .interval { stroke: #111; stroke-width: 2; }
-"""
-
 
 def write_page(archive: Archive, path: Path) -> None:
     """Write the figure, the table and the provenance of an archive.
 
+    Args:
+        archive: what the page is about.
+        path: the HTML file to write; a page that an earlier call wrote is replaced.
+
     Raises:
-        ArchiveError: if the file cannot be written, or is there and is no page of ours.
+        ArchiveError: if the file cannot be written, or exists and is not such a page.
     """
     if path.exists() and not (path.is_file() and _SIGN.encode() in path.read_bytes()[:1000]):
-        raise ArchiveError(f"{path}: is there and was not made by iaside; move it away")
-    meta = archive.metadata
-    name = escape(meta.model_name)
-    rows = "\n".join(
-        f"<tr><td>{band}</td><td>{archive['band_low'][band]:.3f} to "
-        f"{archive['band_high'][band]:.3f}</td>"
-        f"<td>{interval_text(archive, 'phi', band)}</td>"
-        f"<td>{interval_text(archive, 'psi', band)}</td></tr>"
-        for band in range(archive.bands)
-    )
-    facts = "\n".join(
-        f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in _facts(archive).items()
-    )
-    page = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">{_SIGN}
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{name}: spectral importance</title><style>{_STYLE}</style></head><body>
-<h1>{name}</h1>
-<p>Spectral importance score <strong>{interval_text(archive, "sis")}</strong>: 0 if all frequency
-bands contribute alike. The bars are psi, each band's share above the least contribution; the
-lines are 95 % intervals.</p>
-{distribution_figure(archive)}
-<table><thead><tr><th>band</th><th>radius</th><th>phi, nats [95 %]</th><th>psi [95 %]</th></tr>
-</thead><tbody>
-{rows}
-</tbody></table>
-<h2>Provenance</h2>
-<dl>
-{facts}
-</dl>
-</body></html>
-"""
+        raise ArchiveError(f"{path}: exists and was not made by iaside; move it away")
+    page = _render(archive)
     with finished_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _render(archive: Archive) -> str:
+    # Imported here, as `iaside show` needs this room and not the page.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("iaside_onnx.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    rows = [
+        (
+            band,
+            f"{archive['band_low'][band]:.3f} to {archive['band_high'][band]:.3f}",
+            interval_text(archive, "phi", band),
+            interval_text(archive, "psi", band),
+        )
+        for band in range(archive.bands)
+    ]
+    return environment.get_template("page.html.jinja").render(
+        # Neither holds text from outside.
+        sign=Markup(_SIGN),  # noqa: S704
+        figure=Markup(distribution_figure(archive)),  # noqa: S704
+        name=archive.metadata.model_name,
+        score=interval_text(archive, "sis"),
+        rows=rows,
+        facts=_facts(archive),
+    )
 
 
 def _facts(archive: Archive) -> dict[str, str]:
     meta = archive.metadata
     options = meta.options["resolved"]
-    right = f"{meta.accuracy:.3f}" if math.isfinite(meta.accuracy) else "labels are its own answers"
+    accuracy = (
+        f"{meta.accuracy:.3f}" if math.isfinite(meta.accuracy) else "labels are its own answers"
+    )
     return {
         "images": f"{meta.images_done} of {meta.images_asked}, {meta.images_failed} failed",
-        "accuracy on whole images": right,
+        "accuracy on whole images": accuracy,
         "bands": f"{options['bands']} {options['spacing']}, {options['partition']}",
         "baseline": str(options["baseline"]),
         "range": str(options["pixel_range"]),

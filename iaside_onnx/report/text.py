@@ -1,4 +1,4 @@
-"""Numbers in words."""
+"""Numbers as text."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def interval_text(archive: Archive, name: str, band: int | None = None) -> str:
     """An estimate with its 95 % interval, such as ``0.184 [0.177, 0.190]``.
 
     Args:
-        archive: where it is.
+        archive: holds the estimate.
         name: ``phi``, ``psi`` or ``sis``.
-        band: which band; None for ``sis``.
+        band: index of the band; None for ``sis``.
     """
     value, low, high = (
         float(archive[key] if band is None else archive[key][band])
         for key in (name, f"{name}_low", f"{name}_high")
     )
-    # One image gives no interval.
+    # With one image there is no interval.
     return f"{value:.3f}" + (f" [{low:.3f}, {high:.3f}]" if math.isfinite(low) else " [undefined]")

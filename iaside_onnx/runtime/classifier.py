@@ -290,5 +290,6 @@ def _choose_output(facts: GraphFacts, outputs: Sequence[Any], name: str | None) 
             f"has {listed}; export the classifier with its head, two classes or more"
         )
     raise ModelError(
-        f"{facts.path}: several outputs may be the classes: {listed}; choose one with --output NAME"
+        f"{facts.path}: several outputs may be the classes: {listed}; choose one with "
+        "--output-name NAME"
     )

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import iaside_onnx
-from iaside_onnx.cli import iaside
+from iaside_onnx.cli import COMMANDS, iaside
 from tests.faults.command import MODELS, Outcome, in_process, in_subprocess
 
 WORDS = ("decompose", "model.onnx", "--images", "images.npz", "--bands", "3", "-o")
@@ -42,26 +42,46 @@ def examples(name: str) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines if line.strip().startswith("iaside ")]
 
 
+CONTEXT = click.Context(iaside)
+
+
+def command_of(group: click.Group, name: str) -> click.Command:
+    """A command of a group, imported."""
+    command = group.get_command(CONTEXT, name)
+    assert command is not None
+    return command
+
+
+def parts_of(name: str) -> list[str]:
+    """The commands of a group, or one empty name if it is no group."""
+    command = command_of(iaside, name)
+    return command.list_commands(CONTEXT) if isinstance(command, click.Group) else [""]
+
+
 # Those of a group, such as `export torch`, in place of the group.
-COMMANDS = sorted(
-    f"{name} {part}".strip()
-    for name, command in iaside.commands.items()
-    for part in (command.commands if isinstance(command, click.Group) else [""])
-)
+NAMES = [f"{name} {part}".strip() for name in COMMANDS for part in parts_of(name)]
 
 
 def test_help_names_every_command() -> None:
     """A command that nobody finds."""
     page = in_process("--help")
     page.succeeds()
-    assert {"decompose", "demo", "inspect", "show"} <= iaside.commands.keys()
-    for name in iaside.commands:
-        assert f"  {name} " in page.out
+    listed = page.out.split("Commands:\n")[1].splitlines()
+    assert [line.split(maxsplit=1) for line in listed] == [[*item] for item in COMMANDS.items()]
+    modules = {path.stem for path in Path(iaside_onnx.cli.__file__).parent.glob("[a-z]*.py")}
+    assert modules - COMMANDS.keys() == {"console", "limits", "options"}
     version = in_process("--version")
     assert version.out == f"iaside, version {iaside_onnx.__version__}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_short_helps_are_those_of_the_commands(name: str) -> None:
+    """The list of commands, which imports none of them, would say something else."""
+    command = command_of(iaside, name)
+    assert (command.name, command.short_help) == (name, COMMANDS[name])
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_help_has_an_example_that_parses(name: str) -> None:
     """The first thing that a new user types is refused."""
     found = examples(name)
@@ -71,7 +91,7 @@ def test_help_has_an_example_that_parses(name: str) -> None:
         for part in name.split():
             assert isinstance(command, click.Group)
             assert words.pop(0) == part
-            command = command.commands[part]
+            command = command_of(command, part)
         assert isinstance(command.make_context(name, words), click.Context)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from iaside_onnx import decompose, open_archive
-from iaside_onnx.engine.progress import LogProgress
 from iaside_onnx.errors import ArchiveError
+from iaside_onnx.progress import LogProgress
 from iaside_onnx.runtime import Predictor
 from tests.faults.bad_case import pixels, save_images
 from tests.faults.command import Outcome, in_process

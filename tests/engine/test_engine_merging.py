@@ -187,7 +187,7 @@ def test_an_image_that_is_in_two_is_refused(halves: Path, tmp_path: Path) -> Non
 
 def test_intervals_about_own_images_are_refused(halves: Path, tmp_path: Path) -> None:
     """They say how far a part's images are known, which the merged ones are not."""
-    made(halves, tmp_path / "b.h5", about="images")
+    made(halves, tmp_path / "b.h5", inference="sample")
     with pytest.raises(RunConflictError, match="about the images of its own source alone"):
         merge([halves / "a.h5", tmp_path / "b.h5"], tmp_path / "c.h5")
 

@@ -219,13 +219,13 @@ def test_another_budget_over_the_same_output_is_told_the_way(sampled: Archive) -
 
 def test_about_these_images_alone(table: Archive, tmp_path: Path) -> None:
     """All 1,000 images are the population: forty of them leave 96 % of the variance."""
-    wide = decompose(CNN, PICTURES, tmp_path / "w.h5", bands=6, limit=40, about="images")
+    wide = decompose(CNN, PICTURES, tmp_path / "w.h5", bands=6, limit=40, inference="sample")
     ratio = (wide["phi_high"] - wide["phi_low"]) / (table["phi_high"] - table["phi_low"])
     np.testing.assert_allclose(ratio, np.sqrt(0.96), rtol=1e-9)
-    note = "the intervals are about the images of this source alone"
+    note = "the intervals are for the images of this source alone"
     assert note in in_process("show", wide.path).out
     assert note not in in_process("show", table.path).out
-    own = sample(tmp_path / "o.h5", about="images")
+    own = sample(tmp_path / "o.h5", inference="sample")
     population = sample(tmp_path / "p.h5")
     # Class shares are known here, and left to chance there: deviations are from other means.
     assert np.square(own["phi_se"]).sum() < np.square(population["phi_se"]).sum()

@@ -84,7 +84,7 @@ CASES = [
         "several outputs may be the classes: 'scores'",
         make=_is(graph(_TWO, outputs="float[N,5] scores, float[N,5] more")),
     ),
-    Case("output that is not there", "has no output 'logits'", options="--output logits"),
+    Case("output that is not there", "has no output 'logits'", options="--output-name logits"),
     Case(
         "model with two inputs",
         "has 2 inputs ('image', 'other')",

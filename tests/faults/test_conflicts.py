@@ -91,7 +91,7 @@ def test_an_unfinished_run_of_other_options_is_refused_and_named(
 ) -> None:
     """Shards of two different runs in one archive."""
     kept = sorted(unfinished.iterdir())
-    run("--seed", "5", "--range", "clip").fails(
+    run("--seed", "5", "--pixel-range", "clip").fails(
         "out.h5.work: holds an unfinished run with other options",
         "seed (0 there, 5 now)",
         'pixel_range ("none" there, "clip" now)',
@@ -99,7 +99,7 @@ def test_an_unfinished_run_of_other_options_is_refused_and_named(
     )
     assert sorted(unfinished.iterdir()) == kept
     mend(folder)
-    run("--range", "clip", "--overwrite").succeeds()
+    run("--pixel-range", "clip", "--overwrite").succeeds()
     assert_nothing_left(folder / OUTPUT)
 
 

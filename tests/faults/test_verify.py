@@ -462,7 +462,7 @@ def test_intervals_about_these_images_are_worked_out_again(tmp_path: Path) -> No
     """They take how many images there are, which no array of the archive says."""
     path = tmp_path / "a.h5"
     for words in ({}, {"method": "sampled", "budget": 400}):
-        options: dict[str, Any] = {"limit": 40, "bands": 4, "about": "images", **words}
+        options: dict[str, Any] = {"limit": 40, "bands": 4, "inference": "sample", **words}
         iaside_onnx.decompose(CNN, PICTURES, path, overwrite=True, **options)
         assert iaside_onnx.verify(path).problems == []
         found = iaside_onnx.verify(edited(path, tmp_path, set_sis, sign=True))

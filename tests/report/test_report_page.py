@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -39,6 +40,26 @@ def test_a_hostile_model_name_stays_text(tmp_path: Path) -> None:
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;&amp;.onnx" in page
+
+
+def test_hostile_attributes_stay_text(tmp_path: Path) -> None:
+    """Any text in an archive from a stranger may be markup."""
+    archive = decompose(tmp_path, "net.onnx", 2)
+    hostile = "</dd><script>'\"&"
+    texts = {
+        field.name: hostile
+        for field in dataclasses.fields(archive.metadata)
+        if isinstance(getattr(archive.metadata, field.name), str)
+    }
+    assert {"model_name", "model_sha256", "precision", "device", "finished"} <= texts.keys()
+    metadata = dataclasses.replace(archive.metadata, **texts)
+    values = {name: archive[name] for name in archive.names}
+    edited = Archive(archive.path, archive.schema, metadata, values, frozenset())
+    write_page(edited, tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    # The name is in the title and the heading.
+    assert page.count("&lt;/dd&gt;&lt;script&gt;&#39;&#34;&amp;") >= 7
 
 
 def test_the_page_needs_no_network_and_holds_the_numbers(tmp_path: Path) -> None:
@@ -93,5 +114,5 @@ def test_interval_text_is_rounded_to_three_places(low: float, high: float, tmp_p
     values = {name: np.array(value) for name, value in zip(
         ("sis", "sis_low", "sis_high"), (0.18449, low, high), strict=True
     )}  # fmt: skip
-    edited = Archive(archive.path, archive.metadata, values)
+    edited = Archive(archive.path, archive.schema, archive.metadata, values, frozenset())
     assert interval_text(edited, "sis") == f"0.184 [{low:.3f}, {high:.3f}]"

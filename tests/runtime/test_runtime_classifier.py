@@ -170,7 +170,7 @@ def test_several_candidates_are_listed_and_one_can_be_chosen(tmp_path: Path) -> 
     path = several(tmp_path / "net.onnx", "features", "logits", "map")
     with pytest.raises(ModelError) as caught:
         load(path)
-    for word in ("'features'", "'logits'", "--output NAME"):
+    for word in ("'features'", "'logits'", "--output-name NAME"):
         assert word in str(caught.value)
     assert load(path, output="logits").signature.classes == 5
     assert load(path, output="features").signature.classes == 16

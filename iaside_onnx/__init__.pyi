@@ -1,0 +1,69 @@
+from . import errors
+from .analysis import Verification, convert, merge
+from .archive import Archive, open_archive
+from .errors import IasideError
+from .export import (
+    Exported,
+    Quantized,
+    export_jax,
+    export_keras,
+    export_saved_model,
+    export_sklearn,
+    export_tflite,
+    export_timm,
+    export_torch,
+    quantize,
+)
+from .game import (
+    Estimate,
+    all_coalitions,
+    coalition_size,
+    estimate,
+    membership,
+    shapley_values,
+    spectral_distribution,
+    spectral_importance_score,
+)
+from .images import Preprocess
+from .model import inspect_model
+from .runs import Options, decompose, extend, verify
+from .spectrum import band_components, band_edges, band_index
+from .version import __version__
+
+__all__ = [
+    "Archive",
+    "Estimate",
+    "Exported",
+    "IasideError",
+    "Options",
+    "Preprocess",
+    "Quantized",
+    "Verification",
+    "__version__",
+    "all_coalitions",
+    "band_components",
+    "band_edges",
+    "band_index",
+    "coalition_size",
+    "convert",
+    "decompose",
+    "errors",
+    "estimate",
+    "export_jax",
+    "export_keras",
+    "export_saved_model",
+    "export_sklearn",
+    "export_tflite",
+    "export_timm",
+    "export_torch",
+    "extend",
+    "inspect_model",
+    "membership",
+    "merge",
+    "open_archive",
+    "quantize",
+    "shapley_values",
+    "spectral_distribution",
+    "spectral_importance_score",
+    "verify",
+]
