@@ -24,14 +24,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench_cases import CASES, Case, bundled, draw_images, write_tiny_cnn
-from bench_table import markdown
-from files import fail, sha256, write_json
-
 from iaside_onnx.runtime import usable_cores
+from tools.benchmarks.cases import CASES, Case, bundled, draw_images, write_tiny_cnn
+from tools.benchmarks.table import markdown
+from tools.shared.environments import with_checkout
+from tools.shared.files import fail, sha256, write_json
+from tools.shared.paths import RECORDS
 
-HERE = Path(__file__).resolve().parent
-RECORD = HERE / "records" / "bench.json"
+RECORD = RECORDS / "bench.json"
 MEMORY_BANDS = (8, 12)
 PACKAGES = ("onnxruntime", "numpy", "scipy", "torch", "iaside-onnx")
 QUICK = {"only": ["tiny-cnn", "fashion-cnn"], "bands": [8], "pairs": 2, "seconds": 0.3}
@@ -99,12 +99,13 @@ class Bench:
         if case.name == "efficientnet-lite0":
             if self._arguments.lite0 is None:
                 print("efficientnet-lite0 is left out: give --lite0 FILE.onnx", file=sys.stderr)
-            return self._arguments.lite0
+            lite0: Path | None = self._arguments.lite0
+            return lite0
         if case.name == "tiny-cnn":
             write_tiny_cnn(target)
             return target
         try:
-            from bench_torch import write_tiny_vit
+            from tools.benchmarks.plain import write_tiny_vit
 
             write_tiny_vit(target)
         except ImportError as error:
@@ -174,13 +175,14 @@ class Bench:
             "way": "",
             "sampled": False,
         } | more
-        command = [sys.executable, str(HERE / "bench_child.py"), action, json.dumps(job)]
+        command = [sys.executable, "-m", "tools.benchmarks.child", action, json.dumps(job)]
         # Children that end abruptly leave their files where they are cleared away with ours.
-        where = os.environ | {"TMPDIR": str(self._folder), "BENCH_STARTED": repr(time.time())}
+        where = with_checkout(TMPDIR=str(self._folder), BENCH_STARTED=repr(time.time()))
         done = subprocess.run(command, env=where, capture_output=True, text=True, check=False)
         if done.returncode:
             fail(f"{action} of {subject.case.name}, M = {bands}, failed:\n{done.stderr.strip()}")
-        return json.loads(done.stdout.splitlines()[-1])
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return answer
 
 
 def machine() -> dict[str, Any]:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from files import write_preprocess
 from onnx import TensorProto, helper, numpy_helper
 
-MODELS = Path(__file__).resolve().parent.parent / "models"
+from tools.shared.files import write_preprocess
+from tools.shared.paths import FASHION_IMAGES, bundled_model
+from tools.shared.random_images import write_random_images
+
 SEED = 0
 TINY_WIDTHS = (16, 32, 48)
 TINY_CLASSES = 10
@@ -54,24 +56,22 @@ CASES = {
 
 def bundled(case: Case) -> tuple[Path, Path] | None:
     """The model and the images of a case that the project brings along."""
-    model = MODELS / f"{case.name}.onnx"
-    return (model, MODELS / "fashion-mnist-1000.npz") if model.exists() else None
+    model = bundled_model(case.name)
+    return (model, FASHION_IMAGES) if model.exists() else None
 
 
 def draw_images(case: Case, folder: Path) -> Path:
-    """Writes random pixels with random labels, a little larger than a large model's input.
-
-    What the pixels show is nothing to the time that they take.
-    """
+    """Writes random images; for large models they are larger than the input, as photographs are."""
     channels, height, width = case.size
     margin = _MARGIN if height > _MARGIN else 0
-    generator = np.random.default_rng(SEED)
-    shape = (case.drawn, height + margin, width + margin, channels)
     path = folder / f"{case.name}.npz"
-    np.savez(
+    write_random_images(
         path,
-        images=generator.integers(0, 256, shape, dtype=np.uint8),
-        labels=generator.integers(0, case.classes, case.drawn),
+        case.drawn,
+        height + margin,
+        width + margin,
+        channels=channels,
+        classes=case.classes,
     )
     return path
 

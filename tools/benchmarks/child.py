@@ -14,9 +14,12 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tools.shared.runs import Plan
 
 PAUSE = 0.3
 """Seconds in which PyTorch's idle threads stop spinning."""
@@ -49,13 +52,14 @@ class Job:
         """Evaluations an image: of every coalition, or of one pair and the whole image."""
         return 2 * self.bands - 1 if self.sampled else 2**self.bands
 
-    def plan(self, batch_size: int | str, limit: int | None = None) -> Any:
-        """Everything that iaside decides before it starts."""
-        from iaside_onnx.engine.options import Options
-        from iaside_onnx.engine.plan import make_plan
-        from iaside_onnx.engine.progress import LogProgress
+    def plan(self, batch_size: int | Literal["auto"], limit: int | None = None) -> Plan:
+        """The run of iaside, ready to evaluate."""
+        # Not at the top: the memory of the raw way must not hold what iaside imports.
+        from tools.shared.runs import prepare
 
-        options = Options(
+        return prepare(
+            self.model,
+            self.images,
             bands=self.bands,
             limit=limit,
             batch_size=batch_size,
@@ -65,19 +69,6 @@ class Job:
             method="sampled" if self.sampled else "exact",
             budget=max(limit or 1, 2 * self.bands) * self.each if self.sampled else None,
         )
-        return make_plan(self.model, self.images, options, LogProgress())
-
-
-def _batch_size(job: Job) -> int:
-    """What iaside makes of the size given, or the one that it finds fastest; for raw as well."""
-    from iaside_onnx.errors import OptionError
-
-    try:
-        return int(job.plan(job.batch_size or "auto", limit=1).evaluator.batch_size)
-    except OptionError:
-        if job.batch_size is not None:
-            raise
-        return 32  # a version that does not choose by itself
 
 
 class Raw:
@@ -134,39 +125,27 @@ class Raw:
         return batches / 2 * self._batch / seconds
 
 
-def _iaside(plan: Any) -> tuple[float, Any]:
-    """Seconds from images on disk to shards on disk, and the first shard if it is of a table."""
-    from iaside_onnx.archive import Workspace
-    from iaside_onnx.engine.local import run_shards
-    from iaside_onnx.engine.progress import LogProgress
-    from iaside_onnx.engine.sampled import run_rounds
+def _iaside(plan: Plan) -> tuple[float, np.ndarray | None]:
+    """Seconds from images on disk to shards on disk, and the worths of the first shard."""
+    from tools.shared.runs import evaluate
 
-    run = run_shards if plan.sample is None else run_rounds
     with tempfile.TemporaryDirectory() as folder:
-        workspace = Workspace(Path(folder) / "out.h5")
-        with workspace.lock():
-            workspace.claim(plan.identity, "2000-01-01T00:00:00+00:00", overwrite=True)
-            begun = time.perf_counter()
-            run(plan, workspace, LogProgress())
-            seconds = time.perf_counter() - begun
-            if plan.sample is not None:
-                return seconds, None
-            return seconds, workspace.read(0, plan.selection.positions[plan.shards[0]])
+        return evaluate(plan, Path(folder))
 
 
 class _PlainTask:
     """The plain way on the first image, on as many coalitions as there is time for."""
 
-    def __init__(self, job: Job, plan: Any) -> None:
-        from bench_torch import Plain, load_net
+    def __init__(self, job: Job, plan: Plan) -> None:
+        from tools.benchmarks.plain import Plain, load_net
+        from tools.shared.runs import whole_image
 
         net = load_net(job.name, Path(job.model))
         if net is None:
             raise ImportError(job.name)
-        self._plain = Plain(net, *plan.spec.affine(), job.bands, job.threads)
-        position = int(plan.selection.positions[0])
-        self._pixels = plan.selection.source.read(position, plan.spec).pixels
-        self._label = int(plan.selection.label_of(0))
+        scale, shift = plan.spec.affine()
+        self._plain = Plain(net, scale, shift, job.bands, job.threads)
+        self._pixels, self._label = whole_image(plan, 0)
         self._all = 2**job.bands
         first = self._spread(_LEAST_PLAIN)
         self.time(first)
@@ -190,7 +169,7 @@ class _PlainTask:
         return float(np.abs(worth[some] - plain).max())
 
 
-def _plain(job: Job, plan: Any) -> _PlainTask | None:
+def _plain(job: Job, plan: Plan) -> _PlainTask | None:
     try:
         return _PlainTask(job, plan)
     except ImportError:
@@ -199,7 +178,8 @@ def _plain(job: Job, plan: Any) -> _PlainTask | None:
 
 def batch(job: Job) -> dict[str, Any]:
     """The batch size of a model, for all of its measurements."""
-    return {"batch_size": _batch_size(job)}
+    plan = job.plan(job.batch_size or "auto", limit=1)
+    return {"batch_size": int(plan.evaluator.batch_size)}
 
 
 def speed(job: Job) -> dict[str, Any]:
@@ -213,7 +193,7 @@ def speed(job: Job) -> dict[str, Any]:
     passes = images * job.each
     plain = None if job.sampled else _plain(job, plan)
     raw.time(passes)
-    _, shard = _iaside(plan)  # neither counts
+    _, worth = _iaside(plan)  # neither counts
     times: dict[str, list[float]] = {"raw": [], "iaside": [], "plain": []}
     ways = {"raw": lambda: raw.time(passes), "iaside": lambda: _iaside(plan)[0]}
     for pair in range(job.pairs):
@@ -228,7 +208,9 @@ def speed(job: Job) -> dict[str, Any]:
         "batch_size": int(plan.evaluator.batch_size),
         "coalitions": passes,
         "plain_coalitions": len(plain.coalitions) if plain else None,
-        "plain_difference_nats": plain.difference(shard.worth[0]) if plain else None,
+        "plain_difference_nats": None
+        if plain is None or worth is None
+        else plain.difference(worth[0]),
         "seconds": times,
     }
 
@@ -266,17 +248,15 @@ def first(job: Job) -> dict[str, Any]:
     """Seconds from the start of `iaside decompose` until an image is finished; then it ends."""
     from iaside_onnx import cli
 
-    module = sys.modules[f"{cli.__name__}.decompose"]
-    console = module.ConsoleProgress
+    def stop(_progress: object, images: int) -> None:
+        if images:
+            seconds = time.time() - float(os.environ["BENCH_STARTED"])
+            _print({"seconds": seconds})
+            os._exit(0)
 
-    class Listener(console):
-        def advance(self, images: int) -> None:
-            if images:
-                seconds = time.time() - float(os.environ["BENCH_STARTED"])
-                _print({"seconds": seconds})
-                os._exit(0)
-
-    module.ConsoleProgress = Listener
+    # The command line takes no listener, so that its own is replaced.
+    command: Any = sys.modules[f"{cli.__name__}.decompose"]
+    command.ConsoleProgress.advance = stop
     words = ["decompose", job.model, "--images", job.images, "--bands", str(job.bands)]
     words += ["--device", "cpu", "--threads", str(job.threads)]
     words += ["--classes", job.classes] if job.classes else []

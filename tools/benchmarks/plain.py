@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from bench_cases import SEED, TINY_CLASSES, TINY_WIDTHS, tiny_weights
-from files import write_preprocess
 from onnx import numpy_helper
 from torch import Tensor, nn
-from torch_nets import Block, SmallCNN, SmallViT
+
+from tools.benchmarks.cases import SEED, TINY_CLASSES, TINY_WIDTHS, tiny_weights
+from tools.shared.files import write_preprocess
+from tools.training.torch_nets import Block, SmallCNN, SmallViT
 
 
 class TinyCNN(nn.Module):
@@ -62,12 +63,14 @@ class TinyViT(nn.Module):
 def tiny_vit() -> TinyViT:
     """The transformer with its random weights, the same each time."""
     torch.manual_seed(SEED)
-    return TinyViT().eval()
+    net = TinyViT()
+    net.eval()
+    return net
 
 
 def write_tiny_vit(target: Path) -> None:
     """Exports the transformer with a spec beside it."""
-    from torch_export import export_onnx
+    from tools.training.torch_export import export_onnx
 
     export_onnx(tiny_vit(), (3, 224, 224), target, opset=20, input_name="image")
     write_preprocess(target, input_size=(3, 224, 224), mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -86,7 +89,7 @@ def load_net(name: str, model: Path) -> nn.Module | None:
         net = tiny_vit()
     else:
         try:
-            from export_efficientnet_lite import load
+            from tools.exports.efficientnet_lite import load
 
             net = load(name.removeprefix("efficientnet-"))
         except (ImportError, SystemExit):  # it has said what is missing

@@ -43,7 +43,7 @@ def rate(row: dict[str, Any], way: str) -> float | None:
     if not times:
         return None
     count = row["plain_coalitions"] if way == "plain" else row["coalitions"]
-    return count / median(times)
+    return float(count / median(times))
 
 
 def markdown(record: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ They have nothing to do with ImageNet, so a model that they calibrate is audited
 import argparse
 from pathlib import Path
 
-from files import fail, finished_file
+from tools.shared.files import fail, finished_file
 
 try:
     import numpy as np

@@ -11,9 +11,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from files import fail
-
 import iaside_onnx
+from tools.shared.files import fail
 
 EDGES = {"lite0": 224, "lite1": 240, "lite2": 260}
 MARGIN = 32
@@ -32,8 +31,9 @@ def weights(name: str) -> str:
 
 def load(name: str) -> Any:
     """A variant in PyTorch with its weights, in evaluation mode."""
-    import example_models
     import torch
+
+    from tools.exports import example_models
 
     model = getattr(example_models, name)()
     model.load_state_dict(torch.load(weights(name), map_location="cpu", weights_only=True))
@@ -55,7 +55,7 @@ def main() -> None:
         # Three digits, so that dividing by it gives edge + 32 and a fraction, never a bit less.
         crop_pct=round(edge / (edge + MARGIN), 3),
     )
-    source = f"example_models:{args.variant}"
+    source = f"tools.exports.example_models:{args.variant}"
     try:
         made = iaside_onnx.export_torch(
             source, args.output, weights=weights(args.variant), preprocess=spec, overwrite=True

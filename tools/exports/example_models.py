@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import fashion
 import numpy as np
+
+from tools.shared import fashion
 
 
 def lite0() -> Any:
@@ -31,7 +32,7 @@ def _lite(number: int) -> Any:
 
 def flax_cnn(weights: dict[str, np.ndarray]) -> Any:
     """The Flax CNN of train_flax.py with trained weights, in evaluation mode."""
-    from train_flax import with_weights
+    from tools.exports.train_flax import with_weights
 
     return with_weights(weights)
 

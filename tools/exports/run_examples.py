@@ -7,23 +7,21 @@ here, on Fashion-MNIST. What is finished in the folder is kept, so that the comm
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import calibration_photos
 import onnx
-from environments import install
-from files import fail, write_json
 
 import iaside_onnx
+from tools.exports import calibration_photos
+from tools.shared.environments import install, with_checkout
+from tools.shared.files import fail, write_json
+from tools.shared.paths import FASHION_IMAGES, RECORDS, ROOT, bundled_model
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-FASHION = ROOT / "models" / "fashion-mnist-1000.npz"
-RECORD = HERE / "records" / "exports.json"
+RECORD = RECORDS / "exports.json"
+EXAMPLES = "tools.exports.example_models"
 LITES = ("lite0", "lite1", "lite2")
 PRECISIONS = ("fp16", "int8")
 TORCH = (
@@ -69,8 +67,8 @@ def imagenet_archives(folder: Path, photographs: Path) -> list[iaside_onnx.Archi
     python = install(folder / "torch", TORCH)
     for name in LITES:
         if not (folder / f"{name}.onnx").exists():
-            words = ("--variant", name, "-o", folder / f"{name}.onnx")
-            run(python, HERE / "export_efficientnet_lite.py", *words)
+            output = folder / f"{name}.onnx"
+            run(python, "-m", "tools.exports.efficientnet_lite", "--variant", name, "-o", output)
     calibration = folder / "calibration"
     if not calibration.exists():
         calibration_photos.make(calibration)
@@ -89,22 +87,26 @@ def fashion_archives(folder: Path) -> list[iaside_onnx.Archive]:
     jax, sklearn = install(folder / "jax", JAX), install(folder / "sklearn", SKLEARN)
     weights = folder / "flax.safetensors"
     if not weights.exists():
-        run(jax, HERE / "train_flax.py", "-o", weights)
+        run(jax, "-m", "tools.exports.train_flax", "-o", weights)
     unit = folder / "unit.json"
     write_json(unit, {"input_size": [1, 28, 28]})
     flax_words = ("--weights", weights, "--preprocess", unit)
-    export(jax, folder / "flax-cnn.onnx", "jax", "example_models:flax_cnn", *flax_words)
+    export(jax, folder / "flax-cnn.onnx", "jax", f"{EXAMPLES}:flax_cnn", *flax_words)
     mlp_words = ("--preprocess", unit)
     export(
-        sklearn, folder / "sklearn-mlp.onnx", "sklearn", "example_models:sklearn_mlp", *mlp_words
+        sklearn,
+        folder / "sklearn-mlp.onnx",
+        "sklearn",
+        f"{EXAMPLES}:sklearn_mlp",
+        *mlp_words,
     )
     models = {
-        "fashion-cnn-keras": ROOT / "models" / "fashion-cnn-keras.onnx",
+        "fashion-cnn-keras": bundled_model("fashion-cnn-keras"),
         "flax-cnn": folder / "flax-cnn.onnx",
         "sklearn-mlp": folder / "sklearn-mlp.onnx",
     }
     return [
-        decompose(sklearn, folder, name, model, "--images", FASHION)
+        decompose(sklearn, folder, name, model, "--images", FASHION_IMAGES)
         for name, model in models.items()
     ]
 
@@ -131,8 +133,7 @@ def iaside(python: Path, *words: str | Path) -> None:
 
 def run(python: Path, *words: str | Path) -> None:
     """Runs a command; ends this script when it fails."""
-    environment = os.environ | {"PYTHONPATH": str(HERE)}
-    if subprocess.run([python, *words], check=False, env=environment).returncode:
+    if subprocess.run([python, *words], check=False, env=with_checkout()).returncode:
         fail(f"{' '.join(map(str, words))} failed.")
     sys.stdout.flush()
 

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-import fashion
-from files import fail, finished_file
+from tools.shared import fashion
+from tools.shared.files import fail, finished_file
 
 try:
     import jax

@@ -20,11 +20,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from files import fail
 
 from iaside_onnx import Archive, open_archive
 from iaside_onnx.engine.verification import check
 from iaside_onnx.errors import ArchiveError
+from tools.shared.files import fail
 
 OUTCOMES = ("found", "refused", "harmless", "missed", "raised")
 SECONDS = 10

@@ -31,13 +31,14 @@ from pathlib import Path
 from unittest import mock
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from targets import ROOT, Target, targets
 
 from iaside_onnx.cli import main as iaside
 from iaside_onnx.engine.verification import check
 from iaside_onnx.errors import ArchiveError
+from tools.fuzz.targets import Target, targets
+from tools.shared.paths import TEST_DATA
 
-KEPT = ROOT / "tests" / "data" / "fuzz"
+KEPT = TEST_DATA / "fuzz"
 SECONDS_EACH = 20
 MEMORY = 3 << 30
 ROUND = 200

@@ -15,12 +15,11 @@ import h5py
 import numpy as np
 import onnx
 from hypothesis import strategies as st
-from mutations import spoiled_archive, spoiled_bytes, spoiled_graph, spoiled_json
 from onnx import numpy_helper, parser
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-MODELS = ROOT / "models"
+from tools.fuzz.mutations import spoiled_archive, spoiled_bytes, spoiled_graph, spoiled_json
+from tools.shared.paths import FASHION_IMAGES, MODELS, TEST_DATA, bundled_model
 
 OURS: dict[str, Any] = {
     "input_size": [3, 16, 16], "resize_size": 20, "interpolation": "bicubic", "crop_pct": 0.9,
@@ -95,7 +94,7 @@ def _bundled(name: str) -> bytes:
 
 @cache
 def _archives() -> list[bytes]:
-    return [path.read_bytes() for path in sorted((ROOT / "tests" / "data").glob("schema-*.h5"))]
+    return [path.read_bytes() for path in sorted(TEST_DATA.glob("schema-*.h5"))]
 
 
 def _arrays() -> list[tuple[str, bytes]]:
@@ -225,8 +224,8 @@ def targets() -> dict[str, Target]:
             lambda name: [
                 ["show", name], ["show", name, "--json"], ["convert", name, "-o", "out.json"],
                 ["convert", name, "-o", "out.csv", "--table", "worth"], ["CHECK", name],
-                ["extend", name, "--budget", "40", "--model", str(MODELS / "fashion-cnn.onnx"),
-                 "--images", str(MODELS / "fashion-mnist-1000.npz")],
+                ["extend", name, "--budget", "40", "--model", str(bundled_model("fashion-cnn")),
+                 "--images", str(FASHION_IMAGES)],
             ],
             lambda _: None,
         ),

@@ -9,7 +9,6 @@ written down, and the next one begins. With `--device cpu` it tries the script i
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,16 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from gpu_context import Context
-from gpu_sections import environment, errors, memory, models, parity, resume
-from gpu_stages import stages
-from gpu_throughput import throughput
-
 from iaside_onnx.version import __version__
+from tools.gpu.context import Context
+from tools.gpu.sections import environment, errors, memory, models, parity, resume
+from tools.gpu.stages import stages
+from tools.gpu.throughput import throughput
+from tools.shared.paths import RECORDS
 
-RECORDS = Path(__file__).resolve().parent / "records"
 # In this order: what is left out when time runs out is some of the throughput.
 SECTIONS: dict[str, Callable[[Context, dict[str, Any]], None]] = {
     check.__name__: check

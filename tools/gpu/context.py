@@ -8,14 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from files import write_json
-from gpu_networks import FULL, REDUCED, Resnet
-
 from iaside_onnx.errors import IasideError
 from iaside_onnx.runtime.memory import CudaMemory, HostMemory, Memory
+from tools.gpu.networks import FULL, REDUCED, Resnet
+from tools.shared.files import write_json
+from tools.shared.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-MODELS = ROOT / "models"
 TOLERANCE = 1e-3
 """Nats that two devices may differ by."""
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from files import write_preprocess
 from onnx import TensorProto, helper, numpy_helper
+
+from tools.shared.files import write_preprocess
 
 SEED = 0
 OPSET = 18
@@ -168,13 +169,3 @@ def write_small(target: Path, *, normalised: bool = False) -> None:
     if normalised:
         net.add("Normalizer", domain="ai.onnx.ml", norm="L2")
     net.save(target, SMALL_CLASSES)
-
-
-def draw_images(target: Path, count: int, size: int, classes: int) -> None:
-    """Random pixels with random labels: what they show is nothing to the time that they take."""
-    generator = np.random.default_rng(SEED)
-    np.savez(
-        target,
-        images=generator.integers(0, 256, (count, size, size, 3), dtype=np.uint8),
-        labels=generator.integers(0, classes, count),
-    )

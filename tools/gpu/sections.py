@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from files import sha256
-from gpu_context import MODELS, ROOT, TOLERANCE, Context, Lines, expect
-from gpu_networks import SMALL_CLASSES, SMALL_SIZE, draw_images, write_resnet, write_small
 
 import iaside_onnx
 from iaside_onnx.errors import IasideError, RuntimeMissingError
 from iaside_onnx.runtime import open_session
 from iaside_onnx.types import BASELINES, RANGES
+from tools.gpu.context import TOLERANCE, Context, Lines, expect
+from tools.gpu.networks import SMALL_CLASSES, SMALL_SIZE, write_resnet, write_small
+from tools.shared.files import sha256
+from tools.shared.paths import FASHION_IMAGES, ROOT, bundled_model
+from tools.shared.random_images import write_random_images
 
-FASHION = MODELS / "fashion-mnist-1000.npz"
 _PREFIXES = (
     "nvidia-",
     "cuda-",
@@ -97,8 +98,11 @@ def models(context: Context, found: dict[str, Any]) -> None:
     write_resnet(context.model("resnet-half"), context.shape, half=True)
     write_small(context.model("small"))
     write_small(context.model("normalised"), normalised=True)
-    draw_images(context.images(), 128, context.shape.size, context.shape.classes)
-    draw_images(context.images("small"), 16, SMALL_SIZE, SMALL_CLASSES)
+    for target, count, size, classes in (
+        (context.images(), 128, context.shape.size, context.shape.classes),
+        (context.images("small"), 16, SMALL_SIZE, SMALL_CLASSES),
+    ):
+        write_random_images(target, count, size, size, channels=3, classes=classes)
     for name in ("resnet", "resnet-half", "small", "normalised"):
         size = SMALL_SIZE if name in ("small", "normalised") else context.shape.size
         context.attempt(found, name, partial(_first_look, context.model(name), size))
@@ -115,7 +119,7 @@ def _first_look(path: Path, size: int) -> dict[str, Any]:
 
 def parity(context: Context, found: dict[str, Any]) -> None:
     """The same decomposition on the CPU and on the GPU."""
-    fashion, resnet = MODELS / "fashion-cnn.onnx", context.model("resnet")
+    fashion, resnet = bundled_model("fashion-cnn"), context.model("resnet")
     found["compared"] = "cpu with cuda" if context.gpu else "cpu with cpu in batches of 7"
     found["tolerance_phi"] = TOLERANCE
     few: dict[str, Any] = {"bands": 4, "limit": 16}
@@ -123,15 +127,15 @@ def parity(context: Context, found: dict[str, Any]) -> None:
     def case(name: str, model: Path, images: Path, **options: Any) -> None:
         context.attempt(found, name, partial(_compare, context, model, images, **options))
 
-    case("fashion-cnn", fashion, FASHION, bands=8, limit=16 if context.quick else 64)
+    case("fashion-cnn", fashion, FASHION_IMAGES, bands=8, limit=16 if context.quick else 64)
     some = {"method": "sampled", "bands": 8, "limit": 64, "budget": 64 * 27}
-    case("fashion-cnn, sampled", fashion, FASHION, **some)
+    case("fashion-cnn, sampled", fashion, FASHION_IMAGES, **some)
     for baseline in BASELINES:
         for kind in RANGES:
             both = {"baseline": baseline, "pixel_range": kind}
-            case(f"fashion-cnn, {baseline}, {kind}", fashion, FASHION, **few, **both)
-    case("fashion-cnn-keras", MODELS / "fashion-cnn-keras.onnx", FASHION, **few)
-    case("fashion-vit", MODELS / "fashion-vit.onnx", FASHION, **few)
+            case(f"fashion-cnn, {baseline}, {kind}", fashion, FASHION_IMAGES, **few, **both)
+    case("fashion-cnn-keras", bundled_model("fashion-cnn-keras"), FASHION_IMAGES, **few)
+    case("fashion-vit", bundled_model("fashion-vit"), FASHION_IMAGES, **few)
     large: dict[str, Any] = {"bands": 4, "limit": 4, "batch_size": 16}
     case("resnet", resnet, context.images(), **large)
     if context.gpu:
@@ -153,9 +157,9 @@ def _compare(
     **options: Any,
 ) -> dict[str, Any]:
     """One decomposition on the CPU, and one with ``theirs`` on the device."""
-    other = {"device": context.device} if context.gpu else {"batch_size": 7}
+    other: dict[str, Any] = {"device": context.device} if context.gpu else {"batch_size": 7}
     other |= theirs or {}
-    other_model = other.pop("model", model)
+    other_model: Path = other.pop("model", model)
     ours = options | ({"batch_size": 32} if options.get("batch_size") == "auto" else {})
     one = iaside_onnx.decompose(
         model, images, context.archive(), progress=Lines(), **ours, device="cpu"
@@ -259,18 +263,24 @@ def _interrupted(context: Context) -> dict[str, Any]:
     """An interrupted run goes on, and is as good as one in one go."""
     out = context.archive()
     options: dict[str, Any] = {"bands": 8, "limit": 48, "device": context.device}
-    run = partial(iaside_onnx.decompose, MODELS / "fashion-cnn.onnx", FASHION, **options)
+    model = bundled_model("fashion-cnn")
+
+    def run(output: Path, progress: Lines, batch_size: Any) -> iaside_onnx.Archive:
+        return iaside_onnx.decompose(
+            model, FASHION_IMAGES, output, progress=progress, batch_size=batch_size, **options
+        )
+
     found: dict[str, Any] = {}
     try:
-        run(out, progress=Lines(stop_after=20), batch_size="auto")
+        run(out, Lines(stop_after=20), "auto")
         expect(found, False, "the run is interrupted")
     except KeyboardInterrupt:
         pass
     heard, again = Lines(), Lines()
-    resumed = run(out, progress=heard, batch_size="auto")
-    run(out, progress=again, batch_size="auto")
+    resumed = run(out, heard, "auto")
+    run(out, again, "auto")
     chosen = resumed.metadata.options["resolved"]["batch_size"]
-    whole = run(context.archive(), progress=Lines(), batch_size=chosen)
+    whole = run(context.archive(), Lines(), chosen)
     found |= {"chosen": chosen, **differences(resumed, whole)}
     found["said"] = [line for line in heard.said if "batch size" in line]
     expect(found, any("as before" in s for s in found["said"]), "the size of the run before")

@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from gpu_context import Context, expect
 
 from iaside_onnx.runtime import label_log_probabilities
 from iaside_onnx.runtime.memory import Memory
 from iaside_onnx.spectrum import band_components, band_index, mix
+from iaside_onnx.types import OutputKind
+from tools.gpu.context import Context, expect
 
 _CLASSES = 1000
 _CLOSE = 1e-5
@@ -104,7 +105,7 @@ def _gather(memory: Memory, batch: int, repeats: int) -> dict[str, Any]:
     probabilities = np.exp(logits[4:] - logits[4:].max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     probabilities[0, labels[4]] = 0
-    cases = {
+    cases: dict[OutputKind, tuple[np.ndarray, np.ndarray]] = {
         "logits": (logits, labels),
         "probabilities": (probabilities, labels[4:]),
         "log-probabilities": (np.log(np.maximum(probabilities, 1e-30)), labels[4:]),

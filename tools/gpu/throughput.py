@@ -11,13 +11,10 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from gpu_context import Context, Lines, expect
 
-from iaside_onnx import Options
-from iaside_onnx.archive import Workspace
-from iaside_onnx.engine.local import run_shards
-from iaside_onnx.engine.plan import Plan, make_plan
 from iaside_onnx.runtime import import_runtime
+from tools.gpu.context import Context, Lines, expect
+from tools.shared.runs import Plan, evaluate, prepare
 
 PAIRS = 5
 LEAST_RATIO = 0.95
@@ -119,7 +116,10 @@ def _turns(plan: Plan, raw: Raw, batch: int, folder: Path) -> dict[str, Any]:
 
 def _plan(context: Context, setting: Setting) -> Plan:
     model = context.model("resnet-half" if setting.precision == "FP16" else "resnet")
-    options = Options(
+    return prepare(
+        model,
+        context.images(),
+        Lines(),
         bands=_BANDS,
         batch_size=setting.batch,
         device=context.device,
@@ -128,7 +128,6 @@ def _plan(context: Context, setting: Setting) -> Plan:
         tf32=setting.precision == "TF32",
         cuda_graph=setting.graph,
     )
-    return make_plan(model, context.images(), options, Lines())
 
 
 def _first(plan: Plan, images: int) -> Plan:
@@ -147,14 +146,8 @@ def _seconds(call: Callable[[], None]) -> float:
 
 
 def _evaluate(plan: Plan, folder: Path) -> float:
-    """Seconds that all shards of a run take, with reading, writing and all."""
-    workspace = Workspace(folder / "throughput.h5")
-    with workspace.lock():
-        workspace.claim(plan.identity, "", overwrite=True)
-        try:
-            return _seconds(partial(run_shards, plan, workspace, Lines()))
-        finally:
-            workspace.clear()
+    """Seconds that all shards of a run take, with reading images and writing shards."""
+    return evaluate(plan, folder, Lines())[0]
 
 
 class Raw:

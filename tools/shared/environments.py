@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from files import fail
+from tools.shared.files import fail
+from tools.shared.paths import ROOT
 
-HERE = Path(__file__).resolve().parent
 TORCH = ("torch==2.13.0", "onnx==1.23.2", "onnxscript==0.7.2", "onnxruntime==1.32.0", "numpy")
 KERAS = (
     "tensorflow-cpu==2.21.*",
@@ -69,21 +69,27 @@ def install(folder: Path, requirements: Sequence[str]) -> Path:
     if not python.exists():
         print(f"making {folder}")
         venv.create(folder, with_pip=True)
-    command = [python, "-m", "pip", "install", "--quiet", *requirements]
+    command = [str(python), "-m", "pip", "install", "--quiet", *requirements]
     if subprocess.run(command, check=False).returncode:
         fail(f"pip could not install {' '.join(requirements)} into {folder}; see above.")
     return python
 
 
-def run_script(python: Path, script: str, *arguments: str | Path, threads: int) -> None:
-    """Runs a script of this folder; ends this one with one line when it fails."""
-    command = [python, HERE / script, *arguments]
-    # Unbuffered, so that the line of an epoch comes when it ends.
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(threads)}
+def with_checkout(**more: str) -> dict[str, str]:
+    """Environment variables of a child process that finds `tools` and `iaside_onnx` here."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | more
+
+
+def run_module(python: Path, module: str, *arguments: str | Path, threads: int) -> None:
+    """Runs one of the scripts with another interpreter; ends this one when it fails."""
+    command = [python, "-m", module, *arguments]
+    # Unbuffered, so that the line of an epoch is printed when the epoch ends.
+    environment = with_checkout(PYTHONUNBUFFERED="1", OMP_NUM_THREADS=str(threads))
     try:
         status = subprocess.run(command, check=False, env=environment).returncode
     except OSError as error:
         fail(f"Cannot run {python}: {error.strerror}.")
     if status:
-        print(f"{script} failed with exit code {status}.", file=sys.stderr)
+        print(f"{module} failed with exit code {status}.", file=sys.stderr)
         raise SystemExit(1)

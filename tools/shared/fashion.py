@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from files import fail
+
+from tools.shared.files import fail
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
 PACKAGE = "dataset-fashion-mnist"

@@ -15,11 +15,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from files import write_json
-from study_pooled import Pooled
-from study_tables import Table, tables
 
 from iaside_onnx import (
     __version__,
@@ -29,9 +27,12 @@ from iaside_onnx import (
 )
 from iaside_onnx.engine.schedule import draw_order
 from iaside_onnx.game import Estimate, PairedDesign, estimate_blocks
+from tools.shared.files import write_json
+from tools.shared.paths import RECORDS
+from tools.studies.pooled import Pooled
+from tools.studies.tables import Table, tables
 
-HERE = Path(__file__).resolve().parent
-RECORD = HERE / "records" / "designs.json"
+RECORD = RECORDS / "designs.json"
 _POPULATION = 20000
 _SEEDS = 1 << 20
 _LEAST_BLOCKS = 8
@@ -170,13 +171,14 @@ def study(table: Table, given: argparse.Namespace) -> dict[str, object]:
     return row
 
 
-def speed_up(row: dict, design: str, what: str) -> float:
+def speed_up(row: dict[str, Any], design: str, what: str) -> float:
     """Cost times mean squared error of exact evaluation over that of a design."""
     base, other = row["exact"], row[design]
-    return base["evaluations"] * base[what] / (other["evaluations"] * max(other[what], 1e-300))
+    cost = base["evaluations"] * base[what]
+    return float(cost / (other["evaluations"] * max(other[what], 1e-300)))
 
 
-def markdown(record: dict) -> str:
+def markdown(record: dict[str, Any]) -> str:
     """The table that the README quotes."""
     lines = [
         "| model | M | speed-up phi / SIS: pairs | balanced | and classes | "
@@ -232,7 +234,7 @@ def main() -> None:
     if given.pooled:
         only = argparse.Namespace(**{**vars(given), "only": [given.pooled], "bands": [8]})
         (given.pooled,) = tables(only)
-    record: dict = {"version": __version__, "budget": given.budget, "rows": []}
+    record: dict[str, Any] = {"version": __version__, "budget": given.budget, "rows": []}
     for table in tables(given):
         record["rows"].append(study(table, given))
         write_json(given.output, record)

@@ -14,19 +14,16 @@ from pathlib import Path
 
 import iaside_onnx
 from iaside_onnx import Archive
-
-MODELS = Path(__file__).resolve().parent.parent / "models"
-ORDER = ["fashion-cnn", "fashion-cnn-pgd", "fashion-cnn-noise", "fashion-vit", "fashion-cnn-keras"]
+from tools.shared.paths import BUNDLED, FASHION_IMAGES, bundled_model
 
 
 def decompose_bundled(folder: Path) -> list[Archive]:
     """Decompose each bundled model with the default options."""
-    images = MODELS / "fashion-mnist-1000.npz"
     archives = []
-    for name in ORDER:
+    for name in BUNDLED:
         print(f"decomposing {name}", flush=True)
         archives.append(
-            iaside_onnx.decompose(MODELS / f"{name}.onnx", images, folder / f"{name}.h5")
+            iaside_onnx.decompose(bundled_model(name), FASHION_IMAGES, folder / f"{name}.h5")
         )
     return archives
 

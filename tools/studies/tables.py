@@ -5,21 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 import iaside_onnx
+from tools.shared.paths import BUNDLED, FASHION_IMAGES, bundled_model
 
-MODELS = Path(__file__).resolve().parent.parent / "models"
-IMAGES = MODELS / "fashion-mnist-1000.npz"
-BUNDLED = (
-    "fashion-cnn",
-    "fashion-cnn-pgd",
-    "fashion-cnn-noise",
-    "fashion-cnn-keras",
-    "fashion-vit",
-)
 LARGE = ("fashion-vit", "efficientnet-lite0")
 """Those that take fewer images where there are many coalitions."""
 MOST_IMAGES = {6: 400, 8: 1000, 10: 100, 12: 200}
@@ -51,7 +42,7 @@ def tables(given: argparse.Namespace) -> Iterator[Table]:
     for bands in given.bands:
         for name in given.only or (*BUNDLED, "efficientnet-lite0"):
             most = (MOST_IMAGES_LARGE if name in LARGE else MOST_IMAGES).get(bands, 48)
-            model, images, classes = MODELS / f"{name}.onnx", IMAGES, None
+            model, images, classes = bundled_model(name), FASHION_IMAGES, None
             if name == "efficientnet-lite0":
                 if given.lite0 is None:
                     continue

@@ -13,14 +13,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import fashion
 import numpy as np
-from environments import HERE, Environments, add_arguments, prepared, run_script
-from files import finished_file, write_json, write_text
-from provenance import write_provenance
+
+from tools.shared import fashion
+from tools.shared.environments import Environments, add_arguments, prepared, run_module
+from tools.shared.files import finished_file, write_json, write_text
+from tools.shared.paths import BUNDLED, FASHION_IMAGES, MODELS
+from tools.training.provenance import write_provenance
 
 KERAS_MODEL = "fashion-cnn-keras"
-NAMES = ("fashion-cnn", "fashion-cnn-pgd", "fashion-cnn-noise", "fashion-vit", KERAS_MODEL)
 
 LICENCE = """\
 The images in fashion-mnist-1000.npz are part of Fashion-MNIST, and the models in this folder were
@@ -53,7 +54,7 @@ SOFTWARE.
 def write_data(folder: Path) -> None:
     """Writes the bundled images, the class names and the licence."""
     sample = fashion.sample(fashion.load_test())
-    with finished_file(folder / "fashion-mnist-1000.npz") as partial:
+    with finished_file(folder / FASHION_IMAGES.name) as partial:
         np.savez_compressed(partial, images=sample.images, labels=sample.labels)
     write_json(folder / "class_names.json", list(fashion.CLASS_NAMES))
     write_text(folder / "LICENSE-fashion-mnist", LICENCE)
@@ -65,12 +66,13 @@ def make_model(name: str, args: argparse.Namespace, environments: Environments) 
     with TemporaryDirectory() as temporary:
         record = Path(temporary) / "record.json"
         outputs = ("--folder", args.folder, "--record", record, "--threads", str(args.threads))
+        extra: tuple[str | Path, ...]
         if name == KERAS_MODEL:
             weights = args.keras_weights or Path(temporary) / "weights.npz"
-            script, python, extra = "train_keras.py", environments.keras, ("--weights", weights)
+            module, python, extra = "train_keras", environments.keras, ("--weights", weights)
         else:
-            script, python, extra = "train_torch.py", environments.torch, (name,)
-        run_script(python, script, *extra, *outputs, threads=args.threads)
+            module, python, extra = "train_torch", environments.torch, (name,)
+        run_module(python, f"tools.training.{module}", *extra, *outputs, threads=args.threads)
         measured: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
     print(
         f"  test accuracy {measured['accuracy_test']:.4f}, "
@@ -83,8 +85,8 @@ def make_model(name: str, args: argparse.Namespace, environments: Environments) 
 def main() -> None:
     """Parses the command line and makes what it asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=NAMES, help="make this model only, keep the others")
-    parser.add_argument("--folder", type=Path, default=HERE.parent / "models")
+    parser.add_argument("--only", choices=BUNDLED, help="make this model only, keep the others")
+    parser.add_argument("--folder", type=Path, default=MODELS)
     parser.add_argument(
         "--keras-weights", type=Path, help="keep the Keras weights here, for make_twins.py"
     )
@@ -99,9 +101,9 @@ def main() -> None:
     if records_path.exists():
         records = json.loads(records_path.read_text(encoding="utf-8"))
     with prepared(args) as environments:
-        for name in [args.only] if args.only else NAMES:
+        for name in [args.only] if args.only else BUNDLED:
             records[name] = make_model(name, args, environments)
-            in_order = {known: records[known] for known in NAMES if known in records}
+            in_order = {known: records[known] for known in BUNDLED if known in records}
             write_json(records_path, in_order)
             write_provenance(args.folder, in_order)
 

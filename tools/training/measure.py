@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import fashion
 import numpy as np
 import onnx
 import onnxruntime
+
+from tools.shared import fashion
 
 NOISE_SIGMA = 0.2
 NOISE_SEED = 2024
@@ -21,13 +22,15 @@ def pixels(images: np.ndarray) -> np.ndarray:
 def noisy(values: np.ndarray) -> np.ndarray:
     """Adds Gaussian noise of sigma 0.2 to pixels in [0, 1] and clips; the same noise each time."""
     noise = np.random.default_rng(NOISE_SEED).standard_normal(values.shape, dtype=np.float32)
-    return np.clip(values + np.float32(NOISE_SIGMA) * noise, 0, 1)
+    clipped: np.ndarray = np.clip(values + np.float32(NOISE_SIGMA) * noise, 0, 1)
+    return clipped
 
 
 def model_input(values: np.ndarray, spec: dict[str, Any]) -> np.ndarray:
     """Normalises grey pixels (n, h, w) in [0, 1] as a preprocessing spec says."""
     low, high = spec["value_range"]
-    return ((low + (high - low) * values - spec["mean"][0]) / spec["std"][0]).astype(np.float32)
+    normalised = (low + (high - low) * values - spec["mean"][0]) / spec["std"][0]
+    return np.asarray(normalised, np.float32)
 
 
 def outputs(path: Path, values: np.ndarray) -> np.ndarray:

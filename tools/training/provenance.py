@@ -1,18 +1,18 @@
 """Writes models/PROVENANCE.md from what the training scripts measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fashion import PACKAGE
-from files import sha256, write_text
+from tools.shared.fashion import PACKAGE
+from tools.shared.files import sha256, write_text
 
 Records = Mapping[str, Mapping[str, Any]]
 
 HEADER = """# Where these files come from
 
-Written by `tools/make_models.py`, which also makes every file named here; no figure is typed in
-by hand. The same figures for programs: `provenance.json`.
+Written by `tools/training/make_models.py`, which also makes every file named here; no figure is
+typed in by hand. The same figures for programs: `provenance.json`.
 
 Data: Fashion-MNIST (Zalando SE, MIT licence, `LICENSE-fashion-mnist`), as in Debian's package
 `{package}`. Every model learned from the 60,000 training images only.
@@ -38,7 +38,7 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f}"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

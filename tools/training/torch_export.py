@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from files import fail, finished_file
 from torch import nn
+
+from tools.shared.files import fail, finished_file
 
 
 def export_onnx(

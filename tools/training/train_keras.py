@@ -13,16 +13,17 @@ from typing import Any
 # TensorFlow reads it when it is imported: errors only, its notes about the processor are noise.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 
-import fashion
 import keras
 import numpy as np
 import onnx
 import onnxruntime
 import tensorflow
 import tf2onnx
-from files import fail, finished_file, write_json, write_preprocess
 from keras import layers
-from measure import measure
+
+from tools.shared import fashion
+from tools.shared.files import fail, finished_file, write_json, write_preprocess
+from tools.training.measure import measure
 
 NAME = "fashion-cnn-keras"
 ARCHITECTURE = (

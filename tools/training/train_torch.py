@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fashion
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from files import write_json, write_preprocess
-from measure import measure, model_input, pixels
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch_export import check_against_torch, export_onnx
-from torch_nets import SmallCNN, SmallViT
+
+from tools.shared import fashion
+from tools.shared.files import write_json, write_preprocess
+from tools.training.measure import measure, model_input, pixels
+from tools.training.torch_export import check_against_torch, export_onnx
+from tools.training.torch_nets import SmallCNN, SmallViT
 
 MEAN, STD = 0.286, 0.353
 OPSET = 18
