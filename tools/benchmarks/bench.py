@@ -1,9 +1,10 @@
-"""How fast: iaside, ONNX Runtime alone and the method as the paper reads, in turns on one machine.
+"""Speed and memory of iaside, of ONNX Runtime alone, and of a direct implementation of the paper.
 
-    python tools/bench.py [--quick] [--only NAME,...] [--bands 4,8] [--lite0 LITE0.onnx]
-    python tools/bench.py --table tools/records/bench.json
+    python -m tools.benchmarks.bench [--quick] [--only NAME,...] [--bands 4,8] [--lite0 LITE0.onnx]
+    python -m tools.benchmarks.bench --table tools/records/bench.json
 
-Each model and number of bands has processes of its own; the record is written after each of them.
+The three take turns on one machine. Each model and number of bands is measured in new processes;
+the record is written after each of them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ QUICK = {"only": ["tiny-cnn", "fashion-cnn"], "bands": [8], "pairs": 2, "seconds
 
 @dataclass(frozen=True)
 class Subject:
-    """A case with its files."""
+    """A case and its files."""
 
     case: Case
     model: Path
@@ -48,7 +49,7 @@ class Subject:
 
 
 class Bench:
-    """Runs children and keeps what they say."""
+    """Runs the child processes and collects their answers."""
 
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         self._arguments = arguments
@@ -65,7 +66,7 @@ class Bench:
         }
 
     def run(self) -> dict[str, Any]:
-        """Every case, one after the other."""
+        """Measures every case, one after the other."""
         for subject in self._subjects():
             size = self._child("batch", subject, 8)["batch_size"]
             if self._arguments.sampled:
@@ -94,7 +95,7 @@ class Bench:
                 yield Subject(case, model, images, given.classes if folder else None)
 
     def _model(self, case: Case) -> Path | None:
-        """The ONNX file of a case that is not bundled, or None with a line that says why."""
+        """The ONNX file of a case that is not bundled; None, with a message, if there is none."""
         target = self._folder / f"{case.name}.onnx"
         if case.name == "efficientnet-lite0":
             if self._arguments.lite0 is None:
@@ -114,7 +115,7 @@ class Bench:
         return target
 
     def _bands(self, case: Case) -> Iterator[tuple[int, bool]]:
-        """Numbers of bands, and whether they are timed: others are there for the memory."""
+        """Numbers of bands, and whether each is timed or only its memory is measured."""
         given = self._arguments
         timed = set(given.bands or (*case.bands, *(case.long_bands if given.long else ())))
         others = () if given.bands else MEMORY_BANDS
@@ -122,7 +123,7 @@ class Bench:
             yield bands, bands in timed
 
     def _sampled(self, subject: Subject, size: int) -> dict[str, Any]:
-        """One pair an image, M = 8: what an image costs by itself, beside 15 evaluations."""
+        """One pair of permutations an image, M = 8: shows the fixed cost of an image."""
         row = self._facts(subject, 8, size) | {"sampled": True}
         limit = self._arguments.limit
         return row | self._child("speed", subject, 8, batch_size=size, limit=limit, sampled=True)
@@ -143,7 +144,7 @@ class Bench:
         if timed:
             row |= self._child("speed", subject, bands, batch_size=size, limit=given.limit)
             starts = [
-                # As a user gives it: the batch size is iaside's own choice if it was not given.
+                # As on the command line: without --batch-size iaside chooses it.
                 self._child("first", subject, bands, batch_size=given.batch_size)["seconds"]
                 for _ in range(1 if given.quick else 3)
             ]
@@ -159,7 +160,7 @@ class Bench:
         return row
 
     def _child(self, action: str, subject: Subject, bands: int, **more: Any) -> dict[str, Any]:
-        """What one action says in a process of its own."""
+        """The answer of one action, run in a new process."""
         given = self._arguments
         job = {
             "name": subject.case.name,
@@ -176,7 +177,7 @@ class Bench:
             "sampled": False,
         } | more
         command = [sys.executable, "-m", "tools.benchmarks.child", action, json.dumps(job)]
-        # Children that end abruptly leave their files where they are cleared away with ours.
+        # Files of children that end abruptly are removed with our temporary folder.
         where = with_checkout(TMPDIR=str(self._folder), BENCH_STARTED=repr(time.time()))
         done = subprocess.run(command, env=where, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -186,7 +187,7 @@ class Bench:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures hold for."""
+    """The machine that the figures were measured on."""
     cpu = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -201,7 +202,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of what takes part, None for what is not installed."""
+    """Versions of the packages involved; None if one is not installed."""
     found: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
@@ -214,20 +215,24 @@ def versions() -> dict[str, str | None]:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", metavar="NAME,...", help=f"of {', '.join(CASES)}")
-    parser.add_argument("--bands", metavar="M,...", help="time these, measure no others")
+    parser.add_argument("--bands", metavar="M,...", help="time these and measure no others")
     parser.add_argument("--lite0", type=Path, metavar="FILE.onnx", help="EfficientNet-Lite0")
     parser.add_argument("--images", type=Path, metavar="DIR", help="class folders for --lite0")
     parser.add_argument("--classes", type=Path, metavar="FILE", help="of --images, as for iaside")
     parser.add_argument("--pairs", type=int, default=10, metavar="N")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of one turn of one way, about")
-    parser.add_argument("--limit", type=int, metavar="N", help="images, instead of by --seconds")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="default: iaside's choice")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement, about")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="images of a run, instead of --seconds"
+    )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="default: chosen by iaside")
     parser.add_argument("--threads", type=int, default=usable_cores(), metavar="N")
     parser.add_argument("--long", action="store_true", help="also M = 12 on the large models")
     parser.add_argument("--sampled", action="store_true", help="one pair an image, M = 8")
     parser.add_argument("--quick", action="store_true", help="a smoke test")
     parser.add_argument("--output", type=Path, metavar="FILE", help=f"default: {RECORD.name}")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="print a record, measure none")
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="print the table of a record and exit"
+    )
     given = parser.parse_args()
     given.only = given.only.split(",") if given.only else None
     given.bands = [int(word) for word in given.bands.split(",")] if given.bands else None
@@ -251,7 +256,7 @@ def main() -> None:
     if importlib.util.find_spec("torch") is None:
         print("PyTorch is not installed: the plain way is left out", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        # A smoke test leaves no record unless it is asked to.
+        # A smoke test keeps no record unless --output is given.
         given.output = given.output or Path(folder) / RECORD.name
         record = Bench(given, Path(folder)).run()
     if not record["rows"]:

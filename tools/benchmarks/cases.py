@@ -1,4 +1,4 @@
-"""What `bench.py` runs on: the models, their images, and the numbers of bands."""
+"""The models that `bench` measures, their images and numbers of bands."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Case:
     """One model and how it is measured.
 
     Attributes:
-        name: as it is called in the table and by `--only`.
+        name: in the table and in `--only`.
         size: channels, height, width of its input.
-        classes: how many it knows.
+        classes: number of classes.
         bands: numbers of bands to time.
-        long_bands: those that are added by `--long`.
-        drawn: random images to make where none are given.
-        memory_images: images that are evaluated while memory is watched.
+        long_bands: numbers of bands that `--long` adds.
+        drawn: number of random images to make where none are given.
+        memory_images: number of images that are evaluated to measure memory.
     """
 
     name: str
@@ -55,7 +55,7 @@ CASES = {
 
 
 def bundled(case: Case) -> tuple[Path, Path] | None:
-    """The model and the images of a case that the project brings along."""
+    """The model and images of a case whose model is bundled; None for other cases."""
     model = bundled_model(case.name)
     return (model, FASHION_IMAGES) if model.exists() else None
 
@@ -77,7 +77,7 @@ def draw_images(case: Case, folder: Path) -> Path:
 
 
 def tiny_weights() -> dict[str, np.ndarray]:
-    """Weights of the tiny CNN from a fixed seed: the time does not depend on them."""
+    """Random weights of the tiny CNN from a fixed seed; the speed does not depend on them."""
     generator = np.random.default_rng(SEED)
     weights: dict[str, np.ndarray] = {}
     channels = 3
@@ -94,7 +94,7 @@ def tiny_weights() -> dict[str, np.ndarray]:
 
 
 def write_tiny_cnn(target: Path) -> None:
-    """Three convolutions with two poolings, a global average, logits; without PyTorch."""
+    """Writes a CNN: three convolutions with two poolings, a global average, logits."""
     nodes, last = [], "image"
     for layer in range(len(TINY_WIDTHS)):
         if layer:

@@ -1,6 +1,6 @@
-"""What `bench.py` runs in processes of their own: `bench_child.py ACTION JOB`, JSON on both sides.
+"""One measurement of `bench`: `child ACTION JOB`, with JOB and the answer in JSON.
 
-A fresh process for each measurement keeps one case's memory and threads out of the next.
+Each measurement has a new process, so that memory and threads of one do not affect the next.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tools.shared.runs import Plan
 
 PAUSE = 0.3
-"""Seconds in which PyTorch's idle threads stop spinning."""
+"""Seconds after which idle threads of PyTorch no longer spin."""
 _WARM_SECONDS = 0.5
 _LEAST_IMAGES = 4
 _LEAST_PLAIN = 16
@@ -31,7 +31,7 @@ _RAW_MEMORY_PASSES = 256
 
 @dataclass(frozen=True)
 class Job:
-    """What a child is told; see `bench.py`."""
+    """What to measure; see `bench`."""
 
     name: str
     model: str
@@ -49,11 +49,11 @@ class Job:
 
     @property
     def each(self) -> int:
-        """Evaluations an image: of every coalition, or of one pair and the whole image."""
+        """Evaluations an image: all coalitions, or one pair of permutations and the whole image."""
         return 2 * self.bands - 1 if self.sampled else 2**self.bands
 
     def plan(self, batch_size: int | Literal["auto"], limit: int | None = None) -> Plan:
-        """The run of iaside, ready to evaluate."""
+        """Prepares the run of iaside."""
         # Not at the top: the memory of the raw way must not hold what iaside imports.
         from tools.shared.runs import prepare
 
@@ -72,7 +72,7 @@ class Job:
 
 
 class Raw:
-    """ONNX Runtime and nothing else: the same input again and again, bound where it lies."""
+    """ONNX Runtime alone, on one batch that is bound in memory and evaluated again and again."""
 
     def __init__(self, job: Job) -> None:
         import onnxruntime
@@ -105,7 +105,7 @@ class Raw:
         return bound
 
     def time(self, passes: int) -> float:
-        """Seconds for so many images through the model."""
+        """Seconds that a number of images take."""
         batches, rest = divmod(passes, self._batch)
         last = self._bind(rest) if rest else None
         begun = time.perf_counter()
@@ -116,7 +116,7 @@ class Raw:
         return time.perf_counter() - begun
 
     def rate(self) -> float:
-        """Images a second, roughly, once warm."""
+        """Images a second after a warm-up, roughly."""
         self.time(self._batch)
         batches, seconds = 1, 0.0
         while seconds < _WARM_SECONDS:
@@ -134,7 +134,7 @@ def _iaside(plan: Plan) -> tuple[float, np.ndarray | None]:
 
 
 class _PlainTask:
-    """The plain way on the first image, on as many coalitions as there is time for."""
+    """The plain way on the first image, on as many coalitions as fit into the time given."""
 
     def __init__(self, job: Job, plan: Plan) -> None:
         from tools.benchmarks.plain import Plain, load_net
@@ -151,15 +151,15 @@ class _PlainTask:
         self.time(first)
         count = int(job.seconds * len(first) / self.time(first))
         some = self._spread(count)
-        self.coalitions = some * max(round(count / len(some)), 1)  # as of several images
+        self.coalitions = some * max(round(count / len(some)), 1)  # as if of several images
 
     def _spread(self, count: int) -> list[int]:
-        """So many coalitions, evenly spread over all of them."""
+        """A number of coalitions, evenly spread over all of them."""
         count = min(max(count, _LEAST_PLAIN), self._all)
         return [int(i) for i in np.linspace(0, self._all - 1, count).round()]
 
     def time(self, coalitions: list[int] | None = None) -> float:
-        """Seconds for the coalitions."""
+        """Seconds that the coalitions take."""
         return self._plain.time(self._pixels, self._label, coalitions or self.coalitions)
 
     def difference(self, worth: np.ndarray) -> float:
@@ -177,15 +177,15 @@ def _plain(job: Job, plan: Plan) -> _PlainTask | None:
 
 
 def batch(job: Job) -> dict[str, Any]:
-    """The batch size of a model, for all of its measurements."""
+    """The batch size of a model, which all of its measurements use."""
     plan = job.plan(job.batch_size or "auto", limit=1)
     return {"batch_size": int(plan.evaluator.batch_size)}
 
 
 def speed(job: Job) -> dict[str, Any]:
-    """The three ways in turns: raw, iaside, plain, iaside, raw, plain, raw..."""
+    """Times the three ways in turns: raw, iaside, plain, iaside, raw, plain, raw..."""
     raw = Raw(job)
-    # The first image is read while the model waits, so that a few are needed for a steady rate.
+    # The model waits for the first image: the rate is steady only over several images.
     least = _LEAST_IMAGES if job.bands <= 8 else 2
     images = job.limit or max(round(job.seconds * raw.rate() / job.each), least)
     plan = job.plan(job.batch_size or 1, limit=images)
@@ -193,11 +193,11 @@ def speed(job: Job) -> dict[str, Any]:
     passes = images * job.each
     plain = None if job.sampled else _plain(job, plan)
     raw.time(passes)
-    _, worth = _iaside(plan)  # neither counts
+    _, worth = _iaside(plan)  # warm-up, not counted
     times: dict[str, list[float]] = {"raw": [], "iaside": [], "plain": []}
     ways = {"raw": lambda: raw.time(passes), "iaside": lambda: _iaside(plan)[0]}
     for pair in range(job.pairs):
-        # Each goes first in every other pair: what the machine does over time takes no side.
+        # The first way changes from pair to pair, so that drift of the machine favours neither.
         for way in sorted(ways, reverse=pair % 2 == 0):
             times[way].append(ways[way]())
         if plain is not None:
@@ -216,9 +216,9 @@ def speed(job: Job) -> dict[str, Any]:
 
 
 def memory(job: Job) -> dict[str, Any]:
-    """The peak of this process, which does the job one way."""
+    """Peak memory of this process, which does the job in one way."""
     if job.way == "raw":
-        # The same batch over and over: more passes change nothing.
+        # The same batch again and again: more passes take no more memory.
         Raw(job).time(_RAW_MEMORY_PASSES)
     elif job.way == "iaside":
         _iaside(job.plan(job.batch_size or 1, limit=job.limit))
@@ -231,7 +231,7 @@ def memory(job: Job) -> dict[str, Any]:
 
 
 def _peak() -> int:
-    """Most memory that this process has held, in bytes.
+    """Peak memory of this process, in bytes.
 
     On Linux `ru_maxrss` also counts the parent that started the process; VmHWM does not.
     """
@@ -245,7 +245,7 @@ def _peak() -> int:
 
 
 def first(job: Job) -> dict[str, Any]:
-    """Seconds from the start of `iaside decompose` until an image is finished; then it ends."""
+    """Seconds from the start of `iaside decompose` to its first image; ends the process."""
     from iaside_onnx import cli
 
     def stop(_progress: object, images: int) -> None:
@@ -254,7 +254,7 @@ def first(job: Job) -> dict[str, Any]:
             _print({"seconds": seconds})
             os._exit(0)
 
-    # The command line takes no listener, so that its own is replaced.
+    # The command line accepts no listener: replace the method of its own.
     command: Any = sys.modules[f"{cli.__name__}.decompose"]
     command.ConsoleProgress.advance = stop
     words = ["decompose", job.model, "--images", job.images, "--bands", str(job.bands)]
@@ -272,9 +272,9 @@ def _print(answer: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Does one action and prints what came of it as the last line."""
+    """Runs one action and prints its answer as the last line."""
     action, job = sys.argv[1:]
-    # That random labels are at chance level is no news here.
+    # Random labels cause a warning that accuracy is at chance level.
     logging.getLogger("iaside_onnx").setLevel(logging.ERROR)
     actions = {"batch": batch, "speed": speed, "memory": memory, "first": first}
     _print(actions[action](Job(**json.loads(job))))

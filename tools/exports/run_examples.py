@@ -2,7 +2,7 @@
 
 EfficientNet-Lite0, 1 and 2 with their ImageNet weights from PyTorch, Lite0 also in FP16 and INT8,
 on ImageNet photographs; the bundled Keras CNN, a Flax CNN and a scikit-learn MLP, both trained
-here, on Fashion-MNIST. What is finished in the folder is kept, so that the command can be repeated.
+here, on Fashion-MNIST. Finished files in the folder are kept: run the command again to resume.
 """
 
 import argparse
@@ -33,11 +33,11 @@ SKLEARN = ("-e", f"{ROOT}[cpu,sklearn]")
 
 
 def main() -> None:
-    """Parses the command line; exports, audits, writes the record, prints the tables."""
+    """Exports, audits, writes the record, prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, help="where models, archives and environments go")
+    parser.add_argument("--folder", type=Path, help="for models, archives and environments")
     parser.add_argument("--imagenet", type=Path, help="photographs: images/, class_to_index.json")
-    parser.add_argument("--table", type=Path, help="print the tables of this record, and no more")
+    parser.add_argument("--table", type=Path, help="print the tables of this record and exit")
     args = parser.parse_args()
     if args.table is not None:
         print_tables(json.loads(args.table.read_text()))
@@ -48,7 +48,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     archives = fashion_archives(folder)
     if args.imagenet is None:
-        print("without --imagenet there are no photographs, and so no EfficientNet-Lite")
+        print("EfficientNet-Lite is left out: give --imagenet DIR")
     else:
         archives = [*imagenet_archives(folder, args.imagenet.resolve()), *archives]
     record = {"models": [summary(archive) for archive in archives], "differences": []}
@@ -112,7 +112,7 @@ def fashion_archives(folder: Path) -> list[iaside_onnx.Archive]:
 
 
 def export(python: Path, output: Path, framework: str, source: str, *words: str | Path) -> None:
-    """Runs `iaside export`, unless the file is there."""
+    """Runs `iaside export`, unless the file exists."""
     if not output.exists():
         iaside(python, "export", framework, source, *words, "-o", output)
 
@@ -120,26 +120,26 @@ def export(python: Path, output: Path, framework: str, source: str, *words: str 
 def decompose(
     python: Path, folder: Path, name: str, model: Path, *words: str | Path
 ) -> iaside_onnx.Archive:
-    """Runs `iaside decompose`, which goes on with or takes what is there."""
+    """Runs `iaside decompose`, which resumes a run or returns a finished archive."""
     output = folder / f"{name}.h5"
     iaside(python, "decompose", model, *words, "-o", output)
     return iaside_onnx.open_archive(output)
 
 
 def iaside(python: Path, *words: str | Path) -> None:
-    """Runs the command line of an environment, where example_models can be imported."""
+    """Runs the command line of an environment."""
     run(python, "-m", "iaside_onnx", *words)
 
 
 def run(python: Path, *words: str | Path) -> None:
-    """Runs a command; ends this script when it fails."""
+    """Runs a command that can import `tools`; ends this script if it fails."""
     if subprocess.run([python, *words], check=False, env=with_checkout()).returncode:
-        fail(f"{' '.join(map(str, words))} failed.")
+        fail(f"{' '.join(map(str, words))} failed")
     sys.stdout.flush()
 
 
 def summary(archive: iaside_onnx.Archive) -> dict[str, Any]:
-    """What the table says of a model."""
+    """The figures of a model in the table."""
     meta = archive.metadata
     return {
         "model": Path(meta.model_name).stem,
@@ -156,7 +156,7 @@ def difference(
 ) -> dict[str, Any]:
     """Contributions of the second model minus those of the first, image by image, in nats."""
     if not (first["image_sha256"] == second["image_sha256"]).all():
-        fail("the archives are of different images; remove them and start again.")
+        fail("the archives are of different images; remove them and start again")
     paired = iaside_onnx.estimate(second["phi_image"] - first["phi_image"])
     name = Path(second.metadata.model_name).stem
     props = onnx.load(str(folder / second.metadata.model_name)).metadata_props
@@ -177,7 +177,7 @@ def difference(
 
 
 def print_tables(record: dict[str, Any]) -> None:
-    """Side by side: every model; then what quantisation did to each band."""
+    """Prints the table of all models, then that of the changes by quantisation."""
     bands = len(record["models"][0]["psi"])
     rows = ["| model | images | accuracy | SIS [95 %] | " + row(f"psi {b}" for b in range(bands))]
     rows.append("|---|---:|---|---|" + "---:|" * bands)

@@ -14,7 +14,7 @@ try:
     from flax import nnx
     from safetensors.numpy import save_file
 except ModuleNotFoundError as error:
-    fail(f"train_flax.py needs the package {error.name}.\n    pip install flax safetensors")
+    fail(f"train_flax needs the package {error.name}\n    pip install flax safetensors")
 
 EPOCHS, BATCH, RATE = 4, 128, 1e-3
 
@@ -40,7 +40,7 @@ class CNN(nnx.Module):
 
 
 def with_weights(weights: dict[str, np.ndarray]) -> CNN:
-    """The network in evaluation mode, with weights by their dotted path."""
+    """Returns the network in evaluation mode, with weights by dotted path."""
     model = CNN(nnx.Rngs(0))
     state = nnx.state(model)
     for path, variable in nnx.to_flat_state(state):
@@ -51,7 +51,7 @@ def with_weights(weights: dict[str, np.ndarray]) -> CNN:
 
 
 def train(images: np.ndarray, labels: np.ndarray) -> CNN:
-    """Trains with Adam; prints a line an epoch."""
+    """Trains with Adam; prints one line for each epoch."""
     model = CNN(nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, optax.adam(RATE), wrt=nnx.Param)
 
@@ -76,7 +76,7 @@ def train(images: np.ndarray, labels: np.ndarray) -> CNN:
 
 
 def main() -> None:
-    """Parses the command line, trains, writes the weights."""
+    """Trains and writes the weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.safetensors")
     output = parser.parse_args().output

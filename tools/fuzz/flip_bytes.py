@@ -1,10 +1,10 @@
-"""Changes every byte of a small archive, one at a time: does `iaside verify` find it?
+"""Changes every byte of a small archive, one at a time, and checks whether `verify` finds it.
 
-    python tools/flip_bytes.py tests/data/schema-1-exact.h5 [--every 1] [-o FLIPS.json]
+    python -m tools.fuzz.flip_bytes tests/data/schema-1-exact.h5 [--every 1] [-o FLIPS.json]
 
-A change is `found` if verify reports a problem, `refused` if the file is not opened, `crashed` or
-`hung` if HDF5 does so, which verify reports of its child; `harmless` if all that is read is what
-it was; and `missed` if none of these: there must be none of them.
+A change is `found` if verify reports a problem, `refused` if the file cannot be opened, `crashed`
+or `hung` if HDF5 crashes or hangs (verify reports that of its child process), `harmless` if all
+values and attributes are read as before, and otherwise `missed`, which must not happen.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PROGRESS = 5000
 
 
 def same(found: Archive, whole: Archive) -> bool:
-    """Whether two archives read the same, values and attributes."""
+    """Whether values and attributes of two archives are equal."""
     return (
         found.metadata == whole.metadata
         and found.names == whole.names
@@ -44,23 +44,23 @@ def same(found: Archive, whole: Archive) -> bool:
 
 
 def outcome(copy: Path, whole: Archive) -> str:
-    """What becomes of one damaged file."""
+    """The outcome of one damaged file."""
     try:
         if check(copy)[0]:
             return "found"
         return "harmless" if same(open_archive(copy), whole) else "missed"
     except ArchiveError:
         return "refused"
-    except Exception as error:  # noqa: BLE001  # any other is a defect, which is counted
+    except Exception as error:  # noqa: BLE001  # any other error is a defect and is counted
         print(repr(error), file=sys.stderr)
         return "raised"
 
 
 def in_child(copy: Path, whole: Archive) -> str:
-    """The same in a process of its own, which damaged files can take down."""
+    """The same in a child process, which a damaged file may crash."""
     child = os.fork()
     if child == 0:
-        # Of the processor, as machines are shared.
+        # CPU time, because the machine may be loaded.
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         os._exit(OUTCOMES.index(outcome(copy, whole)))
     _, status = os.waitpid(child, 0)
@@ -70,7 +70,7 @@ def in_child(copy: Path, whole: Archive) -> str:
 
 
 def main() -> None:
-    """Counts what becomes of each change, and names those that are missed."""
+    """Counts the outcomes of all changes, and lists those that are defects."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("archive", type=Path)
     parser.add_argument("--every", type=int, default=1, help="change every N-th byte")
@@ -80,7 +80,7 @@ def main() -> None:
     data, whole, rng = (
         words.archive.read_bytes(),
         open_archive(words.archive),
-        random.Random(words.seed),  # noqa: S311  # which bytes, and no secret
+        random.Random(words.seed),  # noqa: S311  # not for cryptography
     )
     seen: collections.Counter[str] = collections.Counter()
     named: list[list[object]] = []
@@ -101,7 +101,7 @@ def main() -> None:
     if words.output:
         words.output.write_text(json.dumps(result, indent=1) + "\n")
     if seen["missed"] + seen["raised"]:
-        fail("There are changes that were not found.")
+        fail("some changes were missed or raised an unexpected error")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""All that needs an NVIDIA GPU, in one command: parity, speed, memory, errors; a dated record.
+"""Checks what needs an NVIDIA GPU: parity, speed, memory, errors; writes a dated record.
 
-    python tools/gpu_check.py [--quick] [--device cpu] [--only SECTION,...]
+    python -m tools.gpu.check [--quick] [--device cpu] [--only SECTION,...]
 
-It needs the project and its GPU packages alone, and runs from a checkout. A section that fails is
-written down, and the next one begins. With `--device cpu` it tries the script itself.
+It needs the project's GPU packages, and runs from a checkout. A section that fails is recorded,
+and the next one begins. `--device cpu` tests the script on a machine without a GPU.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tools.gpu.stages import stages
 from tools.gpu.throughput import throughput
 from tools.shared.paths import RECORDS
 
-# In this order: what is left out when time runs out is some of the throughput.
+# In this order: if time runs out, only settings of the throughput are left out.
 SECTIONS: dict[str, Callable[[Context, dict[str, Any]], None]] = {
     check.__name__: check
     for check in (environment, models, parity, memory, errors, stages, resume, throughput)
@@ -32,7 +32,7 @@ _NEEDED = ("environment", "models")
 
 
 def run_section(context: Context, name: str) -> bool:
-    """Runs one section and writes down what it found; whether all was well."""
+    """Runs one section and records its results; returns whether it passed."""
     context.tell(name)
     begun = time.monotonic()
     found: dict[str, Any] = {}
@@ -52,7 +52,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1 or, without a GPU, cpu")
     parser.add_argument("--quick", action="store_true", help="a small network and fewer settings")
     parser.add_argument("--only", metavar="SECTION,...", help=f"of {', '.join(SECTIONS)}")
-    parser.add_argument("--seconds", type=float, default=420, help="begin nothing slow after these")
+    parser.add_argument(
+        "--seconds", type=float, default=420, help="after this time no slow measurement begins"
+    )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="default: records/gpu-DATE.json"
     )
@@ -83,7 +85,9 @@ def main() -> None:
         failed = [n for n in chosen if not run_section(context, n)]
     context.record["failed"] = failed
     context.keep()
-    context.tell(f"{output.name}: {'failed: ' + ', '.join(failed) if failed else 'all is well'}")
+    context.tell(
+        f"{output.name}: {'failed: ' + ', '.join(failed) if failed else 'all sections passed'}"
+    )
     raise SystemExit(1 if failed else 0)
 
 

@@ -1,4 +1,4 @@
-"""What the sections of `gpu_check.py` share: where things are, the record, the clock."""
+"""Shared state of the sections of `check`: files, record, time limit."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ from tools.shared.files import write_json
 from tools.shared.paths import ROOT
 
 TOLERANCE = 1e-3
-"""Nats that two devices may differ by."""
+"""Largest difference between two devices, in nats."""
 
 
 class Lines:
-    """A listener that keeps what a run says, and may interrupt it.
+    """A listener that collects the messages of a run, and can interrupt it.
 
     Attributes:
         said: decisions and warnings, in order.
     """
 
     def __init__(self, stop_after: int | None = None) -> None:
-        """Nothing said so far; ``stop_after`` so many images the run is interrupted."""
+        """Start without messages; the run is interrupted after ``stop_after`` images."""
         self.said: list[str] = []
         self._left = stop_after
 
     def say(self, line: str) -> None:
-        """Keep it."""
+        """Collect the message."""
         self.said.append(line)
 
     def warn(self, line: str) -> None:
-        """Keep it."""
+        """Collect the message."""
         self.said.append(line)
 
     def begin(self, images: int, finished: int, evaluations: int) -> None:
-        """Nothing to open."""
+        """Ignore it."""
 
     def advance(self, images: int) -> None:
-        """Interrupt the run, as by Ctrl-C, once enough images are done."""
+        """Interrupt the run, as Ctrl-C does, when enough images are finished."""
         if self._left is not None:
             self._left -= images
             if self._left <= 0:
                 raise KeyboardInterrupt
 
     def end(self) -> None:
-        """Nothing to close."""
+        """Ignore it."""
 
 
 class Context:
     """One run of the checks.
 
     Attributes:
-        gpu: whether there is one, or everything runs on the CPU to try the script itself.
+        gpu: whether a GPU is used; without one everything runs on the CPU.
         device: as `iaside_onnx.Options` names it.
         quick: smaller sizes.
-        folder: for everything that is thrown away in the end.
+        folder: for temporary files.
         shape: of the ResNet.
     """
 
@@ -77,21 +77,21 @@ class Context:
         self.record: dict[str, Any] = {}
 
     def model(self, name: str) -> Path:
-        """A model that was made for this run."""
+        """Path of a model that is made for this run."""
         return self.folder / f"{name}.onnx"
 
     def images(self, name: str = "large") -> Path:
-        """Images that were made for this run."""
+        """Path of images that are made for this run."""
         return self.folder / f"{name}.npz"
 
     def archive(self) -> Path:
-        """A new name for an archive."""
+        """A new path for an archive."""
         self._count += 1
         return self.folder / f"archive-{self._count}.h5"
 
     @property
     def late(self) -> bool:
-        """Whether there is no time left to begin something."""
+        """Whether the time limit has passed."""
         return time.monotonic() > self._end
 
     def memory(self) -> Memory:
@@ -100,27 +100,27 @@ class Context:
         return CudaMemory(int(index or 0)) if self.gpu else HostMemory()
 
     def tell(self, line: str) -> None:
-        """One line to the terminal, at once."""
+        """Print a line at once."""
         print(line, flush=True)
 
     def keep(self) -> None:
-        """Write down what there is so far."""
+        """Write the record as it is so far."""
         write_json(self._output, self.record)
 
     def plain(self, error: BaseException) -> str:
-        """An error in words, without the folders of this machine."""
+        """The message of an error, without paths of this machine."""
         kind = "" if isinstance(error, IasideError) else f"{type(error).__name__}: "
         text = " ".join(f"{kind}{error}".split())
         return text.replace(str(self.folder), "TMP").replace(str(ROOT), ".")
 
     def attempt(self, found: dict[str, Any], name: str, check: Callable[[], Any]) -> None:
-        """Put what a check says under its name, or why it failed, and go on either way."""
+        """Record the result of a check under its name, or its error, and continue in both cases."""
         begun = time.monotonic()
         try:
             found[name] = check()
-        except Exception as error:  # noqa: BLE001  # each check stands alone
+        except Exception as error:  # noqa: BLE001  # the next check may still work
             found[name] = {"error": self.plain(error)}
-        gc.collect()  # sessions and their device memory, held by what a failed check left
+        gc.collect()  # frees sessions and device memory that a failed check still holds
         result = found[name] if isinstance(found[name], dict) else {}
         wrong = result.get("error") or "; ".join(result.get("failed", []))
         if wrong:
@@ -131,7 +131,7 @@ class Context:
 
 
 def brief(value: Any) -> str:
-    """The plain figures and words of a result, on one line."""
+    """The numbers and text of a result, on one line."""
     if not isinstance(value, dict):
         return str(value)
     kept = [
@@ -144,6 +144,6 @@ def brief(value: Any) -> str:
 
 
 def expect(found: dict[str, Any], holds: bool, wanted: str) -> None:
-    """Note under ``failed`` what was wanted and is not so."""
+    """Add ``wanted`` to the list under ``failed`` unless it ``holds``."""
     if not holds:
         found.setdefault("failed", []).append(wanted)

@@ -1,4 +1,4 @@
-"""What `gpu_check.py` runs on: networks with weights from a fixed seed, and random images."""
+"""Networks with random weights from a fixed seed, which `check` runs on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Resnet:
         size: pixels of a side of the input.
         width: channels of the first convolution; the last bottleneck has 32 times as many.
         blocks: bottlenecks of each stage.
-        classes: how many it knows.
+        classes: number of classes.
     """
 
     size: int = 224
@@ -37,7 +37,7 @@ class Resnet:
 
     @property
     def first_bytes(self) -> int:
-        """What the first convolution writes for one image, in float32."""
+        """Size of the output of the first convolution for one image, in float32."""
         return 4 * self.width * (self.size // 2) ** 2
 
 
@@ -46,10 +46,10 @@ REDUCED = Resnet(size=96, width=16, blocks=(1, 1, 1, 1))
 
 
 class Net:
-    """Collects nodes and weights of a graph with one image input, ``image``, of 3 channels."""
+    """Builds a graph with one input ``image`` of 3 channels."""
 
     def __init__(self, size: int, *, half: bool = False) -> None:
-        """An empty graph.
+        """Start an empty graph.
 
         Args:
             size: pixels of a side of the input.
@@ -65,7 +65,7 @@ class Net:
             self.add("Cast", to=TensorProto.FLOAT16)
 
     def add(self, kind: str, *more: str, domain: str = "", **attributes: Any) -> str:
-        """A node that takes the last value, and perhaps others; the new last value."""
+        """Add a node that takes the last value and ``more``; returns the new last value."""
         name = f"{kind.lower()}{len(self._nodes)}"
         node = helper.make_node(kind, [self.last, *more], [name], domain=domain, **attributes)
         self._nodes.append(node)
@@ -80,14 +80,14 @@ class Net:
         return name
 
     def conv(self, before: int, after: int, kernel: int, stride: int = 1, gain: float = 2.0) -> str:
-        """A convolution with the bias that a folded batch normalisation leaves.
+        """Add a convolution with a bias, as after folding a batch normalisation.
 
         Args:
             before: channels in.
             after: channels out.
             kernel: pixels of a side.
-            stride: pixels from one place to the next.
-            gain: of the variance; 2 makes up for a ReLU before it, as He and others have it.
+            stride: in pixels.
+            gain: of the variance; 2 makes up for a ReLU before it (He et al., 2015).
         """
         weight = self._weight((after, before, kernel, kernel), (gain / (before * kernel**2)) ** 0.5)
         bias = self._weight((after,), 0.05)
@@ -95,14 +95,14 @@ class Net:
         return self.add("Conv", weight, bias, strides=[stride] * 2, pads=[edge] * 4)
 
     def head(self, features: int, classes: int) -> None:
-        """The average of each channel, and logits."""
+        """Add the average of each channel, and logits."""
         self.add("GlobalAveragePool")
         self.add("Flatten", axis=1)
         weight = self._weight((classes, features), 0.2 * features**-0.5)
         self.add("Gemm", weight, self._weight((classes,), 0.05), transB=1)
 
     def save(self, target: Path, classes: int) -> None:
-        """Writes the model, with any batch, and its preprocessing beside it."""
+        """Write the model, with dynamic batch size, and its preprocessing spec."""
         if self._half:
             self.add("Cast", to=TensorProto.FLOAT)
         size = self._size
@@ -123,7 +123,7 @@ class Net:
 
 
 def write_resnet(target: Path, shape: Resnet, *, half: bool = False) -> None:
-    """ResNet-50 for the full shape, in 3 x size x size, out the logits of the classes."""
+    """Write a ResNet, for the full shape ResNet-50: images (3, size, size) to logits (classes,)."""
     net = Net(shape.size, half=half)
     net.conv(3, shape.width, 7, 2)
     net.add("Relu")
@@ -144,7 +144,7 @@ def _bottleneck(net: Net, before: int, inner: int, stride: int) -> None:
     net.add("Relu")
     net.conv(inner, inner, 3, stride)
     net.add("Relu")
-    # A small branch: sums of full ones would double from block to block, past what float16 holds.
+    # A small gain: otherwise values would double with each block and overflow float16.
     branch = net.conv(inner, 4 * inner, 1, gain=0.2)
     net.last = start
     if before != 4 * inner or stride > 1:
@@ -154,11 +154,11 @@ def _bottleneck(net: Net, before: int, inner: int, stride: int) -> None:
 
 
 def write_small(target: Path, *, normalised: bool = False) -> None:
-    """Two convolutions for images of 32 pixels.
+    """Write a network of two convolutions for images of 32 pixels.
 
     Args:
         target: the ONNX file.
-        normalised: end in the ``Normalizer`` of ai.onnx.ml, which only the CPU has.
+        normalised: end in ``Normalizer`` of ai.onnx.ml, which only the CPU provider implements.
     """
     net = Net(SMALL_SIZE)
     net.conv(3, 16, 3, 2)

@@ -1,4 +1,4 @@
-"""The sections of `gpu_check.py` that are about being right: parity, memory, errors, resuming."""
+"""The sections of `check` for correctness: parity, memory, errors, resuming."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _BIG_BATCH = 512
 
 
 def environment(context: Context, found: dict[str, Any]) -> None:
-    """The GPU, its driver, and versions of what takes part."""
+    """Record the GPU, its driver, and the versions of packages."""
     found["platform"] = platform.platform()
     found["python"] = platform.python_version()
     found["packages"] = {
@@ -49,7 +49,7 @@ def environment(context: Context, found: dict[str, Any]) -> None:
     }
     context.attempt(found, "commit", partial(_output, "git", "-C", str(ROOT), "rev-parse", "HEAD"))
     if context.gpu:
-        # First of all, as this is where ONNX Runtime loads the CUDA libraries.
+        # First, because this is where ONNX Runtime loads the CUDA libraries.
         context.attempt(found, "session", partial(_session, context))
         context.attempt(found, "gpu", partial(_gpu, context))
         query = "name,driver_version,memory.total,power.limit,clocks.max.sm"
@@ -93,7 +93,7 @@ def _gpu(context: Context) -> dict[str, Any]:
 
 
 def models(context: Context, found: dict[str, Any]) -> None:
-    """Makes the networks and images, and sees that they give finite logits on the CPU."""
+    """Make the networks and images, and check that logits on the CPU are finite."""
     write_resnet(context.model("resnet"), context.shape)
     write_resnet(context.model("resnet-half"), context.shape, half=True)
     write_small(context.model("small"))
@@ -118,7 +118,7 @@ def _first_look(path: Path, size: int) -> dict[str, Any]:
 
 
 def parity(context: Context, found: dict[str, Any]) -> None:
-    """The same decomposition on the CPU and on the GPU."""
+    """Compare the same decomposition on the CPU and on the GPU."""
     fashion, resnet = bundled_model("fashion-cnn"), context.model("resnet")
     found["compared"] = "cpu with cuda" if context.gpu else "cpu with cpu in batches of 7"
     found["tolerance_phi"] = TOLERANCE
@@ -156,7 +156,7 @@ def _compare(
     gate: bool = True,
     **options: Any,
 ) -> dict[str, Any]:
-    """One decomposition on the CPU, and one with ``theirs`` on the device."""
+    """Compare a decomposition on the CPU with one on the device with the options ``theirs``."""
     other: dict[str, Any] = {"device": context.device} if context.gpu else {"batch_size": 7}
     other |= theirs or {}
     other_model: Path = other.pop("model", model)
@@ -174,7 +174,7 @@ def _compare(
 
 
 def differences(one: iaside_onnx.Archive, two: iaside_onnx.Archive) -> dict[str, Any]:
-    """The largest differences of two archives, and whether they are the same bit for bit."""
+    """The largest differences of two archives, and whether their worths are equal bit for bit."""
     names = ("phi", "phi_image", "worth")
     found: dict[str, Any] = {n: float(np.nanmax(np.abs(one[n] - two[n]))) for n in names}
     found["same_bits"] = bool(np.array_equal(one["worth"], two["worth"], equal_nan=True))
@@ -183,7 +183,7 @@ def differences(one: iaside_onnx.Archive, two: iaside_onnx.Archive) -> dict[str,
 
 
 def memory(context: Context, found: dict[str, Any]) -> None:
-    """A session that may take too little memory for the batch goes on in smaller ones."""
+    """Check that a run continues with smaller batches if memory is too small for the batch size."""
     if not context.gpu:
         found["skipped"] = "needs a GPU"
         return
@@ -192,7 +192,7 @@ def memory(context: Context, found: dict[str, Any]) -> None:
 
 def _halved(context: Context) -> dict[str, Any]:
     model, images = context.model("resnet"), context.images()
-    # Room for the weights and for what the first convolution makes of half of a batch.
+    # Enough for the weights and for the output of the first convolution of half a batch.
     limit = model.stat().st_size + _BIG_BATCH // 2 * context.shape.first_bytes
     heard = Lines()
     options: dict[str, Any] = {"bands": 4, "limit": 64, "device": context.device}
@@ -204,13 +204,17 @@ def _halved(context: Context) -> dict[str, Any]:
     lines = [line for line in [*heard.said, *few.metadata.notes] if "memory" in line]
     sizes = [int(number) for line in lines for number in re.findall(r"\d+", line)]
     found = {"asked": _BIG_BATCH, "limit_bytes": limit, "said": lines, **differences(few, plain)}
-    expect(found, any(0 < s < _BIG_BATCH for s in sizes), "a line names the smaller batch")
-    expect(found, found["worth"] <= TOLERANCE, f"worth within {TOLERANCE} nats of a plain run")
+    expect(found, any(0 < s < _BIG_BATCH for s in sizes), "a message names the smaller batch size")
+    expect(
+        found,
+        found["worth"] <= TOLERANCE,
+        f"worth within {TOLERANCE} nats of a run without a limit",
+    )
     return found
 
 
 def errors(context: Context, found: dict[str, Any]) -> None:
-    """What cannot work is refused in words that help."""
+    """Check that impossible requests are refused with a useful message."""
     context.attempt(found, "no such GPU", partial(_refused, context, "small", "cuda:99"))
     if context.gpu:
         context.attempt(found, "operator of the CPU", partial(_left, context))
@@ -220,7 +224,7 @@ def errors(context: Context, found: dict[str, Any]) -> None:
 
 
 def _refused(context: Context, model: str, device: str) -> dict[str, Any]:
-    """The project's own error, in words."""
+    """The class and message of the error that a device causes."""
     out = context.archive()
     try:
         iaside_onnx.decompose(
@@ -241,7 +245,7 @@ def _left(context: Context) -> dict[str, Any]:
 
 
 def resume(context: Context, found: dict[str, Any]) -> None:
-    """Batch sizes that are found by trial are told, and kept when a run goes on."""
+    """Check that the batch size found by trial is reported, and kept when a run is resumed."""
     context.attempt(found, "resnet, auto", partial(_told, context))
     context.attempt(found, "interrupted", partial(_interrupted, context))
 
@@ -255,12 +259,12 @@ def _told(context: Context) -> dict[str, Any]:
     lines = [line for line in heard.said if "batch size" in line]
     chosen = archive.metadata.options["resolved"]["batch_size"]
     found = {"chosen": chosen, "said": lines}
-    expect(found, any(str(chosen) in line for line in lines), "a line names the batch size")
+    expect(found, any(str(chosen) in line for line in lines), "a message names the batch size")
     return found
 
 
 def _interrupted(context: Context) -> dict[str, Any]:
-    """An interrupted run goes on, and is as good as one in one go."""
+    """Check that an interrupted and resumed run equals an undisturbed one."""
     out = context.archive()
     options: dict[str, Any] = {"bands": 8, "limit": 48, "device": context.device}
     model = bundled_model("fashion-cnn")
@@ -283,7 +287,13 @@ def _interrupted(context: Context) -> dict[str, Any]:
     whole = run(context.archive(), Lines(), chosen)
     found |= {"chosen": chosen, **differences(resumed, whole)}
     found["said"] = [line for line in heard.said if "batch size" in line]
-    expect(found, any("as before" in s for s in found["said"]), "the size of the run before")
+    expect(
+        found,
+        any("as before" in s for s in found["said"]),
+        "the batch size of the first run is used",
+    )
     expect(found, any("already finished" in s for s in again.said), "the third run does nothing")
-    expect(found, found["worth"] <= TOLERANCE, f"worth within {TOLERANCE} nats of one run")
+    expect(
+        found, found["worth"] <= TOLERANCE, f"worth within {TOLERANCE} nats of an undisturbed run"
+    )
     return found

@@ -1,4 +1,4 @@
-"""The section of `gpu_check.py` that times and compares what iaside does around the model."""
+"""The section of `check` that times iaside's own steps before and after the model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SEED = 3
 
 
 def stages(context: Context, found: dict[str, Any]) -> None:
-    """FFT, mix and gather alone, timed, and compared with NumPy."""
+    """Time FFT, mix and gather alone, and compare them with NumPy."""
     size, batch = (96, 64) if context.quick else (224, 256)
     repeats = 20 if context.gpu else 3
     memory = context.memory()
@@ -33,8 +33,8 @@ def stages(context: Context, found: dict[str, Any]) -> None:
 
 
 def _timed(memory: Memory, repeats: int, call: Callable[[], Any]) -> dict[str, float]:
-    """Milliseconds a call: of many that are asked for at once, and of one that is waited for."""
-    for _ in range(3):  # kernels are compiled, plans made, memory taken
+    """Milliseconds a call: of many calls without synchronisation, and of one with it."""
+    for _ in range(3):  # warm-up: compiles kernels, makes FFT plans, allocates memory
         call()
     memory.synchronize()
     begun = time.perf_counter()
@@ -57,7 +57,7 @@ def _timed(memory: Memory, repeats: int, call: Callable[[], Any]) -> dict[str, f
 
 
 def _images(memory: Memory, size: int, bands: int, batch: int, repeats: int) -> dict[str, Any]:
-    """From an image to the filtered images of a batch of coalitions."""
+    """Time the steps from an image to the filtered images of a batch of coalitions."""
     xp = memory.xp
     host = np.random.default_rng(_SEED).random((3, size, size), np.float32)
     host_index = band_index(size, size, bands)
@@ -82,7 +82,7 @@ def _images(memory: Memory, size: int, bands: int, batch: int, repeats: int) -> 
         memory.to_host(components), band_components(host, host_index, bands)
     )
     expect(found, found["fft_difference"] <= _CLOSE, f"components within {_CLOSE} of NumPy's")
-    # The last batch is in the buffer; NumPy's comes from the same components.
+    # The buffer holds the last batch; NumPy mixes the same components.
     wanted = np.empty((parts[-1].size, 3, size, size), np.float32)
     mix(np.zeros_like(host), memory.to_host(components), parts[-1], wanted)
     mixed = memory.to_host(out[: parts[-1].size])
@@ -92,7 +92,7 @@ def _images(memory: Memory, size: int, bands: int, batch: int, repeats: int) -> 
 
 
 def _gather(memory: Memory, batch: int, repeats: int) -> dict[str, Any]:
-    """From outputs to log-probabilities of labels, also where the outputs are impossible."""
+    """Time the step from outputs to log-probabilities; compare it also for invalid outputs."""
     xp = memory.xp
     generator = np.random.default_rng(_SEED)
     logits = 5 * generator.standard_normal((batch, _CLASSES), np.float32)
@@ -124,7 +124,7 @@ def _gather(memory: Memory, batch: int, repeats: int) -> dict[str, Any]:
 
 
 def _away(one: np.ndarray, two: np.ndarray) -> float:
-    """The largest difference; infinite where one is NaN and the other is not."""
+    """The largest difference; infinite if a value is NaN in one array only."""
     if (np.isnan(one) != np.isnan(two)).any():
         return float("inf")
     same = (one == two) | np.isnan(one)

@@ -1,4 +1,4 @@
-"""The section of `gpu_check.py` that compares iaside's speed with that of ONNX Runtime alone."""
+"""The section of `check` that compares the speed of iaside with that of ONNX Runtime alone."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _BANDS = 8
 _IMAGES = 64
 _SEED = 5
 _GRAPH = "1000000"
-"""A CUDA graph of our own, as the session may hold others of other buffers."""
+"""Identifier of a separate CUDA graph: the session may hold graphs of other buffers."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to run the network."""
+    """Precision, batch size and CUDA graph of one measurement."""
 
     precision: str
     batch: int
@@ -35,17 +35,17 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """As the record has it."""
+        """Its name in the record."""
         return f"{self.precision}, {self.batch}{', CUDA graph' if self.graph else ''}"
 
     @property
     def gated(self) -> bool:
-        """Whether the ratio must be good."""
+        """Whether the ratio must reach the minimum."""
         return self == Setting("FP32", 256)
 
 
 def settings(context: Context) -> list[Setting]:
-    """What is to be measured, the most important first, as time may run out."""
+    """The settings to measure, the most important first, because time may run out."""
     if not context.gpu:
         return [Setting("FP32", 4), Setting("FP32", 8)]
     batches = (256, 64) if context.quick else (256, 512, 128, 64)
@@ -54,11 +54,11 @@ def settings(context: Context) -> list[Setting]:
 
 
 def throughput(context: Context, found: dict[str, Any]) -> None:
-    """Images a second of both, in turns, and their ratio."""
+    """Measure images a second of both in turns, and their ratio."""
     found |= {"bands": _BANDS, "pairs": PAIRS, "least_ratio_FP32_256": LEAST_RATIO}
     for setting in settings(context):
         if context.late:
-            found[setting.name] = {"skipped": "no time was left"}
+            found[setting.name] = {"skipped": "no time left"}
             context.keep()
             continue
         context.attempt(found, setting.name, partial(_measure, context, setting))
@@ -72,7 +72,8 @@ def _measure(context: Context, setting: Setting) -> dict[str, Any]:
     raw.run(2)
     rate = setting.batch * 4 / _seconds(partial(raw.run, 4))
     shard = plan.shards[0].size
-    # A second each; the one that must be good has more, as a run begins with a batch of its own.
+    # About a second each. The gated setting has more images, because a run begins with one extra
+    # batch, for the baseline.
     wanted = _IMAGES if setting.gated else round(rate / plan.coalitions.size)
     images = shard * min(max(wanted // shard, 1), _IMAGES // shard)
     _evaluate(_first(plan, 1), context.folder)
@@ -86,8 +87,8 @@ def _measure(context: Context, setting: Setting) -> dict[str, Any]:
 
 
 def _turns(plan: Plan, raw: Raw, batch: int, folder: Path) -> dict[str, Any]:
-    """Both in turns, over the images of the plan."""
-    # All bands present is the whole image, and the baseline alone is evaluated once.
+    """Measure both in turns, over the images of the plan."""
+    # The empty coalition is evaluated once for all images.
     evaluations = plan.selection.positions.size * (plan.coalitions.size - 1)
     runs = -(-evaluations // batch)
     raws: list[float] = []
@@ -106,7 +107,7 @@ def _turns(plan: Plan, raw: Raw, batch: int, folder: Path) -> dict[str, Any]:
         "ratio": median(ratios),
         "ratio_least": min(ratios),
         "ratio_most": max(ratios),
-        # As in a long run: without the one batch for the baseline that all images share.
+        # As in a long run: without the batch for the baseline, which all images share.
         "ratio_without_first": median(r / (1 - r * batch / evaluations) for r in ratios),
         "evaluations": int(evaluations),
         "pairs_raw": raws,
@@ -131,7 +132,7 @@ def _plan(context: Context, setting: Setting) -> Plan:
 
 
 def _first(plan: Plan, images: int) -> Plan:
-    """The same run over fewer images."""
+    """The same run with its first images only."""
     chosen = plan.selection
     labels = None if chosen.labels is None else chosen.labels[:images]
     return replace(
@@ -151,13 +152,13 @@ def _evaluate(plan: Plan, folder: Path) -> float:
 
 
 class Raw:
-    """The session of a plan on a batch of its own that lies on the device, and nothing else.
+    """The session of a plan on one batch in device memory, without iaside.
 
-    It is the same session, as two of them may choose other algorithms for the same convolutions.
+    The session is shared, because two sessions may choose different algorithms for a convolution.
     """
 
     def __init__(self, plan: Plan, batch: int) -> None:
-        """Bind random inputs and room for the outputs."""
+        """Bind random inputs and a buffer for the outputs."""
         classifier = plan.classifier
         memory, signature = classifier.memory, classifier.signature
         shape = (batch, *plan.spec.size())
@@ -174,10 +175,10 @@ class Raw:
             bind(name, *memory.device, np.float32, array.shape, memory.pointer(array))
         self._options = import_runtime().RunOptions()
         self._options.add_run_config_entry("gpu_graph_id", _GRAPH)
-        # ONNX Runtime's stream does not wait for CuPy's, which still writes the inputs.
+        # ONNX Runtime's stream does not wait for CuPy's, which may still write the inputs.
         memory.synchronize()
 
     def run(self, times: int) -> None:
-        """So many batches, one after the other; each returns when its outputs are there."""
+        """Evaluate a number of batches one after the other, each with synchronisation."""
         for _ in range(times):
             self._session.run_with_iobinding(self._bound, self._options)

@@ -1,4 +1,4 @@
-"""Python environments of the scripts: PyTorch and TensorFlow do not share one."""
+"""Virtual environments of the scripts; PyTorch and TensorFlow need separate ones."""
 
 import argparse
 import os
@@ -25,7 +25,7 @@ KERAS = (
 
 
 class Environments:
-    """The interpreter of each environment; one that was not given is installed at first use."""
+    """The interpreter of each environment; without one, an environment is made at first use."""
 
     def __init__(self, torch: Path | None, keras: Path | None, root: Path) -> None:
         self._given_torch = torch
@@ -34,44 +34,44 @@ class Environments:
 
     @cached_property
     def torch(self) -> Path:
-        """Python that has PyTorch."""
+        """An interpreter that has PyTorch."""
         return self._given_torch or install(self._root / "torch", TORCH)
 
     @cached_property
     def keras(self) -> Path:
-        """Python that has Keras, TensorFlow and tf2onnx."""
+        """An interpreter that has Keras, TensorFlow and tf2onnx."""
         return self._given_keras or install(self._root / "keras", KERAS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say where the environments are, and how many threads may train."""
+    """Adds the options for the environments and for the number of training threads."""
     parser.add_argument("--torch-python", type=Path, help="a Python that has PyTorch")
     parser.add_argument("--keras-python", type=Path, help="a Python that has TensorFlow, tf2onnx")
     parser.add_argument(
-        "--venvs", type=Path, help="make the environments here and leave them (default: temporary)"
+        "--venvs", type=Path, help="keep the environments in this folder (default: temporary)"
     )
-    # One by default: on a busy machine two threads wait for each other longer than one works, and
-    # one gives the same files whatever the number of cores.
+    # One thread gives the same files on any number of cores, and on a loaded machine two threads
+    # are slower than one, as they wait for each other.
     parser.add_argument("--threads", type=int, default=1, help="threads to train with (default 1)")
 
 
 @contextmanager
 def prepared(args: argparse.Namespace) -> Iterator[Environments]:
-    """Yields the environments; what was installed in the default place is gone afterwards."""
+    """Yields the environments; those in the default folder are deleted afterwards."""
     with TemporaryDirectory() as temporary:
         root = (args.venvs or Path(temporary)).resolve()
         yield Environments(args.torch_python, args.keras_python, root)
 
 
 def install(folder: Path, requirements: Sequence[str]) -> Path:
-    """Makes a virtual environment, or brings one that is there up to the requirements."""
+    """Makes a virtual environment, or installs the requirements into an existing one."""
     python = folder / "bin" / "python"
     if not python.exists():
         print(f"making {folder}")
         venv.create(folder, with_pip=True)
     command = [str(python), "-m", "pip", "install", "--quiet", *requirements]
     if subprocess.run(command, check=False).returncode:
-        fail(f"pip could not install {' '.join(requirements)} into {folder}; see above.")
+        fail(f"pip could not install {' '.join(requirements)} into {folder}; its output is above")
     return python
 
 
@@ -82,14 +82,14 @@ def with_checkout(**more: str) -> dict[str, str]:
 
 
 def run_module(python: Path, module: str, *arguments: str | Path, threads: int) -> None:
-    """Runs one of the scripts with another interpreter; ends this one when it fails."""
+    """Runs a script with another interpreter; ends this process if the script fails."""
     command = [python, "-m", module, *arguments]
     # Unbuffered, so that the line of an epoch is printed when the epoch ends.
     environment = with_checkout(PYTHONUNBUFFERED="1", OMP_NUM_THREADS=str(threads))
     try:
         status = subprocess.run(command, check=False, env=environment).returncode
     except OSError as error:
-        fail(f"Cannot run {python}: {error.strerror}.")
+        fail(f"cannot run {python}: {error.strerror}")
     if status:
-        print(f"{module} failed with exit code {status}.", file=sys.stderr)
+        print(f"{module} failed with exit code {status}", file=sys.stderr)
         raise SystemExit(1)

@@ -33,9 +33,9 @@ class Labelled(NamedTuple):
 
 
 def check_installed() -> None:
-    """Ends the script with the command to run when the Debian package is not there."""
+    """Ends the script, with the command that installs the Debian package, if it is missing."""
     if not (FOLDER / "train-images-idx3-ubyte.gz").is_file():
-        fail(f"Fashion-MNIST is not in {FOLDER}.\n    apt-get install {PACKAGE}")
+        fail(f"Fashion-MNIST is not in {FOLDER}\n    apt-get install {PACKAGE}")
 
 
 def _read_idx(path: Path) -> np.ndarray:
@@ -46,7 +46,7 @@ def _read_idx(path: Path) -> np.ndarray:
     """
     data = gzip.decompress(path.read_bytes())
     if data[:3] != b"\0\0\x08":
-        fail(f"{path} is not an IDX file of unsigned bytes.")
+        fail(f"{path} is not an IDX file of unsigned bytes")
     dimensions = data[3]
     shape = np.frombuffer(data, ">u4", dimensions, offset=4)
     return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)

@@ -1,4 +1,4 @@
-"""Writing what the scripts make: whole files or none, preprocessing specs, checksums."""
+"""Atomic writing of files, preprocessing specs, checksums."""
 
 import hashlib
 import json
@@ -19,10 +19,10 @@ def fail(message: str) -> NoReturn:
 
 @contextmanager
 def finished_file(target: Path) -> Iterator[Path]:
-    """Yields a temporary path that becomes `target` when the block ends well.
+    """Yields a temporary path that is renamed to `target` if the block raises nothing.
 
-    The temporary path lies in a folder of its own beside the target, because exporters may write
-    more files next to the one that they are asked for.
+    The temporary path is in a new folder beside the target, because exporters may write more files
+    next to the one that they are asked for.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as folder:
@@ -65,16 +65,16 @@ def write_preprocess(
     `value_range = [lo, hi]`.
 
     Args:
-        model: The ONNX file; the spec takes its stem.
-        input_size: Channels, height, width, in this order for NHWC models too.
-        mean: One value a channel, in units of the value range.
-        std: One value a channel, in units of the value range.
-        value_range: What 0 and 1 become before the mean is subtracted.
-        interpolation: How images are resized.
-        crop_pct: Edge of the centre crop over the shorter side it is cut from.
+        model: the ONNX file; the spec takes its stem.
+        input_size: channels, height, width, in this order for NHWC models too.
+        mean: one value a channel, in units of the value range.
+        std: one value a channel, in units of the value range.
+        value_range: what 0 and 1 become before the mean is subtracted.
+        interpolation: how images are resized.
+        crop_pct: edge of the centre crop over the shorter side it is cut from.
 
     Returns:
-        The path of the spec.
+        the path of the spec.
     """
     target = model.with_suffix(".preprocess.json")
     spec = {

@@ -1,11 +1,11 @@
-"""How much fewer evaluations a sample takes than every coalition, and whether intervals cover.
+"""Evaluations that sampling designs save against exact evaluation, and coverage of their intervals.
 
-    python tools/study_designs.py --tables DIR [--bands 8,12] [--replicates 500]
-    python tools/study_designs.py --table tools/records/designs.json
+    python -m tools.studies.designs --tables DIR [--bands 8,12] [--replicates 500]
+    python -m tools.studies.designs --table tools/records/designs.json
 
-Designs are run against full tables of real models (`study_tables.py`), so that the truth is known
-and a replicate costs nothing. A population is the table many times over, with the classes in the
-shares that they have there. Everything is drawn, and estimated, by the package's own code.
+Designs run on full tables of real models (`tables`), so that the truth is known and a replicate
+needs no evaluation. A population is the table repeated many times, with its shares of the classes.
+The package's own code draws and estimates.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LEAST_BLOCKS = 8
 
 @dataclass(frozen=True)
 class Found:
-    """One replicate: an estimate and what it took."""
+    """One replicate: an estimate and its number of evaluations."""
 
     estimate: Estimate
     evaluations: int
@@ -56,11 +56,11 @@ class Paired:
         self._balanced = balanced
 
     def run(self, seed: int, images: int, population: int | None = None) -> Found:
-        """Draw so many images and estimate; ``population`` is the table itself, drawn once."""
+        """Draw images and estimate; with ``population`` each image is drawn once at most."""
         table, pairs = self._table, self._pairs
         own, strata = _draw(table, seed, images, self._strata, population is not None)
         design = PairedDesign(table.bands, seed)
-        # Places far from each other share no block: permutations are then independent.
+        # Draws that are far apart share no block: their permutations are independent.
         draws = np.arange(images) * (1 if self._balanced else table.bands * table.bands)
         layout = design.layout
         slots = int(layout.ends[pairs])
@@ -76,7 +76,7 @@ class Paired:
 def _draw(
     table: Table, seed: int, images: int, strata: bool, once: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images of a table, drawn as the package draws them, and their classes."""
+    """Draw images of a table as the package does; their rows and classes."""
     n = len(table.worth)
     copies = 1 if once else -(-_POPULATION // n)
     classes = np.tile(table.classes, copies) if strata else None
@@ -86,7 +86,7 @@ def _draw(
 
 
 def exact(table: Table, seed: int, images: int) -> Found:
-    """Every coalition of images that are drawn at random."""
+    """Evaluate every coalition of images that are drawn at random."""
     own, _ = _draw(table, seed, images, False, False)
     return Found(estimate(table.phi[own]), images * (2**table.bands - 1))
 
@@ -138,7 +138,7 @@ def study(table: Table, given: argparse.Namespace) -> dict[str, object]:
     }
     balanced = Paired(table, 1, strata=False)
     classes = Paired(table, 1, strata=True)
-    # A class of a single image is no class: drawing it is drawing that image.
+    # Classes of one image each are no strata.
     several = bool(np.bincount(table.classes).max() > 1)
     four = Paired(table, min(4, table.bands - 1), strata=False)
     finite = Paired(table, 1, strata=several)
@@ -146,7 +146,7 @@ def study(table: Table, given: argparse.Namespace) -> dict[str, object]:
     few = images // max(2 * min(4, table.bands - 1) - 3, 1)
     n = len(table.worth)
     designs: dict[str, Callable[[int], Found]] = {
-        # As many images as the sample has: what exact evaluation costs at its own precision.
+        # With as many images as the sample; `speed_up` accounts for the evaluations.
         "exact": lambda seed: exact(table, seed, images),
         "pairs": lambda seed: scattered.run(seed, images),
         "balanced pairs": lambda seed: balanced.run(seed, images),
@@ -204,7 +204,7 @@ def markdown(record: dict[str, Any]) -> str:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tables", type=Path, metavar="DIR", help="where the tables are kept")
+    parser.add_argument("--tables", type=Path, metavar="DIR", help="folder of the tables")
     parser.add_argument("--bands", default="8,12", metavar="M,...")
     parser.add_argument("--only", metavar="MODEL,...")
     parser.add_argument("--lite0", type=Path, metavar="FILE.onnx", help="EfficientNet-Lite0")
@@ -213,15 +213,19 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--replicates", type=int, default=500, metavar="N")
     parser.add_argument("--budget", type=int, default=3000, metavar="N", help="evaluations")
     parser.add_argument(
-        "--pooled", metavar="MODEL", help="also pooled least squares, with this one's covariance"
+        "--pooled",
+        metavar="MODEL",
+        help="also try pooled least squares, with the covariance of this model",
     )
     parser.add_argument("--output", type=Path, default=RECORD, metavar="FILE")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="print a record, run nothing")
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="print the table of a record and exit"
+    )
     given = parser.parse_args()
     given.bands = [int(word) for word in given.bands.split(",")]
     given.only = given.only.split(",") if given.only else None
     if given.table is None and given.tables is None:
-        parser.error("say where the tables are kept: --tables DIR")
+        parser.error("give --tables DIR, the folder of the tables")
     return given
 
 

@@ -1,10 +1,10 @@
-"""A rival design: few coalitions an image, pooled by generalised least squares over all images.
+"""An alternative design: few coalitions an image, pooled by least squares over all images.
 
-Each image is asked for one group D of coalitions, drawn with probability p_D. With a working
+Of each image one group D of coalitions is evaluated, drawn with probability p_D. With a working
 covariance of worths over images, S, ``I = sum p_D P_D' S_D^-1 P_D`` and the Shapley matrix W, the
 image's unit is ``W m + W I^-1 P_D' S_D^-1 (u_D - m_D)``, unbiased whatever S and m are; m is
-estimated from the other half of the images. S comes from the table of another model, as it must be
-known before anything is evaluated, and p_D are chosen for the least trace over the bands.
+estimated from the other half of the images. S is taken from the table of another model, because it
+must be known before the first evaluation; p_D minimise the trace of the covariance over the bands.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Pooled:
             bands: M.
         """
         full = 2**bands - 1
-        # Above the empty coalition, which is known for every label.
+        # Relative to the empty coalition, whose worth is known for every label.
         above = (worth - worth[:, :1]).astype(np.float64)[:, 1:]
         covariance = np.cov(above, rowvar=False)
         covariance += _RIDGE * np.trace(covariance) / full * np.eye(full)
         unit = np.eye(2**bands)[1:]
         self._shapley = shapley_values(unit).T
-        # Positions in vectors that begin with coalition 1.
+        # Indices into vectors whose first entry is coalition 1.
         self._groups = np.array(
             [[s - 1, full - s - 1, full - 1] for s in range(1, (full + 1) // 2)]
         )
@@ -62,7 +62,7 @@ class Pooled:
             gain = np.einsum("gkb,gkl,glb->g", there, self._inverse, there)
             p *= np.sqrt(gain)
             p /= p.sum()
-        # None may vanish: every coalition has to be reached.
+        # Every group keeps a positive probability, so that every coalition can be drawn.
         p = np.maximum(p, 1e-3 / len(p))
         p /= p.sum()
         return p, self._information(p, full)
@@ -70,11 +70,11 @@ class Pooled:
     def run(
         self, worth: np.ndarray, draw: Callable[[int], np.ndarray], budget: int, seed: int
     ) -> tuple[Estimate, int]:
-        """Estimate from a table, and the evaluations that it took."""
+        """Return an estimate from a table and the number of evaluations."""
         rng = np.random.default_rng([seed, 9])
         images = budget // self._groups.shape[1]
         own = draw(images)
-        # Systematic: each group as often as it should be, but for one.
+        # Systematic sampling: the count of a group is its expectation, rounded up or down.
         places = (np.arange(images) + rng.random()) / images
         which = np.searchsorted(np.cumsum(self.p), places).clip(max=len(self.p) - 1)
         which = rng.permutation(which)

@@ -1,9 +1,9 @@
 """The README's results: decompose the five bundled models, print the table, draw the picture.
 
-    python tools/readme_results.py [--figure OUT.svg] [ARCHIVE ...]
-    python tools/readme_results.py --phi OUT.svg ARCHIVE
+    python -m tools.studies.readme_results [--figure OUT.svg] [ARCHIVE ...]
+    python -m tools.studies.readme_results --phi OUT.svg ARCHIVE
 
-Archives given by name are printed in a table of their own instead of the bundled models.
+With archives on the command line, their table is printed instead of that of the bundled models.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def decompose_bundled(folder: Path) -> list[Archive]:
 
 
 def print_table(archives: list[Archive]) -> None:
-    """One row a model: accuracy, score with its interval, contributions and shares by band."""
+    """Print one row for each model: accuracy, score with interval, contributions, distribution."""
     bands = archives[0].bands
     heads = [f"{kind} {band}" for kind in ("psi",) for band in range(bands)]
     print("| model | labels | accuracy | SIS [95 %] | " + " | ".join(heads) + " |")
@@ -52,7 +52,7 @@ def print_table(archives: list[Archive]) -> None:
 
 
 def draw(archives: list[Archive], path: Path) -> None:
-    """The distribution of each model over the bands, with its intervals, one panel a model."""
+    """Draw the distribution over the bands with intervals, one panel for each model."""
     import matplotlib as mpl
     from matplotlib import pyplot as plt
 
@@ -77,14 +77,14 @@ def draw(archives: list[Archive], path: Path) -> None:
 
 
 def draw_phi(archive: Archive, path: Path) -> None:
-    """Contributions over frequency, with their intervals: for many bands."""
+    """Draw contributions with intervals over frequency, for many bands."""
     import matplotlib as mpl
     from matplotlib import pyplot as plt
 
     mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "iaside"
     figure, panel = plt.subplots(figsize=(7.5, 3))
-    # From radius to cycles a pixel.
+    # Centre of the band: from radius to cycles a pixel.
     frequency = (archive["band_low"] + archive["band_high"]) / 4
     phi = archive["phi"]
     margins = [phi - archive["phi_low"], archive["phi_high"] - phi]
@@ -93,7 +93,7 @@ def draw_phi(archive: Archive, path: Path) -> None:
         frequency, phi, yerr=margins, fmt="o-", color="#3b6fb6", ecolor="black", markersize=3,
         linewidth=1, elinewidth=0.8, capsize=2,
     )  # fmt: skip
-    # Linear where intervals reach 0, logarithmic above.
+    # Linear near 0, which intervals may include; logarithmic above.
     panel.set_yscale("symlog", linthresh=0.1)
     panel.set_xlabel("spatial frequency, cycles a pixel", fontsize=8)
     panel.set_ylabel("phi, nats, 95 % intervals", fontsize=8)

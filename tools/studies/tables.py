@@ -1,4 +1,4 @@
-"""Full tables of worths of real models, to try designs on: every coalition of every image."""
+"""Full tables of worths of real models: every coalition of every image."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import iaside_onnx
 from tools.shared.paths import BUNDLED, FASHION_IMAGES, bundled_model
 
 LARGE = ("fashion-vit", "efficientnet-lite0")
-"""Those that take fewer images where there are many coalitions."""
+"""Models whose tables have fewer images where there are many coalitions."""
 MOST_IMAGES = {6: 400, 8: 1000, 10: 100, 12: 200}
 MOST_IMAGES_LARGE = {6: 400, 8: 1000, 10: 64, 12: 24}
 
 
 @dataclass(frozen=True)
 class Table:
-    """All worths of some images.
+    """The worths of all coalitions of some images.
 
     Attributes:
         name: of the model.
@@ -37,7 +37,7 @@ class Table:
 
 
 def tables(given: argparse.Namespace) -> Iterator[Table]:
-    """Tables of all models and numbers of bands asked for, made where they are not there yet."""
+    """Yield the tables of the chosen models and numbers of bands; make those that are missing."""
     given.tables.mkdir(parents=True, exist_ok=True)
     for bands in given.bands:
         for name in given.only or (*BUNDLED, "efficientnet-lite0"):

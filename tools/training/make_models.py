@@ -1,10 +1,10 @@
 """Makes everything in models/ from Debian's package dataset-fashion-mnist.
 
-    python tools/make_models.py [--only NAME]
+    python -m tools.training.make_models [--only NAME]
 
 Trains four PyTorch models and one Keras model, exports them to ONNX, measures them, bundles 1,000
-test images, and writes PROVENANCE.md from what was measured. Needs NumPy, and pip to install the
-two training environments, unless they are given.
+test images, and writes PROVENANCE.md from the measurements. Needs NumPy, and pip to install the two
+training environments, unless they are given.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def write_data(folder: Path) -> None:
 
 
 def make_model(name: str, args: argparse.Namespace, environments: Environments) -> dict[str, Any]:
-    """Runs the training script of one model and returns what it measured."""
+    """Runs the training script of one model and returns its measurements."""
     print(f"{name}:", flush=True)
     with TemporaryDirectory() as temporary:
         record = Path(temporary) / "record.json"
@@ -76,16 +76,16 @@ def make_model(name: str, args: argparse.Namespace, environments: Environments) 
         measured: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
     print(
         f"  test accuracy {measured['accuracy_test']:.4f}, "
-        f"off its framework by {measured['largest_difference']:.1e} at most",
+        f"largest difference from its framework {measured['largest_difference']:.1e}",
         flush=True,
     )
     return measured
 
 
 def main() -> None:
-    """Parses the command line and makes what it asks for."""
+    """Makes the data files and all models, or one model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=BUNDLED, help="make this model only, keep the others")
+    parser.add_argument("--only", choices=BUNDLED, help="make this model only; keep the others")
     parser.add_argument("--folder", type=Path, default=MODELS)
     parser.add_argument(
         "--keras-weights", type=Path, help="keep the Keras weights here, for make_twins.py"
@@ -95,7 +95,7 @@ def main() -> None:
     fashion.check_installed()
 
     write_data(args.folder)
-    # Kept as a file, so that making one model again leaves the figures of the others standing.
+    # The file keeps the figures of the other models when one model is made again.
     records_path = args.folder / "provenance.json"
     records: dict[str, Any] = {}
     if records_path.exists():

@@ -1,4 +1,4 @@
-"""What an exported Fashion-MNIST model gets right, measured on the ONNX file itself."""
+"""Accuracy of an exported Fashion-MNIST model, measured on the ONNX file."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def pixels(images: np.ndarray) -> np.ndarray:
 
 
 def noisy(values: np.ndarray) -> np.ndarray:
-    """Adds Gaussian noise of sigma 0.2 to pixels in [0, 1] and clips; the same noise each time."""
+    """Adds Gaussian noise, sigma 0.2, to pixels in [0, 1] and clips; the same in each call."""
     noise = np.random.default_rng(NOISE_SEED).standard_normal(values.shape, dtype=np.float32)
     clipped: np.ndarray = np.clip(values + np.float32(NOISE_SIGMA) * noise, 0, 1)
     return clipped
@@ -34,7 +34,7 @@ def model_input(values: np.ndarray, spec: dict[str, Any]) -> np.ndarray:
 
 
 def outputs(path: Path, values: np.ndarray) -> np.ndarray:
-    """Returns what a model gives, float32 (n, 10), for grey pixels (n, h, w) in [0, 1]."""
+    """Returns the outputs of a model, float32 (n, 10), for grey pixels (n, h, w) in [0, 1]."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     graph_input = session.get_inputs()[0]
     channel_axis = 1 if graph_input.shape[1] == 1 else -1

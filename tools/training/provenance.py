@@ -1,4 +1,4 @@
-"""Writes models/PROVENANCE.md from what the training scripts measured."""
+"""Writes models/PROVENANCE.md from the measurements of the training scripts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -96,8 +96,8 @@ def write_provenance(folder: Path, records: Records) -> None:
     """Writes PROVENANCE.md.
 
     Args:
-        folder: The folder of models; every file in it is listed with its checksum.
-        records: What was measured, by model, in the order to list them.
+        folder: the folder of models; every file in it is listed with its checksum.
+        records: the measurements of each model, in the order of the tables.
     """
     sections = (
         HEADER.format(package=PACKAGE),

@@ -1,4 +1,4 @@
-"""PyTorch to ONNX as these scripts want it, and the comparison with PyTorch afterwards."""
+"""Export from PyTorch to ONNX, and comparison of the ONNX file with PyTorch."""
 
 import logging
 import warnings
@@ -20,17 +20,17 @@ def export_onnx(
     """Writes one ONNX file: dynamic batch, weights inside, output named `logits`.
 
     Args:
-        model: The network, in evaluation mode.
-        input_shape: Channels, height, width.
-        target: The file to write.
-        opset: Version of the ONNX operator set.
-        input_name: Name of the graph's input.
+        model: the network, in evaluation mode.
+        input_shape: channels, height, width.
+        target: the file to write.
+        opset: version of the ONNX operator set.
+        input_name: name of the graph's input.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    # Two images, because the exporter takes a batch of one for a constant.
+    # Two images: the exporter treats a batch size of one as a constant.
     example = torch.zeros(2, *input_shape)
     with warnings.catch_warnings():
-        # The exporter warns of its own internals, not of anything that a user can act on.
+        # The exporter warns about its own internals; a user can do nothing about them.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             model,
@@ -49,7 +49,7 @@ def export_onnx(
 
 
 def _drop_traces(proto: onnx.ModelProto) -> None:
-    """Drops what the exporter notes about its own run: stack traces, with paths of this machine."""
+    """Removes stack traces, which hold paths of this machine."""
     graph = proto.graph
     for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
         part.ClearField("metadata_props")
@@ -64,13 +64,13 @@ def check_against_torch(
     """Compares ONNX Runtime with PyTorch.
 
     Args:
-        model: The network, in evaluation mode.
-        path: Its ONNX file.
-        inputs: Float32 inputs (n, channels, height, width), as the model takes them.
-        tolerance: Ends the script when a logit differs by more.
+        model: the network, in evaluation mode.
+        path: its ONNX file.
+        inputs: float32 inputs (n, channels, height, width), as the model takes them.
+        tolerance: largest difference of a logit; the script ends if one is larger.
 
     Returns:
-        The largest absolute difference of a logit.
+        the largest absolute difference of a logit.
     """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {session.get_inputs()[0].name: inputs})
@@ -78,5 +78,5 @@ def check_against_torch(
         expected = model(torch.from_numpy(inputs)).numpy()
     difference = float(np.abs(logits - expected).max())
     if difference > tolerance:
-        fail(f"{path}: ONNX Runtime is {difference:.1e} off PyTorch, over {tolerance:.0e}.")
+        fail(f"{path}: differs from PyTorch by {difference:.1e}, more than {tolerance:.0e}")
     return difference

@@ -31,7 +31,7 @@ class SmallCNN(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, spelled out so that the exported graph stays plain."""
+    """Multi-head self-attention in basic operations, so that the graph has no fused ones."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """One pre-norm transformer block, so many times the width inside."""
+    """One pre-norm transformer block; the MLP is `widening` times as wide as the tokens."""
 
     def __init__(self, width: int, heads: int, widening: int = 2) -> None:
         super().__init__()

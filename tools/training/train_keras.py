@@ -1,6 +1,6 @@
-"""Trains the Keras model on Fashion-MNIST and exports it; run by make_models.py, make_twins.py.
+"""Trains the Keras model on Fashion-MNIST and exports it; run by `make_models` and `make_twins`.
 
-The network sees `x / 127.5 - 1` for x in 0..255, takes NHWC, and ends in a softmax.
+The network takes `x / 127.5 - 1`, x in 0..255, in NHWC, and ends in a softmax.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-# TensorFlow reads it when it is imported: errors only, its notes about the processor are noise.
+# Read by TensorFlow when it is imported: log errors only.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 
 import keras
@@ -69,7 +69,7 @@ def train() -> keras.Model:
 def export_onnx(model: keras.Model, target: Path) -> None:
     """Writes one ONNX file with Keras's own exporter: dynamic batch, weights inside."""
     with finished_file(target) as partial, warnings.catch_warnings():
-        # keras's copy of tf2onnx probes for an old NumPy name.
+        # Keras's copy of tf2onnx looks for a NumPy name that is deprecated.
         warnings.simplefilter("ignore", FutureWarning)
         model.export(
             str(partial),
@@ -107,7 +107,7 @@ def check_against_keras(model: keras.Model, path: Path, inputs: np.ndarray) -> f
     (found,) = session.run(None, {session.get_inputs()[0].name: inputs})
     difference = float(np.abs(found - model.predict(inputs, verbose=0)).max())
     if difference > TOLERANCE:
-        fail(f"{path}: ONNX Runtime is {difference:.1e} off Keras, over {TOLERANCE:.0e}.")
+        fail(f"{path}: differs from Keras by {difference:.1e}, more than {TOLERANCE:.0e}")
     return difference
 
 
@@ -145,11 +145,11 @@ def record(model: keras.Model, target: Path, seconds: float, threads: int) -> di
 
 
 def main() -> None:
-    """Parses the command line; trains; writes the weights, or the model and its record."""
+    """Trains; writes the weights, and the model with its record if they are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, help="where the model goes")
-    parser.add_argument("--record", type=Path, help="what was measured, as JSON")
-    parser.add_argument("--weights", type=Path, required=True, help="where the weights go, .npz")
+    parser.add_argument("--folder", type=Path, help="folder to write the model to")
+    parser.add_argument("--record", type=Path, help="JSON file for the measurements")
+    parser.add_argument("--weights", type=Path, required=True, help=".npz file for the weights")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     fashion.check_installed()

@@ -1,6 +1,6 @@
-"""Trains one PyTorch model on Fashion-MNIST and exports it; run by make_models.py.
+"""Trains one PyTorch model on Fashion-MNIST and exports it; run by `make_models`.
 
-The networks see pixels normalised outside the graph: `(x - 0.286) / 0.353`, x in [0, 1].
+Pixels are normalised outside the graph: `(x - 0.286) / 0.353`, x in [0, 1].
 Adversarial training: Madry et al., "Towards Deep Learning Models Resistant to Adversarial
 Attacks", ICLR 2018, arXiv:1706.06083.
 """
@@ -36,13 +36,13 @@ ATTACK_STEPS, ATTACK_STEP_SIZE = 20, 0.01
 ATTACK_SEED = 2025
 NOISE_MAX = 0.3
 
-# Changes a batch of pixels in [0, 1] before the network learns from it.
+# Changes a batch of pixels in [0, 1] before a training step.
 Augment = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one model is made."""
+    """Network and training of one model."""
 
     net: Callable[[], nn.Module]
     architecture: str
@@ -54,7 +54,7 @@ class Recipe:
 
 
 def normalise(values: Tensor) -> Tensor:
-    """Maps pixels in [0, 1] to what the networks take."""
+    """Maps pixels in [0, 1] to inputs of the networks."""
     return (values - MEAN) / STD
 
 
@@ -76,17 +76,17 @@ def pgd(model: nn.Module, values: Tensor, labels: Tensor, steps: int, step_size:
 
 
 def leave(_model: nn.Module, values: Tensor, _labels: Tensor) -> Tensor:
-    """Standard training: the images as they are."""
+    """Standard training: returns the images unchanged."""
     return values
 
 
 def attack(model: nn.Module, values: Tensor, labels: Tensor) -> Tensor:
-    """Adversarial training: PGD against the network as it stands."""
+    """Adversarial training: PGD against the network in its current state."""
     return pgd(model, values, labels, TRAIN_STEPS, TRAIN_STEP_SIZE)
 
 
 def add_noise(_model: nn.Module, values: Tensor, _labels: Tensor) -> Tensor:
-    """Noise training: Gaussian noise, its sigma drawn anew for each image."""
+    """Noise training: Gaussian noise, with a random sigma for each image."""
     sigma = NOISE_MAX * torch.rand(len(values), 1, 1, 1)
     return (values + sigma * torch.randn_like(values)).clamp(0, 1)
 
@@ -198,8 +198,8 @@ def main() -> None:
     """Parses the command line and makes one model and its record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=sorted(RECIPES))
-    parser.add_argument("--folder", type=Path, required=True, help="where the model goes")
-    parser.add_argument("--record", type=Path, required=True, help="what was measured, as JSON")
+    parser.add_argument("--folder", type=Path, required=True, help="folder to write the model to")
+    parser.add_argument("--record", type=Path, required=True, help="JSON file for the measurements")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     fashion.check_installed()
