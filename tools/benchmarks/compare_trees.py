@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tools.shared import markdown as md
 from tools.shared.files import fail, write_json
 from tools.shared.paths import BUNDLED, FASHION_IMAGES, bundled_model
 
@@ -127,7 +128,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
             for name in RATIOS
         ]
         same = "equal" if row["same_worths"] else "DIFFER"
-        lines.append(f"| {' | '.join([row['model'], *rates, *ratios, same])} |")
+        lines.append(md.row([row["model"], *rates, *ratios, same]))
     return "\n".join(lines)
 
 

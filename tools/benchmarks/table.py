@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from statistics import median
 from typing import Any
 
+from tools.shared import markdown as md
+
 HEAD = (
     "| model | M | images | batch | raw, /s | iaside, /s | plain, /s | iaside / raw | "
     "iaside / plain | peak MiB raw, iaside, plain | first image, s |"
@@ -84,7 +86,7 @@ def _line(row: dict[str, Any]) -> str:
     shown = [f"{peak / 2**20:.0f}" if peak else "-" for peak in megabytes]
     cells.append(", ".join(shown) if any(megabytes) else "-")
     cells.append(f"{median(row['first_seconds']):.2f}" if row.get("first_seconds") else "-")
-    return "| " + " | ".join(cells) + " |"
+    return md.row(cells)
 
 
 def _number(value: float | None) -> str:

@@ -18,6 +18,7 @@ import iaside_onnx
 from tools.exports import calibration_photos
 from tools.shared.environments import install, with_checkout
 from tools.shared.files import fail, write_json
+from tools.shared.markdown import row
 from tools.shared.paths import FASHION_IMAGES, RECORDS, ROOT, bundled_model
 
 RECORD = RECORDS / "exports.json"
@@ -179,29 +180,23 @@ def difference(
 def print_tables(record: dict[str, Any]) -> None:
     """Prints the table of all models, then that of the changes by quantisation."""
     bands = len(record["models"][0]["psi"])
-    rows = ["| model | images | accuracy | SIS [95 %] | " + row(f"psi {b}" for b in range(bands))]
-    rows.append("|---|---:|---|---|" + "---:|" * bands)
+    lines = [
+        row(["model", "images", "accuracy", "SIS [95 %]", *(f"psi {b}" for b in range(bands))])
+    ]
+    lines.append("|---|---:|---|---|" + "---:|" * bands)
     for model in record["models"]:
         score = f"{model['sis']:.3f} [{model['sis_low']:.3f}, {model['sis_high']:.3f}]"
-        rows.append(
-            f"| {model['model']} | {model['images']} | {model['accuracy']:.3f} | {score} | "
-            + row(f"{value:.3f}" for value in model["psi"])
-        )
+        shares = [f"{value:.3f}" for value in model["psi"]]
+        accuracy = f"{model['accuracy']:.3f}"
+        lines.append(row([model["model"], str(model["images"]), accuracy, score, *shares]))
     if record["differences"]:
-        rows += ["", "| phi, nats, minus FP32 [95 %] | same class | " + row(map(str, range(bands)))]
-        rows.append("|---|---|" + "---|" * bands)
+        head = ["phi, nats, minus FP32 [95 %]", "same class", *map(str, range(bands))]
+        lines += ["", row(head), "|---|---|" + "---|" * bands]
     for pair in record["differences"]:
-        cells = zip(pair["phi"], pair["phi_low"], pair["phi_high"], strict=True)
-        rows.append(
-            f"| {pair['model']} | {pair['same_class']:.3f} | "
-            + row(f"{mean:.3f} [{low:.3f}, {high:.3f}]" for mean, low, high in cells)
-        )
-    print("\n".join(rows))
-
-
-def row(cells: Any) -> str:
-    """Cells of a Markdown table."""
-    return " | ".join(cells) + " |"
+        values = zip(pair["phi"], pair["phi_low"], pair["phi_high"], strict=True)
+        cells = [f"{mean:.3f} [{low:.3f}, {high:.3f}]" for mean, low, high in values]
+        lines.append(row([pair["model"], f"{pair['same_class']:.3f}", *cells]))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

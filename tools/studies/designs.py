@@ -27,6 +27,7 @@ from iaside_onnx import (
 )
 from iaside_onnx.engine.schedule import draw_order
 from iaside_onnx.game import Estimate, PairedDesign, estimate_blocks
+from tools.shared import markdown as md
 from tools.shared.files import write_json
 from tools.shared.paths import RECORDS
 from tools.studies.pooled import Pooled
@@ -198,7 +199,7 @@ def markdown(record: dict[str, Any]) -> str:
             else "-"
             for name in ("balanced pairs", "balanced pairs, classes", "these images")
         ]
-        lines.append(f"| {row['model']} | {row['bands']} | {' | '.join([*ups, *covers])} |")
+        lines.append(md.row([row["model"], str(row["bands"]), *ups, *covers]))
     return "\n".join(lines)
 
 

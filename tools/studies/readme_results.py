@@ -11,10 +11,14 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import iaside_onnx
 from iaside_onnx import Archive
+from tools.shared.markdown import row
 from tools.shared.paths import BUNDLED, FASHION_IMAGES, bundled_model
+
+_COLOR = "#3b6fb6"
 
 
 def decompose_bundled(folder: Path) -> list[Archive]:
@@ -29,81 +33,82 @@ def decompose_bundled(folder: Path) -> list[Archive]:
 
 
 def print_table(archives: list[Archive]) -> None:
-    """Print one row for each model: accuracy, score with interval, contributions, distribution."""
-    bands = archives[0].bands
-    heads = [f"{kind} {band}" for kind in ("psi",) for band in range(bands)]
-    print("| model | labels | accuracy | SIS [95 %] | " + " | ".join(heads) + " |")
-    print("|---|---|---|---|" + "---:|" * len(heads))
+    """Print one row for each model: accuracy, score with interval, distribution; then phi."""
+    bands = range(archives[0].bands)
+    print(row(["model", "labels", "accuracy", "SIS [95 %]", *(f"psi {band}" for band in bands)]))
+    print("|---|---|---|---|" + "---:|" * len(bands))
     for archive in archives:
-        meta = archive.metadata
-        labels = meta.options["resolved"]["labels"]
+        labels = archive.metadata.options["resolved"]["labels"]
         right = float((archive["predicted"] == archive["label"]).mean())
         accuracy = f"{right:.3f}" if labels == "given" else "-"
         sis = f"{archive['sis']:.3f} [{archive['sis_low']:.3f}, {archive['sis_high']:.3f}]"
         cells = [f"{value:.3f}" for value in archive["psi"]]
-        name = Path(meta.model_name).stem
-        print(f"| {name} | {labels} | {accuracy} | {sis} | " + " | ".join(cells) + " |")
+        print(row([_name(archive), labels, accuracy, sis, *cells]))
     print()
-    print("| phi, nats | " + " | ".join(map(str, range(bands))) + " | sum |")
-    print("|---|" + "---:|" * (bands + 1))
+    print(row(["phi, nats", *map(str, bands), "sum"]))
+    print("|---|" + "---:|" * (len(bands) + 1))
     for archive in archives:
         cells = [f"{value:.2f}" for value in [*archive["phi"], archive["phi"].sum()]]
-        print(f"| {Path(archive.metadata.model_name).stem} | " + " | ".join(cells) + " |")
+        print(row([_name(archive), *cells]))
+
+
+def _name(archive: Archive) -> str:
+    return Path(archive.metadata.model_name).stem
 
 
 def draw(archives: list[Archive], path: Path) -> None:
     """Draw the distribution over the bands with intervals, one panel for each model."""
-    import matplotlib as mpl
-    from matplotlib import pyplot as plt
-
-    mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "iaside"
-    figure, panels = plt.subplots(1, len(archives), figsize=(2.3 * len(archives), 2.6), sharey=True)
+    plt = _pyplot()
+    figure, (panels,) = plt.subplots(
+        1, len(archives), figsize=(2.3 * len(archives), 2.6), sharey=True, squeeze=False
+    )
     for panel, archive in zip(panels, archives, strict=True):
         psi = archive["psi"]
         margins = [psi - archive["psi_low"], archive["psi_high"] - psi]
-        panel.bar(archive["band"], psi, color="#3b6fb6", width=0.8)
+        panel.bar(archive["band"], psi, color=_COLOR, width=0.8)
         panel.errorbar(archive["band"], psi, yerr=margins, fmt="none", ecolor="black", capsize=2)
-        panel.set_title(
-            f"{Path(archive.metadata.model_name).stem}\nSIS {float(archive['sis']):.3f}", fontsize=9
-        )
+        panel.set_title(f"{_name(archive)}\nSIS {float(archive['sis']):.3f}", fontsize=9)
         panel.set_xlabel("band", fontsize=8)
-        panel.tick_params(labelsize=7)
-        panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("psi, 95 % intervals", fontsize=8)
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
+    _save(figure, path)
 
 
 def draw_phi(archive: Archive, path: Path) -> None:
     """Draw contributions with intervals over frequency, for many bands."""
-    import matplotlib as mpl
-    from matplotlib import pyplot as plt
-
-    mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "iaside"
-    figure, panel = plt.subplots(figsize=(7.5, 3))
+    figure, panel = _pyplot().subplots(figsize=(7.5, 3))
     # Centre of the band: from radius to cycles a pixel.
     frequency = (archive["band_low"] + archive["band_high"]) / 4
     phi = archive["phi"]
     margins = [phi - archive["phi_low"], archive["phi_high"] - phi]
     panel.axhline(0, color="#aaa", linewidth=0.8)
     panel.errorbar(
-        frequency, phi, yerr=margins, fmt="o-", color="#3b6fb6", ecolor="black", markersize=3,
+        frequency, phi, yerr=margins, fmt="o-", color=_COLOR, ecolor="black", markersize=3,
         linewidth=1, elinewidth=0.8, capsize=2,
     )  # fmt: skip
     # Linear near 0, which intervals may include; logarithmic above.
     panel.set_yscale("symlog", linthresh=0.1)
     panel.set_xlabel("spatial frequency, cycles a pixel", fontsize=8)
     panel.set_ylabel("phi, nats, 95 % intervals", fontsize=8)
-    panel.set_title(
-        f"{Path(archive.metadata.model_name).stem}, {archive.bands} bands, "
-        f"{archive.metadata.images_done} images",
-        fontsize=9,
-    )
-    panel.tick_params(labelsize=7)
-    panel.spines[["top", "right"]].set_visible(False)
+    images = archive.metadata.images_done
+    panel.set_title(f"{_name(archive)}, {archive.bands} bands, {images} images", fontsize=9)
+    _save(figure, path)
+
+
+def _pyplot() -> Any:
+    """Matplotlib without a window, writing the same SVG in each run."""
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "iaside"
+    return plt
+
+
+def _save(figure: Any, path: Path) -> None:
+    """Style all panels and write the figure."""
+    for panel in figure.axes:
+        panel.tick_params(labelsize=7)
+        panel.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})

@@ -6,6 +6,7 @@ from typing import Any
 
 from tools.shared.fashion import PACKAGE
 from tools.shared.files import sha256, write_text
+from tools.shared.markdown import row
 
 Records = Mapping[str, Mapping[str, Any]]
 
@@ -40,7 +41,7 @@ def _percent(value: float | None) -> str:
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return "".join(f"{row(line)}\n" for line in lines)
 
 
 def _accuracies(records: Records) -> str:
