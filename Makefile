@@ -25,7 +25,7 @@ demo:
 	$(BIN)iaside demo
 
 figures:  ## the README's tables and picture (needs matplotlib)
-	$(PYTHON) tools/readme_results.py --figure docs/bundled-models.svg
+	$(PYTHON) -m tools.studies.readme_results --figure docs/bundled-models.svg
 
 ci:
 	.ci/run

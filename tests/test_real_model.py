@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 with its ImageNet weights on ImageNet photographs.
 
-Skipped unless IASIDE_LITE0 names the ONNX file that tools/export_efficientnet_lite.py writes and
+Skipped unless IASIDE_LITE0 names the ONNX file that tools/exports/efficientnet_lite.py writes and
 IASIDE_IMAGENET the folder with the photographs (images/ and class_to_index.json).
 """
 

@@ -1,6 +1,6 @@
 """Two exports of one network: channels first with logits, channels last with a softmax.
 
-tools/make_twins.py makes them, tools/check_twins.py compares their outputs.
+tools/fixtures/make_twins.py makes them, tools/fixtures/check_twins.py compares their outputs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def test_twins_get_the_same_contributions(suffix: str, tmp_path: Path) -> None:
     paths = [DATA / f"twin-{framework}{suffix}.onnx" for framework in ("torch", "keras")]
     for path in paths:
         if not path.exists():
-            pytest.skip(f"{path.name} is not there; tools/make_twins.py makes it")
+            pytest.skip(f"{path.name} is not there; tools/fixtures/make_twins.py makes it")
     found = [inspect_model(path) for path in paths]
     assert [i.signature.layout for i in found] == ["NCHW", "NHWC"]
     assert [i.output_kind for i in found] == ["logits", "probabilities"]

@@ -38,7 +38,12 @@ __all__ = ["Evaluator"]
 
 
 class Evaluator:
-    """Evaluates the jobs of one recipe, in this process."""
+    """Evaluates the jobs of one recipe, in this process.
+
+    Attributes:
+        predictor: the model.
+        spec: how images are prepared for it.
+    """
 
     def __init__(
         self, recipe: Recipe, predictor: Predictor, source: ImageSource, baselines: Baselines
@@ -53,7 +58,7 @@ class Evaluator:
         """
         self.predictor = predictor
         self._source = source
-        self._spec = Preprocess.from_dict(recipe.preprocess, "preprocess")
+        self.spec = Preprocess.from_dict(recipe.preprocess, "preprocess")
         self._design = make_design(recipe.method, recipe.bands, recipe.seed)
         self._range = recipe.pixel_range
         self._baselines = baselines
@@ -109,7 +114,7 @@ class Evaluator:
         reads = [job.reads(row) for job in jobs for row in range(job.positions.size)]
         flat = [position for group in reads for position in group]
         timer = partial(self.profile.phase, "decode")
-        items = load_ahead(self._source, flat, self._spec, usable_cores(), timer=timer)
+        items = load_ahead(self._source, flat, self.spec, usable_cores(), timer=timer)
         for group in reads:
             position = group[0]
             yield _Image(position, self._source.ids[position], [next(items) for _ in group])

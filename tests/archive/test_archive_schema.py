@@ -1,7 +1,7 @@
 """The written schema is the code's, and files of version 1 are read for ever.
 
-tools/make_schema_fixtures.py made tests/data/schema-1-exact.h5 and schema-1-sampled.h5, which stay
-as they are.
+tools/fixtures/make_schema_archives.py made tests/data/schema-1-exact.h5 and schema-1-sampled.h5,
+which stay as they are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One network with one set of weights, which each framework builds.
 
-The weights are those of tests/data/twin-torch.onnx (tools/make_twins.py): three convolutions, with
-the batch normalisation that they were trained with folded in, two poolings, an average, logits.
+The weights are those of tests/data/twin-torch.onnx (tools/fixtures/make_twins.py): three
+convolutions, with the batch normalisation that they were trained with folded in, two poolings, an
+average, logits.
 """
 
 from __future__ import annotations

@@ -14,10 +14,8 @@ FOUND = sorted(path for path in (ROOT / "tests" / "data" / "fuzz").glob("*/*") i
 
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    script = ROOT / "tools" / "fuzz" / "run.py"
-    return subprocess.run(
-        [sys.executable, script, *words], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "tools.fuzz.run", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_what_was_found_stays_fixed() -> None:

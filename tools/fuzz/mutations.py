@@ -1,4 +1,4 @@
-"""Hypothesis strategies that spoil good input: bytes, JSON, ONNX graphs, archives."""
+"""Hypothesis strategies that damage valid input: bytes, JSON, ONNX graphs, archives."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ JSON = st.recursive(
 
 
 @st.composite
-def spoiled_bytes(draw: st.DrawFn, data: bytes) -> bytes:
-    """Some bytes changed, cut out, repeated, put in, or all after a place left out."""
+def damaged_bytes(draw: st.DrawFn, data: bytes) -> bytes:
+    """Change, delete, repeat or insert some bytes, or truncate the rest."""
     out = bytearray(data)
     for _ in range(draw(st.integers(1, 6))):
         place = draw(st.integers(0, max(len(out) - 1, 0)))
@@ -63,7 +63,7 @@ def spoiled_bytes(draw: st.DrawFn, data: bytes) -> bytes:
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where there is something in a JSON value."""
+    """The paths of all values in a JSON value."""
     found = [path]
     if isinstance(value, dict):
         found += [p for key, inner in value.items() for p in _places(inner, (*path, key))]
@@ -73,8 +73,8 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @st.composite
-def spoiled_json(draw: st.DrawFn, seeds: list[Any]) -> bytes:
-    """Values of a good object replaced, taken out, or put in under the names of another."""
+def damaged_json(draw: st.DrawFn, seeds: list[Any]) -> bytes:
+    """Replace or remove values of a valid object, or add members of another one."""
     data = json.loads(json.dumps(draw(st.sampled_from(seeds))))
     for _ in range(draw(st.integers(1, 3))):
         *parents, last = draw(st.sampled_from([p for p in _places(data) if p] or [("x",)]))
@@ -89,14 +89,14 @@ def spoiled_json(draw: st.DrawFn, seeds: list[Any]) -> bytes:
         else:
             other = draw(st.sampled_from(seeds))
             name = draw(st.sampled_from(sorted(other)))
-            # A copy, as it may be spoiled in its turn.
+            # A copy, because later steps may change it.
             holder[name] = json.loads(json.dumps(other[name]))
     return json.dumps(data).encode()
 
 
 @st.composite
-def spoiled_graph(draw: st.DrawFn, data: bytes) -> bytes:
-    """A model with sizes, names, types and edges of its graph changed."""
+def damaged_graph(draw: st.DrawFn, data: bytes) -> bytes:
+    """Change sizes, names, types and edges of the graph of a model."""
     model = onnx.load_model_from_string(data)
     graph = model.graph
     for _ in range(draw(st.integers(1, 3))):
@@ -190,15 +190,15 @@ _GRAPH = [_tensor, _node, _node, _node, _shape, _head]
 
 
 @st.composite
-def spoiled_archive(draw: st.DrawFn, data: bytes, scratch: Path) -> bytes:
-    """An archive that was edited with h5py, as somebody could who means ill, and closed well."""
+def damaged_archive(draw: st.DrawFn, data: bytes, scratch: Path) -> bytes:
+    """Edit an archive with h5py, as an attacker could, and close it properly."""
     scratch.write_bytes(data)
-    # What HDF5 refuses to write is left out.
+    # Edits that HDF5 refuses to write are left out.
     refused = contextlib.suppress(OSError, RuntimeError, KeyError, ValueError, TypeError)
     with refused, h5py.File(scratch, "r+") as file:
         for _ in range(draw(st.integers(1, 3))):
             draw(st.sampled_from(_ARCHIVE))(draw, file)
-        # Whoever edits an archive can also sign it, and then what follows is looked at.
+        # An attacker can also update the digest, so that the checks after it are reached.
         if draw(st.booleans()):
             file.attrs["digest"] = digest_of(file)
     return scratch.read_bytes()
@@ -222,7 +222,7 @@ def _edit_json(draw: st.DrawFn, file: Any) -> None:
     except (ValueError, TypeError, KeyError):
         return
     if isinstance(seed, dict) and seed:
-        file.attrs[name] = draw(spoiled_json([seed])).decode()
+        file.attrs[name] = draw(damaged_json([seed])).decode()
     else:
         file.attrs[name] = json.dumps(draw(JSON))
 

@@ -1,13 +1,13 @@
-"""Feeds spoiled files to the command line for some time; each in a process of its own, with limits.
+"""Runs the command line on damaged files, in child processes with limited time and memory.
 
-    python tools/fuzz/run.py all --seconds 60
-    python tools/fuzz/run.py archives --seconds 1800 -o RECORD.json
-    python tools/fuzz/run.py again tests/data/fuzz/archives/*
+    python -m tools.fuzz.run all --seconds 60
+    python -m tools.fuzz.run archives --seconds 1800 -o RECORD.json
+    python -m tools.fuzz.run again tests/data/fuzz/archives/*
 
-A command may succeed, or fail with exit status 1 or 2 and one sentence. Anything else is a finding,
-kept in tests/data/fuzz/, where a test tries it for ever. Crashes
-of native libraries (HDF5, ONNX Runtime), and what is stopped by the limits on time and memory, are
-counted: they are what `--timeout` and `--memory-limit` are for.
+A command may succeed, or fail with exit status 1 or 2 and one sentence. Anything else is a finding.
+Its file is kept in tests/data/fuzz/, and a test runs it from then on. Crashes of native libraries
+(HDF5, ONNX Runtime) and runs that exceed a limit are only counted: a user of the command line has
+`--timeout` and `--memory-limit` against them.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ from pathlib import Path
 from unittest import mock
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from targets import ROOT, Target, targets
 
 from iaside_onnx.cli import main as iaside
-from iaside_onnx.engine.verification import check
+from iaside_onnx.analysis import check
 from iaside_onnx.errors import ArchiveError
+from tools.fuzz.targets import Target, targets
+from tools.shared.paths import TEST_DATA
 
-KEPT = ROOT / "tests" / "data" / "fuzz"
+KEPT = TEST_DATA / "fuzz"
 SECONDS_EACH = 20
 MEMORY = 3 << 30
 ROUND = 200
@@ -45,14 +46,15 @@ _FINDING = 99
 
 
 class FindingError(Exception):
-    """Something that must not be."""
+    """A command that did not end as it should."""
 
 
 def one_command(words: Sequence[str]) -> int:
-    """Exit status of a command that behaves.
+    """Exit status of a command.
 
     Raises:
-        FindingError: it ended otherwise, or said something with a control character in it.
+        FindingError: if it ended with a traceback or with another exit status than 0, 1 and 2, or
+            printed a control character.
     """
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
@@ -74,32 +76,39 @@ def one_command(words: Sequence[str]) -> int:
         raise FindingError(f"exit status {code}: {said[-2000:]}")
     odd = {c for c in said if not c.isprintable() and c not in "\n"}
     if odd:
-        raise FindingError(f"control characters {odd} are printed: {said[-2000:]!r}")
+        raise FindingError(f"control characters {odd} were printed: {said[-2000:]!r}")
     return int(str(code))
 
 
 def in_child(target: Target, ending: str, data: bytes) -> str:
-    """What the commands make of one file, in a word; `FindingError` has the child's words."""
+    """Runs the commands on one file in a child process.
+
+    Returns:
+        `read`, `refused`, or the name of the signal that ended the child.
+
+    Raises:
+        FindingError: with the traceback of the child.
+    """
     folder = Path(tempfile.mkdtemp(prefix="iaside-fuzz-"))
     words = folder / "words.txt"
     child = os.fork()
     if child == 0:
-        # Of the processor, as machines are shared; and on the clock, for what waits for ever.
+        # CPU time, because the machine may be loaded; real time against a child that only waits.
         signal.setitimer(signal.ITIMER_PROF, SECONDS_EACH)
         signal.alarm(10 * SECONDS_EACH)
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         status = _FINDING
         try:
-            # What native libraries print themselves.
+            # Output of native libraries.
             with words.with_suffix(".native").open("w") as native:
                 os.dup2(native.fileno(), 1)
                 os.dup2(native.fileno(), 2)
             os.chdir(folder)
             target.prepare(folder)
             (folder / f"input{ending}").write_bytes(data)
-            # All of them must behave; what is counted is what the first one said.
+            # Every command is checked; the first one's status is counted.
             status, *_ = [one_command(c) for c in target.commands(f"input{ending}")]
-        except BaseException:  # noqa: BLE001  # any other is the finding
+        except BaseException:  # noqa: BLE001  # anything else is a finding
             words.write_text(traceback.format_exc())
         finally:
             os._exit(status)
@@ -114,7 +123,7 @@ def in_child(target: Target, ending: str, data: bytes) -> str:
 
 
 def keep(name: str, ending: str, data: bytes) -> Path:
-    """Write a finding down for the tests."""
+    """Keeps the file of a finding for the tests."""
     folder = KEPT / name
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(data).hexdigest()[:12]}{ending}"
@@ -125,9 +134,9 @@ def keep(name: str, ending: str, data: bytes) -> Path:
 def fuzz(
     name: str, target: Target, seconds: float, cases: int, start: int, examples: Path | None
 ) -> dict[str, object]:
-    """Try spoiled files until ``seconds`` or ``cases`` are used up.
+    """Try damaged files until ``seconds`` or ``cases`` are used up.
 
-    Of each kind of finding the shortest file is kept.
+    The shortest file of each kind of finding is kept.
     """
     seen: collections.Counter[str] = collections.Counter()
     found: dict[str, tuple[str, bytes]] = {}
@@ -147,7 +156,7 @@ def fuzz(
                 (examples / f"{name}-{what}-{seen[what]}{ending}").write_bytes(data)
         except FindingError as error:
             seen["findings"] += 1
-            # The place where it was raised, and what it was.
+            # The last lines of the traceback: where it was raised, and the error.
             kind = " ".join(str(error).strip().split("\n")[-4:])
             if kind not in found or len(file[1]) < len(found[kind][1]):
                 found[kind] = file
@@ -165,17 +174,19 @@ def fuzz(
 
 
 def main() -> None:
-    """Fuzzes one target or all, one after the other; exit status 1 if there is a finding."""
+    """Fuzzes one target or all of them; the exit status is 1 if there is a finding."""
     known = targets()
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("target", choices=["all", "again", *known])
-    parser.add_argument("files", nargs="*", type=Path, help="to be tried again, in their folders")
-    parser.add_argument("--seconds", type=float, default=60, help="for all of them together")
+    parser.add_argument(
+        "files", nargs="*", type=Path, help="files to try again; the folder names the target"
+    )
+    parser.add_argument("--seconds", type=float, default=60, help="for all targets together")
     parser.add_argument("--cases", type=int, default=sys.maxsize, help="at most, of each target")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, help="append a line of JSON for each target")
     parser.add_argument(
-        "--examples", type=Path, help="keep what crashed or was stopped in a folder"
+        "--examples", type=Path, help="folder for files that caused a crash or exceeded a limit"
     )
     words = parser.parse_args()
     if words.target == "again":

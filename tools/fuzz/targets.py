@@ -1,4 +1,4 @@
-"""What is fuzzed: good files, ways to spoil them, and the commands that must stand it."""
+"""The targets: valid files, strategies that damage them, and the commands that read them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ import h5py
 import numpy as np
 import onnx
 from hypothesis import strategies as st
-from mutations import spoiled_archive, spoiled_bytes, spoiled_graph, spoiled_json
 from onnx import numpy_helper, parser
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-MODELS = ROOT / "models"
+from tools.fuzz.mutations import damaged_archive, damaged_bytes, damaged_graph, damaged_json
+from tools.shared.paths import FASHION_IMAGES, MODELS, TEST_DATA, bundled_model
 
 OURS: dict[str, Any] = {
     "input_size": [3, 16, 16], "resize_size": 20, "interpolation": "bicubic", "crop_pct": 0.9,
@@ -44,12 +43,12 @@ HUB: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Target:
-    """One kind of file from outside.
+    """One kind of input file.
 
     Attributes:
-        strategy: makes the bytes of a spoiled file, with the ending of its name.
-        commands: of a file, the command lines that read it, run one after the other in a folder.
-        prepare: puts the other files that these need into the folder.
+        strategy: makes the suffix and the bytes of a damaged file.
+        commands: for the name of a file, the command lines that read it, run one after the other.
+        prepare: writes the other files that the commands need into a folder.
     """
 
     strategy: st.SearchStrategy[tuple[str, bytes]]
@@ -62,7 +61,7 @@ def _pixels(*shape: int) -> Any:
 
 
 def _any_size(folder: Path) -> None:
-    """A model of images of any size and three channels."""
+    """Write a model that takes images of any size with three channels."""
     text = (
         '<ir_version: 8, opset_import: ["": 17]> g (float[N,3,H,W] image) => (float[N,5] scores) '
         "{pool = GlobalAveragePool(image) flat = Flatten(pool) scores = MatMul(flat, weights)}"
@@ -74,7 +73,7 @@ def _any_size(folder: Path) -> None:
 
 
 def _photos(folder: Path) -> None:
-    """Two images of different size, one of them grey, and the model."""
+    """Write two images of different size, one of them grey, and the model."""
     _any_size(folder)
     photos = folder / "photos"
     photos.mkdir()
@@ -88,14 +87,14 @@ def _small_images(folder: Path) -> None:
 
 @cache
 def _bundled(name: str) -> bytes:
-    """A bundled model without the weights that make it long: their values do not matter here."""
+    """The bytes of a bundled model."""
     model = onnx.load_model(MODELS / name)
     return bytes(model.SerializeToString())
 
 
 @cache
 def _archives() -> list[bytes]:
-    return [path.read_bytes() for path in sorted((ROOT / "tests" / "data").glob("schema-*.h5"))]
+    return [path.read_bytes() for path in sorted(TEST_DATA.glob("schema-*.h5"))]
 
 
 def _arrays() -> list[tuple[str, bytes]]:
@@ -143,7 +142,7 @@ def _pictures() -> list[tuple[str, bytes]]:
 
 
 def _npy(shape: Any, dtype: str, order: Any, data: bytes) -> bytes:
-    """A .npy file whose header says what it likes."""
+    """A .npy file with an arbitrary header."""
     header = repr({"descr": dtype, "fortran_order": order, "shape": shape}).encode()
     return b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header + b"\n" + data
 
@@ -157,9 +156,9 @@ _HEADERS = st.builds(
 ).map(lambda data: (".npy", data))
 
 
-def _spoiled(seeds: Sequence[tuple[str, bytes]]) -> st.SearchStrategy[tuple[str, bytes]]:
+def _damaged(seeds: Sequence[tuple[str, bytes]]) -> st.SearchStrategy[tuple[str, bytes]]:
     return st.sampled_from(seeds).flatmap(
-        lambda seed: spoiled_bytes(seed[1]).map(lambda data: (seed[0], data))
+        lambda seed: damaged_bytes(seed[1]).map(lambda data: (seed[0], data))
     )
 
 
@@ -180,19 +179,19 @@ def _scratch() -> Path:
 def _models() -> st.SearchStrategy[bytes]:
     names = sorted(path.name for path in MODELS.glob("*.onnx"))
     seeds = st.sampled_from(names).map(_bundled)
-    return st.one_of(seeds.flatmap(spoiled_graph), seeds.flatmap(spoiled_graph),
-                     seeds.flatmap(spoiled_bytes))  # fmt: skip
+    return st.one_of(seeds.flatmap(damaged_graph), seeds.flatmap(damaged_graph),
+                     seeds.flatmap(damaged_bytes))  # fmt: skip
 
 
 def targets() -> dict[str, Target]:
-    """All that can be fuzzed, by name."""
+    """All targets by name."""
     texts = [json.dumps(seed).encode() for seed in (OURS, TIMM, HUB)]
     scratch = _scratch()
     archives = st.sampled_from(_archives())
     return {
         "specs": Target(
-            _named(".json", spoiled_json([OURS, TIMM, HUB]),
-                   st.sampled_from(texts).flatmap(spoiled_bytes)),
+            _named(".json", damaged_json([OURS, TIMM, HUB]),
+                   st.sampled_from(texts).flatmap(damaged_bytes)),
             lambda name: [
                 _decompose("model.onnx", "--images", "photos", "--labels", "predicted",
                            "--preprocess", name)
@@ -205,14 +204,14 @@ def targets() -> dict[str, Target]:
             _small_images,
         ),
         "arrays": Target(
-            st.one_of(_HEADERS, _spoiled(_arrays())),
+            st.one_of(_HEADERS, _damaged(_arrays())),
             lambda name: [
                 _decompose("model.onnx", "--images", name, "--labels", "predicted"),
             ],
             _any_size,
         ),
         "images": Target(
-            _spoiled(_pictures()),
+            _damaged(_pictures()),
             lambda _: [
                 _decompose("model.onnx", "--images", ".", "--labels", "predicted",
                            "--input-size", "3,16,16")
@@ -220,13 +219,13 @@ def targets() -> dict[str, Target]:
             _any_size,
         ),
         "archives": Target(
-            _named(".h5", archives.flatmap(spoiled_bytes),
-                   archives.flatmap(lambda data: spoiled_archive(data, scratch))),
+            _named(".h5", archives.flatmap(damaged_bytes),
+                   archives.flatmap(lambda data: damaged_archive(data, scratch))),
             lambda name: [
                 ["show", name], ["show", name, "--json"], ["convert", name, "-o", "out.json"],
                 ["convert", name, "-o", "out.csv", "--table", "worth"], ["CHECK", name],
-                ["extend", name, "--budget", "40", "--model", str(MODELS / "fashion-cnn.onnx"),
-                 "--images", str(MODELS / "fashion-mnist-1000.npz")],
+                ["extend", name, "--budget", "40", "--model", str(bundled_model("fashion-cnn")),
+                 "--images", str(FASHION_IMAGES)],
             ],
             lambda _: None,
         ),

@@ -1,0 +1,1 @@
+"""Exports models from their frameworks and audits them."""

@@ -1,0 +1,1 @@
+"""Damages input files and checks how the command line reads them."""

@@ -1,0 +1,1 @@
+"""Checks what needs an NVIDIA GPU."""

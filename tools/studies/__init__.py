@@ -1,0 +1,1 @@
+"""Statistical studies of the method, and the README's results."""
