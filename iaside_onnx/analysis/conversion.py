@@ -118,9 +118,7 @@ def _table(archive: ArchiveFile, columns: Sequence[str]) -> LongTable:
     return LongTable({column: declared[column].units for column in columns}, blocks)
 
 
-def _rows(
-    archive: ArchiveFile, name: str, dims: tuple[str, ...], rows: slice
-) -> NDArray[Any]:
+def _rows(archive: ArchiveFile, name: str, dims: tuple[str, ...], rows: slice) -> NDArray[Any]:
     """Some rows of a variable, with axes of length 1 where it lacks an axis of the table."""
     own = archive.declared[name].dims
     values = archive.rows(name, rows.start, rows.stop) if own[0] == dims[0] else archive[name]

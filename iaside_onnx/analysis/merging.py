@@ -173,9 +173,9 @@ def _write(parts: Sequence[Archive], workspace: Workspace) -> None:
     values: dict[str, Any] = {}
     for name, variable in declared.items():
         if not variable.estimated and not variable.streamed:
-            found = _joined(parts, offsets, name, variable)
-            if found is not None:
-                values[name] = found
+            joined = _joined(parts, offsets, name, variable)
+            if joined is not None:
+                values[name] = joined
     found = estimate_archives(parts)
     values |= estimate_variables(found) | _folders(parts)
     if "phi_se" in declared:

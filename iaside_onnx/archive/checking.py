@@ -10,8 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from iaside_onnx.archive.digest import DIGEST, digest_of
 from iaside_onnx.archive.datasets import text_of
+from iaside_onnx.archive.digest import DIGEST, digest_of
 from iaside_onnx.archive.metadata import attributes_of
 from iaside_onnx.archive.reading import KIND, kind_of, open_any
 from iaside_onnx.archive.schema import TEXT, Variable

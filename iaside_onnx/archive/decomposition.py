@@ -11,7 +11,6 @@ from iaside_onnx.archive.metadata import DecompositionMetadata
 from iaside_onnx.archive.reading import ArchiveFile, open_as, register_kind
 from iaside_onnx.archive.recipe import Recipe
 from iaside_onnx.archive.schema import TEXT, Schema, Variable
-from iaside_onnx.errors import ArchiveError
 
 __all__ = ["DECOMPOSITION", "Archive", "open_archive"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from functools import lru_cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import h5py
@@ -138,7 +137,6 @@ class Attribute:
             file.attrs[name] = value
 
 
-@lru_cache(maxsize=16)
 def attributes_of(metadata: type[Metadata]) -> Mapping[str, Attribute]:
     """The attributes that a class of metadata declares, by name."""
     hints = get_type_hints(metadata)

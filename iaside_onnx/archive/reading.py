@@ -185,7 +185,9 @@ def open_any(path: Path, command: str = "decompose") -> ArchiveFile:
             _check_version(path, file)
             refuse_unsafe(path, file)
             kind = kind_of(file)
-            metadata = read_metadata(kind.metadata, file.attrs, lambda name: _unreadable(path, name))
+            metadata = read_metadata(
+                kind.metadata, file.attrs, lambda name: _unreadable(path, name)
+            )
             declared = kind.schema.of(file)
             present = {n: v for n, v in declared.items() if _present(path, file, n, v)}
             _check_shapes(path, file, present)

@@ -171,7 +171,8 @@ class Recipe:
 
     def without(self, names: Collection[str]) -> Recipe:
         """A copy with optional fields reset to None."""
-        return replace(self, **dict.fromkeys(names))
+        reset: dict[str, Any] = dict.fromkeys(names)
+        return replace(self, **reset)
 
 
 def describe_differences(

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExportError, OptionError
-from iaside_onnx.runtime import image_shape
 from iaside_onnx.export.code import (
     Hashes,
     call_factory,
@@ -26,6 +25,7 @@ from iaside_onnx.export.finishing import Exported, finish
 from iaside_onnx.export.target import ExportOptions, Target
 from iaside_onnx.export.tensorflow import EXTRA, convert, image_size, import_tensorflow, versions
 from iaside_onnx.images import KERAS_MODES, Preprocess
+from iaside_onnx.runtime import image_shape
 
 __all__ = ["export_keras"]
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExportError
-from iaside_onnx.runtime import image_shape
 from iaside_onnx.export.code import failure, sha256_of
 from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet
 from iaside_onnx.export.finishing import Exported, finish
 from iaside_onnx.export.target import ExportOptions, Target
 from iaside_onnx.export.tensorflow import convert, image_size, import_tensorflow, versions
+from iaside_onnx.runtime import image_shape
 
 __all__ = ["export_saved_model"]
 

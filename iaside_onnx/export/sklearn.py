@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ExportError
-from iaside_onnx.runtime import image_shape
 from iaside_onnx.export.code import call_factory, failure, load_code
 from iaside_onnx.export.draft import Draft
 from iaside_onnx.export.extras import quiet, require, version_of
 from iaside_onnx.export.finishing import Exported, finish
 from iaside_onnx.export.graphs import flatten_input
 from iaside_onnx.export.target import ExportOptions, Target, size_of_images
+from iaside_onnx.runtime import image_shape
 from iaside_onnx.types import Layout
 
 __all__ = ["export_sklearn"]

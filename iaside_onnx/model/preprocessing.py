@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,8 +22,8 @@ from iaside_onnx.runtime import GraphFacts, Signature
 
 __all__ = ["METADATA_KEY", "PreprocessLike", "choose_preprocess", "complete_preprocess"]
 
-PreprocessLike: TypeAlias = str | Path | Preprocess
-"""A specification, or a file that holds one, or ``keras:MODE``."""
+PreprocessLike: TypeAlias = str | Path | Mapping[str, object] | Preprocess
+"""A specification, its fields, a file that holds one, or ``keras:MODE``."""
 
 METADATA_KEY = "iaside.preprocess"
 """Key of the ONNX metadata under which a model carries its own preprocessing, as JSON."""
@@ -40,6 +41,8 @@ def choose_preprocess(
     """
     if isinstance(asked, Preprocess):
         return asked, "preprocessing: as given"
+    if isinstance(asked, Mapping):
+        return Preprocess.from_dict(asked, "preprocess"), "preprocessing: as given"
     if asked is not None:
         return read_preprocess(asked), f"preprocessing: {asked}"
     found = find_preprocess(facts.path)

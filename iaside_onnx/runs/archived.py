@@ -9,7 +9,8 @@ from typing import Any, TypedDict
 
 from iaside_onnx.archive import Archive
 from iaside_onnx.errors import ArchiveError
-from iaside_onnx.runs.options import Labels, Options, PreprocessLike, parse_options
+from iaside_onnx.model import PreprocessLike
+from iaside_onnx.runs.options import Labels, Options, parse_options
 from iaside_onnx.runs.planning import Inputs, find_inputs
 
 __all__ = ["Moved", "archived_inputs", "archived_options"]
@@ -47,7 +48,8 @@ def archived_options(old: Archive, changes: Mapping[str, Any], moved: Moved) -> 
             "with those archives"
         )
     given = {_RENAMED.get(name, name): value for name, value in given.items()}
-    given["inference"] = _WORDS.get(given.get("inference"), given.get("inference", "population"))
+    inference = str(given.get("inference", "population"))
+    given["inference"] = _WORDS.get(inference, inference)
     names = {field.name for field in fields(Options)}
     words = {name: value for name, value in given.items() if name in names}
     there = {name: value for name, value in moved.items() if value is not None}

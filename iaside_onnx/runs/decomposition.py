@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Unpack
@@ -107,16 +107,12 @@ def _executor(plan: Plan) -> Executor:
 def _earlier(workspace: Workspace) -> list[Recipe | None]:
     """The recipes of an unfinished run and of a finished archive at this output."""
     found: list[Recipe | None] = []
-    try:
+    with suppress(ArchiveError):
         found.append(open_archive(workspace.output).recipe)
-    except ArchiveError:
-        pass
     identity = workspace.identity()
     if identity is not None:
-        try:
+        with suppress(ValueError):
             found.insert(0, Recipe.from_json(identity))
-        except ValueError:
-            pass
     return found
 
 

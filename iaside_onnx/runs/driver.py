@@ -24,9 +24,7 @@ from iaside_onnx.runtime import Profile
 __all__ = ["missing", "run_plan"]
 
 
-def run_plan(
-    plan: Plan, workspace: Workspace, executor: Executor, progress: Progress
-) -> Results:
+def run_plan(plan: Plan, workspace: Workspace, executor: Executor, progress: Progress) -> Results:
     """Evaluate until all is done, the budget is spent, or the precision is reached.
 
     Where a round ends depends only on what was evaluated. So a run that goes on after a kill makes
@@ -101,11 +99,11 @@ def _run_pass(
     """Evaluate the shards of one pass that are not there yet, and take all of them in."""
     jobs = []
     total = 0
-    for shard in shards:
-        positions = results.positions(results.pieces[shard])
+    for shard_number in shards:
+        positions = results.positions(results.pieces[shard_number])
         total += positions.size
-        if not _is_finished(plan, workspace, progress, shard, positions):
-            jobs.append(_job(plan, results, shard))
+        if not _is_finished(plan, workspace, progress, shard_number, positions):
+            jobs.append(_job(plan, results, shard_number))
     evaluations = plan.schedule.cost_of(number)
     if jobs:
         left = sum(job.positions.size for job in jobs)
@@ -119,8 +117,8 @@ def _run_pass(
                 workspace.write(job.number, shard)
             profile.images += shard.images
             profile.evaluations += shard.images * evaluations
-        for one in shards:
-            results.add(one)
+        for shard_number in shards:
+            results.add(shard_number)
 
 
 def _job(plan: Plan, results: Results, number: int) -> Job:

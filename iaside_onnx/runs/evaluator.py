@@ -277,9 +277,7 @@ class _Result:
     floored: int
 
 
-def _to_shard(
-    job: Job, results: list[_Result], failures: list[Failure], batch_size: int
-) -> Shard:
+def _to_shard(job: Job, results: list[_Result], failures: list[Failure], batch_size: int) -> Shard:
     shape = (len(results), job.stop - job.start)
     worth = np.array([r.worth for r in results], dtype=np.float32).reshape(shape)
     values: dict[str, Any] = {

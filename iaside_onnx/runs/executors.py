@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from iaside_onnx.archive import Recipe, Shard
 from iaside_onnx.errors import EvaluationError
@@ -198,7 +198,7 @@ def _fresh_interpreter() -> Iterator[None]:
     """
     before = os.environ.get(_SAFE_PATH)
     main = vars(sys.modules["__main__"])
-    hidden = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
     os.environ[_SAFE_PATH] = "1"
     main["__spec__"] = None
     main.pop("__file__", None)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from iaside_onnx.errors import OptionError
 from iaside_onnx.game import MAX_SAMPLED_BANDS, design_names, design_type
 from iaside_onnx.images import Preprocess
-from iaside_onnx.model import AutoOutputKind
+from iaside_onnx.model import AutoOutputKind, PreprocessLike
 from iaside_onnx.types import (
     BASELINES,
     INFERENCES,
@@ -40,7 +40,6 @@ LIMITS = ("budget", "target_se", "target_sis_width")
 
 OnBadImage: TypeAlias = Literal["error", "skip"]
 Labels: TypeAlias = str | Path | Sequence[int] | NDArray[np.integer[Any]]
-PreprocessLike: TypeAlias = str | Path | Mapping[str, object] | Preprocess
 
 _WHOLE_NUMBERS = (
     ("bands", 2, MAX_SAMPLED_BANDS),

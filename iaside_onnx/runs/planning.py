@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ __all__ = ["Inputs", "Plan", "find_inputs", "make_plan"]
 
 _FIRST_BATCH = 16
 _LARGEST_BATCH = 1024
-_ALL_CORES = "all usable cores"
+_ALL_CORES: Final = "all usable cores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,17 +158,22 @@ def make_plan(
         color = mean_color(selection, spec, skip=options.on_bad_image == "skip")
         recipe = replace(recipe, mean_color=tuple(color.tolist()))
     baselines = Baselines.of(recipe, *spec.size()[1:])
-    others = partners(selection.positions, options.seed) if recipe.baseline == "complement" else None
+    others = (
+        partners(selection.positions, options.seed) if recipe.baseline == "complement" else None
+    )
     outputs, warning = probe(predictor, selection, spec, options)
     if warning:
         progress.warn(warning)
     predictor.output_kind = outputs.kind
-    access = Access(
-        found.facts.path, inputs.images, options.classes, options.own_labels, session
-    )
+    access = Access(found.facts.path, inputs.images, options.classes, options.own_labels, session)
     recipe = replace(recipe, output_kind=outputs.kind, access=access)
-    notes = [found.note, f"model: {classifier.signature.takes}", why,
-             f"outputs: {outputs.kind}, {outputs.reason}", *_execution_notes(classifier, options)]  # fmt: skip
+    notes = [
+        found.note,
+        f"model: {classifier.signature.takes}",
+        why,
+        f"outputs: {outputs.kind}, {outputs.reason}",
+        *_execution_notes(classifier, options),
+    ]
     for note in notes:
         progress.say(note)
     if options.batch_size == "auto" and classifier.signature.batch is None:
@@ -237,9 +242,7 @@ def _find_batch(
 def _choose_method(images: int, options: Options) -> tuple[str, str]:
     """The name of the design, and a line that says what it is and why."""
     exact, sampled = ExactDesign.name, PairedDesign.name
-    every = (
-        f"all coalitions of {images:,} images are {images << options.bands:,} evaluations"
-    )
+    every = f"all coalitions of {images:,} images are {images << options.bands:,} evaluations"
     if options.method != "auto":
         return options.method, f"method: {options.method}, as asked; {every}"
     if options.has_target:
@@ -289,7 +292,7 @@ def _recipe(
     first = _FIRST_BATCH if size == "auto" else size
     about_sample = options.inference == "sample"
     # Without workers the number of cores is not fixed: the run may be resumed with others.
-    workers_threads = _session(options)["threads"]
+    threads: int | None = _session(options)["threads"]
     return Recipe(
         tool_version=__version__,
         model_sha256=facts.sha256,
@@ -312,7 +315,7 @@ def _recipe(
         seed=options.seed,
         # As asked for, and not what is left of it if memory has run out already.
         batch_size=classifier.signature.batch or first,
-        threads=workers_threads or _ALL_CORES,
+        threads=threads or _ALL_CORES,
         provider=execution.provider,
         device=execution.device,
         provider_options=dict(execution.provider_options),

@@ -179,7 +179,9 @@ def _choose(
     columns = np.array(
         [[*ends, *np.sort(rng.permutation(others)[: max(each - 2, 0)])] for _ in rows]
     )
-    masks = [archive.coalitions(row, row + 1)[0, own] for row, own in zip(rows, columns, strict=True)]
+    masks = [
+        archive.coalitions(row, row + 1)[0, own] for row, own in zip(rows, columns, strict=True)
+    ]
     places = np.searchsorted(plan.selection.positions, archive["image"][rows])
     job = Job(
         number=number,

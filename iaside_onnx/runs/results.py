@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -224,5 +225,5 @@ class Results:
         for name in names:
             parts = [part[name] for part in self._first]
             text = isinstance(parts[0], list)
-            joined[name] = sum(parts, []) if text else np.concatenate(parts)
+            joined[name] = list(chain.from_iterable(parts)) if text else np.concatenate(parts)
         return {**joined, "floored": self.floored[self.done]}

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.runs.options import Options
 from iaside_onnx.errors import ImageError
 from iaside_onnx.images import ImageSource, labels_from_file, open_images, sample_images
+from iaside_onnx.runs.options import Options
 
 __all__ = ["Selection", "select_images"]
 

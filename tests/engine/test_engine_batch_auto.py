@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 import h5py
 import numpy as np
 import pytest
-
-from iaside_onnx import Archive, decompose
 from iaside_onnx.engine import plan
 from iaside_onnx.engine.progress import LogProgress
+
+from iaside_onnx import Archive, decompose
 from iaside_onnx.errors import RunConflictError
 from iaside_onnx.runtime import Predictor
 from tests.engine.stopping import Stopping

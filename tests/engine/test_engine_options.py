@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from iaside_onnx import Options, Preprocess
 from iaside_onnx.engine.accuracy import chance_warning
 from iaside_onnx.engine.preprocessing import complete_preprocess
+
+from iaside_onnx import Options, Preprocess
 from iaside_onnx.errors import OptionError, PreprocessError
 from iaside_onnx.runtime import Signature
 

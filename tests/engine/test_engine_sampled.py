@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray
+from iaside_onnx.engine import LogProgress
 from numpy.typing import NDArray
 from PIL import Image
 
 import iaside_onnx
 from iaside_onnx import Archive, decompose, extend, shapley_values
-from iaside_onnx.engine import LogProgress
 from iaside_onnx.errors import ImageError, RunConflictError
 from tests.engine.sampling import CNN, MODELS, PICTURES, sample
 from tests.engine.stopping import Stopping
@@ -327,6 +327,7 @@ def test_an_image_that_fails_leaves_its_block(tmp_path: Path) -> None:
 def test_unbiased_over_seeds(table: Archive) -> None:
     """The whole of it on real worths: what the archive would say, averaged over seeds."""
     from iaside_onnx.engine.schedule import draw_order
+
     from iaside_onnx.game import PairedDesign
 
     phi = shapley_values(table.worth())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from iaside_onnx.engine.schedule import Schedule, draw_order
+
 from iaside_onnx.game import PairedDesign
 
 # 8 bands: passes of 15, 12, 10, 8, 6, 4 and 2 evaluations an image.

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from iaside_onnx.engine import LogProgress
 from PIL import Image
 
 import iaside_onnx
-from iaside_onnx.engine import LogProgress
 from iaside_onnx.errors import ImageError, ModelError, RunConflictError
 from iaside_onnx.runtime.session import open_session
 from tests.faults.bad_case import graph, pixels, save_images, save_model, save_wide

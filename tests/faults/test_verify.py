@@ -13,10 +13,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from iaside_onnx.engine import evaluation
 
 import iaside_onnx
 from iaside_onnx.archive import digest_of
-from iaside_onnx.engine import evaluation
 from iaside_onnx.errors import ArchiveError, OptionError
 from tests.faults.command import CNN, PICTURES, in_process, in_subprocess
 

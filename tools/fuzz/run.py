@@ -32,8 +32,8 @@ from unittest import mock
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from iaside_onnx.cli import main as iaside
 from iaside_onnx.analysis import check
+from iaside_onnx.cli import main as iaside
 from iaside_onnx.errors import ArchiveError
 from tools.fuzz.targets import Target, targets
 from tools.shared.paths import TEST_DATA

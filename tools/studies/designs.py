@@ -25,8 +25,7 @@ from iaside_onnx import (
     spectral_distribution,
     spectral_importance_score,
 )
-from iaside_onnx.game import draw_order
-from iaside_onnx.game import Estimate, PairedDesign, estimate_blocks
+from iaside_onnx.game import Estimate, PairedDesign, draw_order, estimate_blocks
 from tools.shared import markdown as md
 from tools.shared.files import write_json
 from tools.shared.paths import RECORDS
