@@ -8,7 +8,7 @@ import click
 
 from iaside_onnx.analysis import convert as run
 from iaside_onnx.analysis import table_names
-from iaside_onnx.archive import open_archive
+from iaside_onnx.archive import open_any
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import out_option
 
@@ -33,5 +33,5 @@ def convert(archive: Path, out: Path, table: str) -> None:
     Example:
         iaside convert demo.h5 -o demo.csv --table bands
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    run(open_archive(archive), out, table)
+    run(open_any(archive), out, table)
     click.echo(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +16,14 @@ from iaside_onnx.game.shapley import shapley_values
 from iaside_onnx.types import Coalitions, Phi
 
 __all__ = ["ExactDesign"]
+
+
+@lru_cache(maxsize=2)
+def _every(bands: int) -> Coalitions:
+    """All coalitions, read-only: they are asked for once for each image."""
+    found = all_coalitions(bands)
+    found.flags.writeable = False
+    return found
 
 
 @register
@@ -41,7 +50,7 @@ class ExactDesign(Design):
 
     def coalitions(self, draw: int, start: int, stop: int) -> Coalitions:  # noqa: ARG002
         """A range of bit masks, the same for every image."""
-        return all_coalitions(self.bands)[start:stop]
+        return _every(self.bands)[start:stop]
 
     def slots(self, replicates: int) -> int:
         """All of them, with the one replicate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,11 +67,33 @@ def assemble(
     doubts = [*_limit_notes(plan, results, found), *_doubts(plan, small, results)]
     for doubt in doubts:
         progress.warn(doubt)
+    notes = [*plan.notes, *doubts, *_batch_notes(plan, results)]
+    metadata = _metadata(plan, results, found, small, len(failures))
+    metadata = replace(metadata, started=started, notes=notes, profile=profile)
+    values = {
+        **small,
+        **_design_variables(plan, results),
+        **estimate_variables(found),
+        **_constants(plan),
+        **failed_variables(failures),
+        "phi_image": results.contributions,
+    }
+    if not plan.schedule.design.shared:
+        values["phi_se"] = found.standard_error
+    write_archive(workspace, DECOMPOSITION, values, metadata, results.streamed())
+
+
+def _metadata(
+    plan: Plan, results: Results, found: Estimate, small: dict[str, Any], failed: int
+) -> DecompositionMetadata:
+    """The root attributes, but for what the run has to say of itself."""
     facts, execution, recipe = plan.classifier.facts, plan.classifier.execution, plan.recipe
+    done = int(results.done.size)
     right = math.nan
     if plan.selection.labels is not None:
         right = accuracy(small["predicted"], small["label"])
-    metadata = DecompositionMetadata(
+    given = {**plan.options.as_given(), **plan.inputs.names}
+    return DecompositionMetadata(
         schema_version=SCHEMA_VERSION,
         tool_version=__version__,
         model_name=facts.path.name,
@@ -85,34 +108,19 @@ def assemble(
         device=execution.device,
         precision=facts.precision,
         seed=recipe.seed,
-        options={
-            "given": {**plan.options.as_given(), **plan.inputs.names},
-            "resolved": recipe.to_json(),
-        },
+        options={"given": given, "resolved": recipe.to_json()},
         preprocess=recipe.preprocess,
-        started=started,
+        started="",
         finished=now(),
-        images_asked=int(results.done.size) + len(failures),
-        images_done=int(results.done.size),
-        images_failed=len(failures),
+        images_asked=done + failed,
+        images_done=done,
+        images_failed=failed,
+        notes=[],
         accuracy=right,
         uniform=int(found.uniform),
         smallest_bands=list(found.smallest),
-        notes=[*plan.notes, *doubts, *_batch_notes(plan, results)],
-        profile=profile,
         sample=_progress(plan, results) if plan.schedule.design.sequential else None,
     )
-    values = {
-        **small,
-        **_design_variables(plan, results),
-        **estimate_variables(found),
-        **_constants(plan),
-        **failed_variables(failures),
-        "phi_image": results.contributions,
-    }
-    if not plan.schedule.design.shared:
-        values["phi_se"] = found.standard_error
-    write_archive(workspace, DECOMPOSITION, values, metadata, results.streamed())
 
 
 def _design_variables(plan: Plan, results: Results) -> dict[str, Any]:

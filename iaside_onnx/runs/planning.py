@@ -23,6 +23,7 @@ from iaside_onnx.runs.probing import probe
 from iaside_onnx.runs.schedule import Schedule
 from iaside_onnx.runs.selection import Selection, select_images
 from iaside_onnx.runtime import Classifier, Predictor, fastest_batch, usable_cores
+from iaside_onnx.spectrum import band_index
 from iaside_onnx.version import __version__
 
 __all__ = ["Inputs", "Plan", "find_inputs", "make_plan"]
@@ -147,26 +148,27 @@ def make_plan(
     session = _session(options)
     classifier = found.load(options.output_name, **session)
     spec = found.complete(classifier, options.input_size, selection.source.size)
-    recipe = _recipe(inputs, options, classifier, spec, method, limits)
-    largest = schedule.largest_batch
-    wanted = _FIRST_BATCH if options.batch_size == "auto" else min(options.batch_size, largest)
-    predictor = make_predictor(classifier, spec, wanted)
-    predictor.on_smaller_batch = lambda size: progress.warn(
-        f"memory ran out: batches are halved to {size} images"
-    )
+    index = band_index(*spec.size()[1:], options.bands, options.partition, options.spacing)
+    predictor = _predictor(classifier, spec, options, schedule.largest_batch, progress)
+    color = None
     if options.baseline == "mean":
         color = mean_color(selection, spec, skip=options.on_bad_image == "skip")
-        recipe = replace(recipe, mean_color=tuple(color.tolist()))
-    baselines = Baselines.of(recipe, *spec.size()[1:])
-    others = (
-        partners(selection.positions, options.seed) if recipe.baseline == "complement" else None
-    )
+    others = None
+    if options.baseline == "complement":
+        others = partners(selection.positions, options.seed)
     outputs, warning = probe(predictor, selection, spec, options)
+    predictor.output_kind = outputs.kind
+    recipe = _recipe(inputs, options, classifier, spec, method, limits)
+    recipe = replace(
+        recipe,
+        output_kind=outputs.kind,
+        mean_color=None if color is None else tuple(color.tolist()),
+        access=Access(
+            found.facts.path, inputs.images, options.classes, options.own_labels, session
+        ),
+    )
     if warning:
         progress.warn(warning)
-    predictor.output_kind = outputs.kind
-    access = Access(found.facts.path, inputs.images, options.classes, options.own_labels, session)
-    recipe = replace(recipe, output_kind=outputs.kind, access=access)
     notes = [
         found.note,
         f"model: {classifier.signature.takes}",
@@ -177,10 +179,11 @@ def make_plan(
     for note in notes:
         progress.say(note)
     if options.batch_size == "auto" and classifier.signature.batch is None:
-        size, how = _find_batch(predictor, recipe, earlier, largest)
+        size, how = _find_batch(predictor, recipe, earlier, schedule.largest_batch)
         recipe = replace(recipe, batch_size=size)
         notes.append(how)
         progress.say(how)
+    baselines = Baselines(options.baseline, index, options.bands, options.seed, color)
     return Plan(
         options=options,
         recipe=recipe,
@@ -193,6 +196,18 @@ def make_plan(
         rounds=(),
         notes=tuple(notes),
     )
+
+
+def _predictor(
+    classifier: Classifier, spec: Preprocess, options: Options, largest: int, progress: Progress
+) -> Predictor:
+    """The model with its buffers; no batch is larger than a shard."""
+    size = _FIRST_BATCH if options.batch_size == "auto" else min(options.batch_size, largest)
+    predictor = make_predictor(classifier, spec, size)
+    predictor.on_smaller_batch = lambda size: progress.warn(
+        f"memory ran out: batches are halved to {size} images"
+    )
+    return predictor
 
 
 def _session(options: Options) -> dict[str, Any]:
