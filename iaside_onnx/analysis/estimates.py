@@ -1,4 +1,4 @@
-"""Contributions and estimates, worked out from the worths of an archive."""
+"""Contributions and estimates, computed from the worths of an archive."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def design_of(archive: Archive) -> Design:
     """The design of the coalitions of an archive.
 
     Raises:
-        OptionError: if this version does not know it.
+        OptionError: if this version does not know that design.
     """
     recipe = archive.recipe
     return make_design(recipe.method, recipe.bands, recipe.seed)
 
 
 def mean_gains(archive: Archive) -> Phi:
-    """Contributions of each image as its design gives them, ``(parts, images, bands)``, in nats.
+    """Mean gains of each image over its replicates, ``(parts, images, bands)``, in nats.
 
-    The mean over parts is ``phi_image``.
+    The mean over parts is ``phi_image``; see `Design.gains`.
     """
     design, draws, replicates = design_of(archive), archive.draws, archive.replicates
     pieces = []
@@ -58,7 +58,7 @@ def estimate_archives(archives: Sequence[Archive]) -> Estimate:
     population = first.recipe.population
     if population is not None and population < first["image"].size:
         population = None
-    # Class shares are known of the images of the source, but not of what they were drawn from.
+    # Class shares are known for the images of the source, not for the population behind them.
     strata = first["stratum"] if population is not None and "stratum" in first.names else None
     gains = np.concatenate([mean_gains(archive) for archive in archives], axis=1)
     draws = np.concatenate([archive.draws for archive in archives])
