@@ -13,8 +13,8 @@ import pytest
 from onnx import helper
 
 from iaside_onnx import open_archive
-from tests.faults.bad_case import pixels
-from tests.onnx_models import make_model, value
+from tests.support.bad_case import pixels
+from tests.support.onnx_models import make_model, value
 
 SIDE, FILTERS = 48, 256
 ACTIVATIONS = 4 * FILTERS * SIDE**2

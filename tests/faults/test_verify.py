@@ -18,7 +18,7 @@ from iaside_onnx.engine import evaluation
 import iaside_onnx
 from iaside_onnx.archive import digest_of
 from iaside_onnx.errors import ArchiveError, OptionError
-from tests.faults.command import CNN, PICTURES, in_process, in_subprocess
+from tests.support.command import CNN, PICTURES, in_process, in_subprocess
 
 
 @pytest.fixture(scope="module", params=["exact", "sampled"])
@@ -289,7 +289,7 @@ import collections, os, random, signal, sys
 from pathlib import Path
 import numpy as np
 from iaside_onnx import open_archive
-from iaside_onnx.engine.verification import check
+from iaside_onnx.analysis import check
 from iaside_onnx.engine import evaluation
 from iaside_onnx.errors import ArchiveError
 
