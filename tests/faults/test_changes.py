@@ -201,8 +201,10 @@ def test_a_clock_that_goes_backwards_changes_nothing(
     def backwards() -> datetime:
         return datetime(2030, 1, 1, tzinfo=UTC) - timedelta(hours=next(hours))
 
-    module = "iaside_onnx.engine.decomposition"
-    monkeypatch.setattr(f"{module}._now", lambda: backwards().isoformat(timespec="seconds"))
+    for module in ("assembly", "decomposition"):
+        monkeypatch.setattr(
+            f"iaside_onnx.runs.{module}.now", lambda: backwards().isoformat(timespec="seconds")
+        )
     monkeypatch.setattr("time.time", lambda: backwards().timestamp())
     in_process(*words, *limits, "-o", "out.h5").succeeds()
     for path in folder.iterdir():
