@@ -26,7 +26,7 @@ from iaside_onnx.errors import (
 )
 from iaside_onnx.images import open_images, read_preprocess
 from iaside_onnx.runtime import read_graph
-from tests.onnx_models import Net
+from tests.support.onnx_models import Net
 
 FAMILY: dict[str, type[IasideError]] = {name: getattr(errors, name) for name in errors.__all__}
 BUILT_IN: dict[str, type[Exception]] = {

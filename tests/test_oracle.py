@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 import iaside_onnx
 from iaside_onnx import Preprocess
-from tests.onnx_models import Net
-from tests.oracle import Setting, solve
+from tests.support.onnx_models import Net
+from tests.support.oracle import Setting, solve
 
 
 @dataclass(frozen=True)

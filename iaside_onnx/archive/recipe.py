@@ -122,12 +122,17 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON values; fields that have their default are left out."""
-        found = {}
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if one.name != "access" and (one.default is MISSING or value != one.default):
-                found[one.name] = value
-        return dict(msgspec.to_builtins(found))
+        defaults = {one.name: one.default for one in fields(self) if one.default is not MISSING}
+        return {
+            name: value
+            for name, value in self._values().items()
+            if name not in defaults or value != defaults[name]
+        }
+
+    def _values(self) -> dict[str, Any]:
+        """Every field as a JSON value."""
+        names = [one.name for one in fields(self) if one.name != "access"]
+        return dict(msgspec.to_builtins({name: getattr(self, name) for name in names}))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recipe:
@@ -138,7 +143,8 @@ class Recipe:
         """
         known = {key: value for key, value in data.items() if key not in ("about", "access")}
         if "about" in data:
-            known["inference"] = _INFERENCE.get(data["about"], data["about"])
+            about = data["about"]
+            known["inference"] = _INFERENCE.get(about, about) if isinstance(about, str) else about
         try:
             return msgspec.convert(known, cls)
         except msgspec.ValidationError as error:
@@ -163,7 +169,7 @@ class Recipe:
 
     def differences(self, other: Recipe, ignoring: Collection[str] = ()) -> str:
         """The fields in which another recipe differs, with both values; empty if there are none."""
-        return describe_differences(self.to_json(), other.to_json(), ignoring)
+        return describe_differences(self._values(), other._values(), ignoring)
 
     def differing(self, other: Recipe, names: Collection[str]) -> list[str]:
         """The names among ``names`` of the fields in which another recipe differs."""

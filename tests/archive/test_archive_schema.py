@@ -15,13 +15,12 @@ import pytest
 
 import iaside_onnx
 from iaside_onnx import Archive
-from iaside_onnx.archive.schema import (
-    ATTRIBUTES,
-    OPTIONAL_ATTRIBUTES,
-    SAMPLED,
+from iaside_onnx.archive import (
+    DECOMPOSITION,
     SCHEMA_VERSION,
-    VARIABLES,
+    DecompositionMetadata,
     Variable,
+    attributes_of,
 )
 
 PAGE = Path(iaside_onnx.__file__).parent / "archive" / "SCHEMA.md"
@@ -55,20 +54,23 @@ def test_the_page_is_the_schema() -> None:
     """Somebody who reads archives by the page alone would look for what is not there."""
     found = tables()
     assert f"version {SCHEMA_VERSION}" in PAGE.read_text(encoding="utf-8").splitlines()[0]
-    for title, variables in (("Variables", VARIABLES), ("Variables of a sample", SAMPLED)):
+    for title, variables in (
+        ("Variables", DECOMPOSITION.variables),
+        ("Variables of a sample", DECOMPOSITION.variants["slot"]),
+    ):
         assert [row[0] for row in found[title]] == list(variables)
         for name, *cells in found[title]:
             assert cells == described(variables[name]), name
     words = {
         "int": "integer", "float": "float", "str": "text",
-        "object": "JSON object, as text", "list": "JSON array, as text",
+        "dict": "JSON object, as text", "list": "JSON array, as text",
     }  # fmt: skip
-    kinds = {**ATTRIBUTES, **OPTIONAL_ATTRIBUTES}
+    attributes = attributes_of(DecompositionMetadata)
     rows = found["Attributes of the root"]
-    assert [row[0] for row in rows] == list(kinds)
+    assert [row[0] for row in rows] == list(attributes)
     for name, kind, present, what in rows:
-        assert kind == words[kinds[name]], name
-        assert present == ("always" if name in ATTRIBUTES else "may be absent"), name
+        assert kind == words[attributes[name].kind], name
+        assert present == ("always" if attributes[name].required else "may be absent"), name
         assert what
 
 
@@ -78,7 +80,7 @@ def test_version_1_is_read_for_ever(name: str) -> None:
     path = DATA / f"schema-1-{name}.h5"
     archive = iaside_onnx.open_archive(path)
     assert archive.metadata.schema_version == 1
-    assert archive.sampled == (name == "sampled")
+    assert archive.own_coalitions == (name == "sampled")
     assert (archive.bands, archive["image"].size) == (3, 6)
     assert iaside_onnx.verify(path).problems == []
     # As they were when the file was made.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from iaside_onnx.archive import Failure, Shard, Workspace, collect, describe_differences
+from iaside_onnx.archive import Failure, Shard, Workspace, describe_differences
 from iaside_onnx.errors import ArchiveError
 
 ARRAYS = ("image", "label", "predicted", "worth", "phi_image", "log_probability_whole",
@@ -25,19 +23,20 @@ def shard(n: int = 6, failed: int = 0) -> Shard:
     good = n - failed
     worth = rng.standard_normal((good, 8), dtype=np.float32)
     worth[:1, :1] = np.nan
-    return Shard(
-        image=np.arange(good, dtype=np.int64),
-        image_id=NAMES[:good],
-        image_sha256=[f"{i:064x}" for i in range(good)],
-        label=rng.integers(0, 9, good),
-        predicted=rng.integers(0, 9, good),
-        worth=worth,
-        phi_image=rng.standard_normal((good, 3)),
-        log_probability_whole=worth[:, 7].copy(),
-        log_probability_empty=worth[:, 0].copy(),
-        floored=rng.integers(0, 9, good),
-        failures=tuple(Failure(i, NAMES[i], f"because {NAMES[i]}") for i in range(good, n)),
-    )
+    values = {
+        "image": np.arange(good, dtype=np.int64),
+        "image_id": NAMES[:good],
+        "image_sha256": [f"{i:064x}" for i in range(good)],
+        "label": rng.integers(0, 9, good),
+        "predicted": rng.integers(0, 9, good),
+        "worth": worth,
+        "phi_image": rng.standard_normal((good, 3)),
+        "log_probability_whole": worth[:, 7].copy(),
+        "log_probability_empty": worth[:, 0].copy(),
+        "floored": rng.integers(0, 9, good),
+    }
+    failures = tuple(Failure(i, NAMES[i], f"because {NAMES[i]}") for i in range(good, n))
+    return Shard(values, failures, batch_size=32)
 
 
 @pytest.fixture
@@ -59,13 +58,14 @@ def test_a_shard_comes_back_as_it_was(failed: int, workspace: Workspace) -> None
     read = workspace.read(3, positions())
     assert read is not None
     for name in ARRAYS:
-        ours, theirs = getattr(written, name), getattr(read, name)
+        ours, theirs = written[name], read[name]
         assert ours.dtype == theirs.dtype, name
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
-    assert read.worth.dtype == np.float32
-    assert read.image_id == written.image_id
-    assert read.image_sha256 == written.image_sha256
+    assert read["worth"].dtype == np.float32
+    for name in ("image_id", "image_sha256"):
+        assert read[name] == written[name]
     assert read.failures == written.failures
+    assert read.batch_size == written.batch_size
 
 
 def test_the_same_shard_is_the_same_file(workspace: Workspace) -> None:
@@ -79,7 +79,7 @@ def test_a_shard_is_an_hdf5_file(workspace: Workspace) -> None:
     """Whoever rescues an unfinished run by hand needs more than this package."""
     workspace.write(0, shard())
     with h5py.File(workspace.path(0), "r") as file:
-        np.testing.assert_array_equal(file["worth"][()], shard().worth)
+        np.testing.assert_array_equal(file["worth"][()], shard()["worth"])
 
 
 def test_any_damage_is_found(workspace: Workspace) -> None:
@@ -149,24 +149,6 @@ def test_clearing_takes_the_folder_and_nothing_else(workspace: Workspace) -> Non
     workspace.output.write_bytes(b"archive")
     workspace.clear()
     assert [path.name for path in workspace.output.parent.iterdir()] == ["out.h5"]
-
-
-def test_collecting_holds_the_worths_of_one_shard_at_a_time(workspace: Workspace) -> None:
-    """All worths at once, 2**M for each image, would not fit into memory for many images."""
-    wide = replace(shard(2), worth=np.zeros((2, 1 << 16), dtype=np.float32))
-    parts = [positions(2) + 2 * number for number in range(20)]
-    for number, part in enumerate(parts):
-        workspace.write(number, replace(wide, image=part))
-    tracemalloc.start()
-    try:
-        summary = collect(workspace, parts)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert summary.image.tolist() == list(range(40))
-    assert summary.worth.shape == (0, 1 << 16)
-    # The file, its bytes without the digest, HDF5's and ours; 20 shards would be 20 times that.
-    assert peak < 8 * wide.worth.nbytes
 
 
 def test_a_folder_of_work_that_is_a_link_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import xarray
 
 import iaside_onnx
 from iaside_onnx.errors import OptionError
-from tests.faults.command import CNN, PICTURES, in_process
+from tests.support.command import CNN, PICTURES, in_process
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.bad_case import save_images, save_model
+from tests.support.bad_case import save_images, save_model
 
 
 @pytest.fixture

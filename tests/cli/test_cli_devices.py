@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from iaside_onnx import open_archive
-from tests.faults.command import in_process
+from tests.support.command import in_process
 
 pytestmark = pytest.mark.usefixtures("folder")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.faults.command import Outcome, in_process
+from tests.support.command import Outcome, in_process
 
 ESCAPE = "\x1b]0;owned\x07\x1b[31m"
 FORGED = "\nError: forged\r"

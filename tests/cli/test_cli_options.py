@@ -15,7 +15,7 @@ import iaside_onnx
 from iaside_onnx import Options, open_archive
 from iaside_onnx.cli import COMMANDS, iaside
 from iaside_onnx.runs import DEFAULT_BUDGET
-from tests.faults.command import in_process, in_subprocess
+from tests.support.command import in_process, in_subprocess
 
 WORDS = ("decompose", "model.onnx", "--images", "images.npz", "--bands", "3", "-o", "out.h5")
 CONTEXT = click.Context(iaside)

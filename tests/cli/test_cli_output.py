@@ -15,7 +15,7 @@ import pytest
 
 import iaside_onnx
 from iaside_onnx.cli import COMMANDS, iaside
-from tests.faults.command import MODELS, Outcome, in_process, in_subprocess
+from tests.support.command import MODELS, Outcome, in_process, in_subprocess
 
 WORDS = ("decompose", "model.onnx", "--images", "images.npz", "--bands", "3", "-o")
 BUNDLED = sorted(MODELS.glob("*.onnx"))

@@ -15,8 +15,8 @@ from iaside_onnx import decompose, open_archive
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.progress import LogProgress
 from iaside_onnx.runtime import Predictor
-from tests.faults.bad_case import pixels, save_images
-from tests.faults.command import Outcome, in_process
+from tests.support.bad_case import pixels, save_images
+from tests.support.command import Outcome, in_process
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -88,7 +88,7 @@ def test_a_search_for_the_batch_size_is_no_part_of_the_run(monkeypatch: pytest.M
         predictor.profile.seconds["model"] += 1000
         return predictor.batch_size, "batch size: as it is"
 
-    monkeypatch.setattr("iaside_onnx.engine.plan.fastest_batch", search)
+    monkeypatch.setattr("iaside_onnx.runs.planning.fastest_batch", search)
     run("--batch-size", "auto").succeeds()
     check(written(), 6)
     assert written()["seconds"]["model"] < 1000

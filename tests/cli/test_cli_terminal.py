@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.command import command, in_process
+from tests.support.command import command, in_process
 
 WORDS = ("decompose", "model.onnx", "--images", "images.npz", "--bands", "3", "-o", "out.h5")
 

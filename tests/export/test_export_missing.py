@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.command import Outcome
+from tests.support.command import Outcome
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,8 +19,8 @@ import iaside_onnx
 from iaside_onnx.errors import ExportError, ImageError, OptionError
 from iaside_onnx.export.quantization import split_images
 from iaside_onnx.images import open_images
-from tests.faults.bad_case import graph, save_images, save_model
-from tests.faults.command import CNN, MODELS, PICTURES, in_process
+from tests.support.bad_case import graph, save_images, save_model
+from tests.support.command import CNN, MODELS, PICTURES, in_process
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -23,7 +23,7 @@ from tests.export import torch_models
 from tests.export.checks import check_file, metadata, sha256
 from tests.export.torch_models import Net, trained
 from tests.export.twins import SPEC, assert_same_contributions
-from tests.faults.command import in_process
+from tests.support.command import in_process
 
 HERE = "tests.export.torch_models"
 SIZE = (3, 16, 16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from tests.faults.bad_case import graph
+from tests.support.bad_case import graph
 
 __all__ = ["HOSTILE", "hostile"]
 

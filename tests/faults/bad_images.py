@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.faults.bad_case import Case, pixels, save_images
+from tests.support.bad_case import Case, pixels, save_images
 
 __all__ = ["CASES", "TRAP", "objects_npy"]
 

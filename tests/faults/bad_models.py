@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from tests.faults.bad_case import LINEAR, Case, graph, keep_outside, save_model
+from tests.support.bad_case import LINEAR, Case, graph, keep_outside, save_model
 
 __all__ = ["CASES"]
 

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from tests.faults.bad_case import Case, graph, save_images, save_model
-from tests.faults.command import in_process
+from tests.support.bad_case import Case, graph, save_images, save_model
+from tests.support.command import in_process
 
 __all__ = ["CASES", "CUDA_ABSENT"]
 

@@ -17,7 +17,7 @@ import onnx
 from onnx import helper, numpy_helper, parser
 from PIL import Image
 
-from tests.faults.bad_case import Case, graph, keep_outside, pixels, save_model
+from tests.support.bad_case import Case, graph, keep_outside, pixels, save_model
 
 __all__ = ["CASES"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.bad_case import save_images, save_model
+from tests.support.bad_case import save_images, save_model
 
 # Whoever runs the tests in the background may have them ignore Ctrl-C, and what they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

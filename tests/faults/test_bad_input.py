@@ -8,8 +8,8 @@ import pytest
 
 from iaside_onnx.runtime import available_providers
 from tests.faults import bad_images, bad_models, bad_options, bad_strangers
-from tests.faults.bad_case import Case
-from tests.faults.command import in_process, in_subprocess
+from tests.support.bad_case import Case
+from tests.support.command import in_process, in_subprocess
 
 CASES = [*bad_models.CASES, *bad_images.CASES, *bad_options.CASES, *bad_strangers.CASES]
 

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from iaside_onnx.engine import LogProgress
 from PIL import Image
 
 import iaside_onnx
 from iaside_onnx.errors import ImageError, ModelError, RunConflictError
+from iaside_onnx.runs import LogProgress
 from iaside_onnx.runtime.session import open_session
-from tests.faults.bad_case import graph, pixels, save_images, save_model, save_wide
-from tests.faults.command import in_process
-from tests.faults.comparing import assert_nothing_left, assert_same
+from tests.support.bad_case import graph, pixels, save_images, save_model, save_wide
+from tests.support.command import in_process
+from tests.support.comparing import assert_nothing_left, assert_same
 
 # 8 coalitions an image, and 64 images a shard: two shards, of which the second is smaller.
 IMAGES = 100
@@ -201,8 +201,10 @@ def test_a_clock_that_goes_backwards_changes_nothing(
     def backwards() -> datetime:
         return datetime(2030, 1, 1, tzinfo=UTC) - timedelta(hours=next(hours))
 
-    module = "iaside_onnx.engine.decomposition"
-    monkeypatch.setattr(f"{module}._now", lambda: backwards().isoformat(timespec="seconds"))
+    for module in ("assembly", "decomposition"):
+        monkeypatch.setattr(
+            f"iaside_onnx.runs.{module}.now", lambda: backwards().isoformat(timespec="seconds")
+        )
     monkeypatch.setattr("time.time", lambda: backwards().timestamp())
     in_process(*words, *limits, "-o", "out.h5").succeeds()
     for path in folder.iterdir():

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.faults.bad_case import pixels, save_images, save_wide
-from tests.faults.command import Outcome, command, in_process
-from tests.faults.comparing import assert_nothing_left, assert_same
+from tests.support.bad_case import pixels, save_images, save_wide
+from tests.support.command import Outcome, command, in_process
+from tests.support.comparing import assert_nothing_left, assert_same
 
 # 10 shards of 4 images.
 WORDS = ("decompose", "model.onnx", "--images", "images.npz", "--bands", "10", "-o")

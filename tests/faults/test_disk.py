@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.bad_case import save_wide
-from tests.faults.command import Outcome, in_process
-from tests.faults.comparing import assert_nothing_left, assert_same
+from tests.support.bad_case import save_wide
+from tests.support.command import Outcome, in_process
+from tests.support.comparing import assert_nothing_left, assert_same
 
 # 10 shards of 26 KiB, and an archive of 150 KiB.
 WORDS = ("decompose", "model.onnx", "--images", "images.npz", "--bands", "10", "-o")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.faults import bad_strangers
-from tests.faults.bad_case import Case, save_wide
 from tests.faults.bad_graphs import HOSTILE, hostile
-from tests.faults.command import command
+from tests.support.bad_case import Case, save_wide
+from tests.support.command import command
 
 State = dict[str, tuple[int, str]]
 

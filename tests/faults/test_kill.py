@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.faults.bad_case import Case
-from tests.faults.command import CNN, PICTURES, command, in_process, in_subprocess
-from tests.faults.comparing import assert_nothing_left, assert_same
+from tests.support.bad_case import Case
+from tests.support.command import CNN, PICTURES, command, in_process, in_subprocess
+from tests.support.comparing import assert_nothing_left, assert_same
 
 # More of them are asked for by hand: IASIDE_KILLS=200.
 KILLS = int(os.environ.get("IASIDE_KILLS", "24"))

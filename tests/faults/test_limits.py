@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.faults.bad_case import Case, pixels, save_model, save_wide
 from tests.faults.bad_graphs import HOSTILE, hostile
-from tests.faults.command import PATIENCE, Outcome, command, in_process, in_subprocess
-from tests.faults.comparing import assert_nothing_left, assert_same
+from tests.support.bad_case import Case, pixels, save_model, save_wide
+from tests.support.command import PATIENCE, Outcome, command, in_process, in_subprocess
+from tests.support.comparing import assert_nothing_left, assert_same
 
 MIB = 1 << 20
 ENDLESS = "a loop without end"

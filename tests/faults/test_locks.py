@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.faults.bad_case import save_wide
-from tests.faults.command import Outcome, in_process
-from tests.faults.comparing import assert_nothing_left, assert_same
+from tests.support.bad_case import save_wide
+from tests.support.command import Outcome, in_process
+from tests.support.comparing import assert_nothing_left, assert_same
 
 # The kernel itself answers, as it does for such file systems: a seccomp filter makes flock (73 on
 # x86-64) fail with ENOLCK (37).

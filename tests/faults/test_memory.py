@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.faults.command import CNN, PICTURES
+from tests.support.command import CNN, PICTURES
 
 _MEASURED = """
 import re, sys

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.faults.command import CNN, PICTURES
+from tests.support.command import CNN, PICTURES
 
 # VmHWM is of this process alone; ru_maxrss begins with what its parent had when it forked.
 _MEASURED = """

@@ -13,8 +13,8 @@ import pytest
 from onnx import helper
 
 from iaside_onnx import open_archive
-from tests.faults.bad_case import pixels
-from tests.onnx_models import make_model, value
+from tests.support.bad_case import pixels
+from tests.support.onnx_models import make_model, value
 
 SIDE, FILTERS = 48, 256
 ACTIVATIONS = 4 * FILTERS * SIDE**2
@@ -26,11 +26,10 @@ import logging, resource, sys
 from pathlib import Path
 import numpy as np
 import iaside_onnx
-from iaside_onnx.engine import decomposition, plan
+from iaside_onnx.runs import LogProgress
 
 room, batch_size = int(sys.argv[1]), sys.argv[2]
 logging.basicConfig(format="%(levelname)s %(message)s")
-make_plan, fastest_batch = decomposition.make_plan, plan.fastest_batch
 
 def taken():
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -40,30 +39,31 @@ def bound():
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     return most
 
-def bounded_run(*args):
-    made = make_plan(*args)
-    bound()
-    return made
+class BoundedRun(LogProgress):
+    def begin(self, *args):
+        super().begin(*args)
+        bound()
 
-def bounded_search(*args):
-    most = bound()
-    found = fastest_batch(*args)
-    print(most - taken())
-    return found
+class BoundedSearch(LogProgress):
+    # What is said last before the search, and first after it.
+    def say(self, line):
+        super().say(line)
+        if line.startswith("runtime: "):
+            self.most = bound()
+        elif line.startswith("batch size: "):
+            print(self.most - taken())
 
-def run(output, batch_size):
+def run(output, batch_size, progress):
     images = np.load("images.npy")
     labels = np.arange(len(images)) % 5
     iaside_onnx.decompose("model.onnx", images, output, bands=6, labels=labels, threads=1,
-                          batch_size=batch_size)
+                          batch_size=batch_size, progress=progress)
 
-run("free.h5", 8)
+run("free.h5", 8, LogProgress())
 if batch_size == "auto":
-    plan.fastest_batch = bounded_search
-    run("bounded.h5", "auto")
+    run("bounded.h5", "auto", BoundedSearch())
 else:
-    decomposition.make_plan = bounded_run
-    run("bounded.h5", int(batch_size))
+    run("bounded.h5", int(batch_size), BoundedRun())
 """
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are of Linux")

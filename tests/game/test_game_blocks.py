@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from iaside_onnx.engine.schedule import draw_order
 from numpy.typing import NDArray
 
 from iaside_onnx import Estimate, shapley_values, spectral_distribution, spectral_importance_score
-from iaside_onnx.game import PairedDesign, estimate, estimate_blocks
+from iaside_onnx.game import PairedDesign, draw_order, estimate, estimate_blocks
 
 M = 4
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from iaside_onnx import estimate
-from tests.oracle import distribution, score
+from tests.support.oracle import distribution, score
 
 Vector = NDArray[np.float64]
 

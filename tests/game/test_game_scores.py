@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from iaside_onnx import spectral_distribution, spectral_importance_score
 from iaside_onnx.game import is_uniform, score_weights
-from tests.oracle import distribution, score
+from tests.support.oracle import distribution, score
 
 Vector = NDArray[np.float64]
 

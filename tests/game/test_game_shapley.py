@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from iaside_onnx import Archive, shapley_values
 from iaside_onnx.errors import OptionError
-from tests.oracle import shapley_by_orders
+from tests.support.oracle import shapley_by_orders
 
 Table = NDArray[np.float64]
 

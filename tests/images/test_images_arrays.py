@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from iaside_onnx.errors import ImageError
 from iaside_onnx.images import Preprocess, open_images
-from tests.images.pictures import noise, picture
+from tests.support.pictures import noise, picture
 
 SPEC = Preprocess((3, 4, 5))
 

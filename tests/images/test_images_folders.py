@@ -13,7 +13,7 @@ from PIL import Image
 
 from iaside_onnx.errors import ImageError
 from iaside_onnx.images import Preprocess, open_images
-from tests.images.pictures import picture
+from tests.support.pictures import picture
 
 SPEC = Preprocess((3, 4, 5))
 

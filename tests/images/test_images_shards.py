@@ -20,7 +20,7 @@ import pytest
 
 from iaside_onnx.errors import ImageError
 from iaside_onnx.images import Preprocess, open_images
-from tests.images.pictures import picture
+from tests.support.pictures import picture
 
 SPEC = Preprocess((3, 6, 8))
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

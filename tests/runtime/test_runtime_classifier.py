@@ -13,7 +13,7 @@ from onnx import NodeProto, TensorProto, helper
 from iaside_onnx import Preprocess, decompose, inspect_model
 from iaside_onnx.errors import EvaluationError, ModelError
 from iaside_onnx.runtime import Classifier, load_classifier, read_graph
-from tests.onnx_models import Net, make_model, value
+from tests.support.onnx_models import Net, make_model, value
 
 Axes = list[int | str | None]
 Nodes = list[NodeProto]

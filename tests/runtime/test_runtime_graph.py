@@ -14,7 +14,7 @@ from onnx import NodeProto, TensorProto, helper
 
 from iaside_onnx import decompose
 from iaside_onnx.runtime import read_graph
-from tests.onnx_models import Net, make_model, value
+from tests.support.onnx_models import Net, make_model, value
 
 
 def sha256(path: Path) -> str:

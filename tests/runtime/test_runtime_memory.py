@@ -22,9 +22,9 @@ from iaside_onnx.runtime import (
 )
 from iaside_onnx.runtime.memory import CudaMemory, HostMemory, Memory, retry_after_release
 from iaside_onnx.spectrum import band_index
-from iaside_onnx.types import LAYOUTS, RANGES, Layout, PixelRange
-from tests.onnx_models import Net
+from iaside_onnx.types import LAYOUTS, PIXEL_RANGES, Layout, PixelRange
 from tests.runtime.fake_device import FakeDevice, install_fft
+from tests.support.onnx_models import Net
 
 DTYPES = ["float32", "float16", "float64", "uint8"]
 
@@ -170,7 +170,7 @@ def test_what_is_made_at_once_releases_nothing() -> None:
     assert memory.released == 0
 
 
-@pytest.mark.parametrize("pixel_range", RANGES)
+@pytest.mark.parametrize("pixel_range", PIXEL_RANGES)
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_all_that_is_computed_stays_on_the_device(

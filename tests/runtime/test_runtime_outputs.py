@@ -20,7 +20,7 @@ from iaside_onnx.runtime import (
     resolve_output_kind,
 )
 from iaside_onnx.types import OutputKind
-from tests.onnx_models import Ending, Net
+from tests.support.onnx_models import Ending, Net
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (6, 5))
 PROBABILITIES = special.softmax(LOGITS, axis=1)

@@ -26,9 +26,9 @@ from iaside_onnx.runtime import (
 )
 from iaside_onnx.runtime.binding import Binding
 from iaside_onnx.spectrum import band_index
-from tests.onnx_models import Net
 from tests.runtime.failing_session import failing, limited
 from tests.runtime.filtering import bands_of
+from tests.support.onnx_models import Net
 
 RNG = np.random.default_rng(11)
 SETS = [

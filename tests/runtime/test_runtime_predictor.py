@@ -14,8 +14,8 @@ from scipy import special
 from iaside_onnx.errors import EvaluationError, OptionError
 from iaside_onnx.runtime import Classifier, InputTransform, Predictor, load_classifier, read_graph
 from iaside_onnx.types import LAYOUTS, Layout
-from tests.onnx_models import Net
 from tests.runtime.failing_session import limited
+from tests.support.onnx_models import Net
 
 RNG = np.random.default_rng(4)
 SIZE = (3, 5, 6)

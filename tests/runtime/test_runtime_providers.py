@@ -20,7 +20,7 @@ from iaside_onnx.errors import (
 from iaside_onnx.runtime import load_classifier, open_session, read_graph, session
 from iaside_onnx.runtime.memory import CudaMemory, HostMemory
 from iaside_onnx.runtime.session import runtime_errors
-from tests.onnx_models import Net
+from tests.support.onnx_models import Net
 
 CPU, CUDA, OTHER = "CPUExecutionProvider", "CUDAExecutionProvider", "OtherExecutionProvider"
 NO_FALLBACK = "session.disable_cpu_ep_fallback"

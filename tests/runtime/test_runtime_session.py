@@ -14,7 +14,7 @@ import pytest
 
 from iaside_onnx.errors import ModelError, OptionError, RuntimeMissingError
 from iaside_onnx.runtime import import_runtime, open_session, session, usable_cores
-from tests.onnx_models import Net
+from tests.support.onnx_models import Net
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

@@ -14,10 +14,10 @@ from iaside_onnx import Archive, all_coalitions, decompose
 from iaside_onnx.errors import EvaluationError
 from iaside_onnx.runtime import Answer, Game, Predictor, WorthEvaluator, load_classifier, read_graph
 from iaside_onnx.spectrum import band_index
-from iaside_onnx.types import LAYOUTS, RANGES, Coalitions, Layout, PixelRange, Pixels
-from tests.onnx_models import Net
-from tests.oracle import Setting, solve
+from iaside_onnx.types import LAYOUTS, PIXEL_RANGES, Coalitions, Layout, PixelRange, Pixels
 from tests.runtime.filtering import bands_of
+from tests.support.onnx_models import Net
+from tests.support.oracle import Setting, solve
 
 MODELS = Path(__file__).parents[2] / "models"
 RNG = np.random.default_rng(3)
@@ -55,7 +55,7 @@ def play(
     return answer
 
 
-@pytest.mark.parametrize("pixel_range", RANGES)
+@pytest.mark.parametrize("pixel_range", PIXEL_RANGES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_difference_can_be_divided(
     layout: Layout, pixel_range: PixelRange, tmp_path: Path

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from iaside_onnx import band_components, band_index
 from iaside_onnx.spectrum import band_energy, noise_like
-from tests.oracle import Setting, bands_of_plane
+from tests.support.oracle import Setting, bands_of_plane
 
 SIZES = [(1, 8, 8), (3, 9, 14), (2, 7, 5), (1, 16, 3), (3, 12, 13)]
 BANDS = 3

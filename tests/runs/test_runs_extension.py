@@ -13,9 +13,10 @@ import pytest
 import iaside_onnx
 from iaside_onnx import Archive, extend
 from iaside_onnx.errors import ArchiveError, OptionError, RunConflictError
-from tests.engine.sampling import MODELS, PICTURES, copied, sample
-from tests.engine.stopping import Stopping
-from tests.faults.comparing import assert_nothing_left
+from iaside_onnx.runs import LogProgress
+from tests.support.comparing import assert_nothing_left
+from tests.support.sampling import MODELS, PICTURES, copied, sample
+from tests.support.stopping import Stopping
 
 
 def test_extending_equals_a_single_longer_run(sampled: Archive, tmp_path: Path) -> None:
@@ -59,26 +60,24 @@ def test_a_batch_size_that_was_found_is_kept(
     def search(*_: object) -> None:
         pytest.fail("searched again")
 
-    monkeypatch.setattr(iaside_onnx.engine.plan, "fastest_batch", search)
+    monkeypatch.setattr("iaside_onnx.runs.planning.fastest_batch", search)
     assert extend(path, budget=400)["image"].size == 36
 
 
-def test_an_archive_that_another_process_extended_is_kept(
-    sampled: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_archive_that_another_process_extended_is_kept(sampled: Archive, tmp_path: Path) -> None:
     """The slower of two extensions would replace the larger result by its own."""
     path = tmp_path / "out.h5"
     sample(path, budget=200)
-    real = iaside_onnx.engine.plan.make_plan
 
-    def slow(*words: Any) -> Any:
-        plan = real(*words)
-        path.write_bytes(sampled.path.read_bytes())
-        return plan
+    class Slow(LogProgress):
+        """The other extension ends while this one says what it is about to do."""
 
-    monkeypatch.setattr("iaside_onnx.engine.extension.make_plan", slow)
+        def say(self, line: str) -> None:
+            super().say(line)
+            path.write_bytes(sampled.path.read_bytes())
+
     with pytest.raises(RunConflictError, match="extended by another process meanwhile"):
-        extend(path, budget=400)
+        extend(path, budget=400, progress=Slow())
     assert path.read_bytes() == sampled.path.read_bytes()
 
 

@@ -16,9 +16,9 @@ import iaside_onnx
 from iaside_onnx import Archive, merge
 from iaside_onnx.archive import digest_of
 from iaside_onnx.errors import ArchiveError, OptionError, RunConflictError
-from tests.engine.sampling import MODELS, PICTURES
-from tests.faults.command import in_process
-from tests.faults.comparing import assert_nothing_left
+from tests.support.command import in_process
+from tests.support.comparing import assert_nothing_left
+from tests.support.sampling import MODELS, PICTURES
 
 CNN = MODELS / "fashion-cnn.onnx"
 WORDS: dict[str, Any] = {"bands": 4}

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from tests.onnx_models import Net
+from tests.support.onnx_models import Net
 
 Array = NDArray[np.float64]
 
@@ -94,7 +94,7 @@ def bands_of_plane(height: int, width: int, setting: Setting) -> NDArray[np.int6
 def baseline(
     setting: Setting, pixels: Array, i: int, bands: NDArray[np.int64], position: int
 ) -> Array:
-    """What stands in for the absent bands of image i, by the recipes in engine/baselines.py."""
+    """What stands in for the absent bands of image i, by the recipes in runs/baselines.py."""
     if setting.baseline == "zero":
         return np.zeros_like(pixels[i])
     if setting.baseline == "mean":

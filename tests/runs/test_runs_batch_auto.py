@@ -8,15 +8,14 @@ from typing import Any, NoReturn
 import h5py
 import numpy as np
 import pytest
-from iaside_onnx.engine import plan
-from iaside_onnx.engine.progress import LogProgress
 
 from iaside_onnx import Archive, decompose
 from iaside_onnx.errors import RunConflictError
+from iaside_onnx.runs import LogProgress
 from iaside_onnx.runtime import Predictor
-from tests.engine.stopping import Stopping
-from tests.faults.bad_case import pixels, save_wide
-from tests.onnx_models import Net
+from tests.support.bad_case import pixels, save_wide
+from tests.support.onnx_models import Net
+from tests.support.stopping import Stopping
 
 # 3 shards of up to 16 images.
 IMAGES = pixels(36, 28, 28)
@@ -41,14 +40,14 @@ def finds(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
         predictor.resize(size)
         return size, f"batch size: {size}, as the test wants it"
 
-    monkeypatch.setattr(plan, "fastest_batch", search)
+    monkeypatch.setattr("iaside_onnx.runs.planning.fastest_batch", search)
 
 
 def refuse_to_search(monkeypatch: pytest.MonkeyPatch) -> None:
     def search(*_: object) -> NoReturn:
         pytest.fail("searched for a batch size")
 
-    monkeypatch.setattr(plan, "fastest_batch", search)
+    monkeypatch.setattr("iaside_onnx.runs.planning.fastest_batch", search)
 
 
 def batch_size(archive: Archive) -> object:
@@ -104,7 +103,7 @@ def test_a_search_holds_no_more_than_a_shard(folder: Path, monkeypatch: pytest.M
         asked.append(most)
         return predictor.batch_size, "batch size: as it is"
 
-    monkeypatch.setattr(plan, "fastest_batch", search)
+    monkeypatch.setattr("iaside_onnx.runs.planning.fastest_batch", search)
     run(folder, bands=2)
     run(folder, "more.h5", bands=8)
     # 64 images of 4 coalitions make a shard of 2 bands.

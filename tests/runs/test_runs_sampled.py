@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray
-from iaside_onnx.engine import LogProgress
 from numpy.typing import NDArray
 from PIL import Image
 
 import iaside_onnx
 from iaside_onnx import Archive, decompose, extend, shapley_values
 from iaside_onnx.errors import ImageError, RunConflictError
-from tests.engine.sampling import CNN, MODELS, PICTURES, sample
-from tests.engine.stopping import Stopping
-from tests.faults.bad_case import pixels, save_wide
-from tests.faults.command import in_process
-from tests.faults.comparing import assert_nothing_left, assert_same
+from iaside_onnx.game import PairedDesign, draw_order
+from iaside_onnx.runs import LogProgress
+from tests.support.bad_case import pixels, save_wide
+from tests.support.command import in_process
+from tests.support.comparing import assert_nothing_left, assert_same
+from tests.support.sampling import CNN, MODELS, PICTURES, sample
+from tests.support.stopping import Stopping
 
 
 def by_hand(archive: Archive) -> NDArray[np.float64]:
@@ -120,8 +121,8 @@ def test_the_method_is_chosen_by_the_budget_and_said(
     with caplog.at_level("INFO", logger="iaside_onnx"):
         every = sample(tmp_path / "a.h5", method="auto", budget=40 * 64)
         some = sample(tmp_path / "b.h5", method="auto", budget=40 * 64 - 1)
-    assert not every.sampled
-    assert some.sampled
+    assert not every.own_coalitions
+    assert some.own_coalitions
     assert "method: exact; all coalitions of 40 images are 2,560 evaluations, within" in caplog.text
     assert "method: sampled; all coalitions of 40 images are 2,560 evaluations, over" in caplog.text
 
@@ -326,10 +327,6 @@ def test_an_image_that_fails_leaves_its_block(tmp_path: Path) -> None:
 
 def test_unbiased_over_seeds(table: Archive) -> None:
     """The whole of it on real worths: what the archive would say, averaged over seeds."""
-    from iaside_onnx.engine.schedule import draw_order
-
-    from iaside_onnx.game import PairedDesign
-
     phi = shapley_values(table.worth())
     means = []
     for seed in range(400):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from iaside_onnx import Archive, decompose
-from tests.faults.command import CNN, MODELS, PICTURES
+from tests.support.command import CNN, MODELS, PICTURES
 
 __all__ = ["CNN", "MODELS", "PICTURES", "copied", "sample"]
 

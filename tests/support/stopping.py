@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iaside_onnx.engine import LogProgress
+from iaside_onnx.runs import LogProgress
 
 __all__ = ["Stopping"]
 
