@@ -114,13 +114,14 @@ class ProcessExecutor:
         while waiting or running:
             self._submit(waiting, running)
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                worker, job = running.pop(future)
+            # In the order in which they were submitted, which `done` does not keep.
+            for future in [f for f in running if f in done]:
+                worker, job = running[future]
                 try:
                     shard, seconds = future.result()
                 except BrokenProcessPool:
                     # The job that was being evaluated is the first of those of the worker.
-                    lost = [job, *(j for w, j in running.values() if w is worker)]
+                    lost = [j for w, j in running.values() if w is worker]
                     running = {f: (w, j) for f, (w, j) in running.items() if w is not worker}
                     deaths[job.number] = deaths.get(job.number, 0) + 1
                     if deaths[job.number] >= _DEATHS:
@@ -128,6 +129,7 @@ class ProcessExecutor:
                     waiting.extendleft(reversed(lost))
                     worker.restart()
                     break
+                del running[future]
                 self.profile.add(seconds, share=1 / self._count)
                 advance(job.positions.size)
                 yield job, shard
