@@ -1,8 +1,13 @@
 """What is worked out from archives: estimates, checks, merging, conversion; no model is run."""
 
 from iaside_onnx.analysis.accuracy import accuracy, chance_warning
-from iaside_onnx.analysis.conversion import convert, table_names
-from iaside_onnx.analysis.estimates import estimate_archives, estimate_variables, mean_gains
+from iaside_onnx.analysis.conversion import convert, register_tables, table_names
+from iaside_onnx.analysis.estimates import (
+    design_of,
+    estimate_archives,
+    estimate_variables,
+    mean_gains,
+)
 from iaside_onnx.analysis.merging import merge
 from iaside_onnx.analysis.verification import (
     Verification,
@@ -19,9 +24,11 @@ __all__ = [
     "check_archive",
     "check_in_child",
     "convert",
+    "design_of",
     "estimate_archives",
     "estimate_variables",
     "mean_gains",
     "merge",
+    "register_tables",
     "table_names",
 ]

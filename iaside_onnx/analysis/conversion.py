@@ -38,8 +38,8 @@ def register_tables(kind: str, tables: Mapping[str, tuple[str, ...]]) -> None:
 
 
 def table_names(kind: str = DECOMPOSITION.kind) -> tuple[str, ...]:
-    """Names of the tables of a kind of archive; the first is the default."""
-    return tuple(_TABLES[kind])
+    """Names of the tables of a kind of archive; the first is the default, if there are any."""
+    return tuple(_TABLES.get(kind, {}))
 
 
 _IMAGE = ("image", "image_id", "label", "predicted")
@@ -85,7 +85,9 @@ def convert(archive: ArchiveFile, output: Path, table: str | None = None) -> Non
     }
     if output.suffix.lower() not in writers:
         raise OptionError(f"{output}: end its name in {', '.join(writers)}")
-    tables = _TABLES[archive.schema.kind]
+    tables = _TABLES.get(archive.schema.kind)
+    if not tables:
+        raise OptionError(f"archives of the kind {archive.schema.kind!r} have no tables")
     table = table or next(iter(tables))
     if table not in tables:
         raise OptionError(f"unknown table {table!r}: use {', '.join(tables)}")

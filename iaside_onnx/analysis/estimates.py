@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from iaside_onnx.archive import Archive
+from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.game import Design, Estimate, make_design
 from iaside_onnx.types import Phi
 
@@ -18,10 +19,13 @@ def design_of(archive: Archive) -> Design:
     """The design of the coalitions of an archive.
 
     Raises:
-        OptionError: if this version does not know it.
+        ArchiveError: if this version does not know it, or it cannot have so many bands.
     """
     recipe = archive.recipe
-    return make_design(recipe.method, recipe.bands, recipe.seed)
+    try:
+        return make_design(recipe.method, recipe.bands, recipe.seed)
+    except OptionError as error:
+        raise ArchiveError(f"{archive.path}: cannot be used: {error}") from error
 
 
 def mean_gains(archive: Archive) -> Phi:

@@ -1,4 +1,4 @@
-"""Whether an archive's file is what was written: schema, checksums, digest."""
+"""Whether the file of an archive is as it was written: schema, checksums, digest."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from iaside_onnx.hdf5 import open_hdf5
 __all__ = ["check_file"]
 
 _HEAP = b"GCOL\x01\x00\x00\x00"
-# Bytes before a heap's first object, and before each object's data.
-_HEAD = 16
+# Bytes of the header of a heap, and of the header of each object in it.
+_HEADER = 16
 
 
 def check_file(path: Path) -> list[str]:
-    """All that is wrong with the file of an archive, one sentence each; none if it is whole.
+    """List what is wrong with the file of an archive, one sentence each; empty if nothing is.
 
     Raises:
-        ArchiveError: if the file is no archive that can be read at all.
+        ArchiveError: if the file cannot be read as an archive at all.
     """
     open_any(path)
     damaged = list(_heaps(path))
@@ -40,43 +40,43 @@ def check_file(path: Path) -> list[str]:
         with open_hdf5(path) as file:
             problems = [*_schema(file), *_checksums(file)]
             return problems or _digest(file)
-    # What h5py raises on damage that the reader does not meet.
+    # What h5py raises on damage in parts of the file that opening does not read.
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise ArchiveError(f"{path}: is damaged ({' '.join(str(error).split())})") from error
 
 
 def _heaps(path: Path) -> Iterator[str]:
-    """Look at the heaps that hold references to scales: HDF5 reads for ever where one is damaged.
+    """Check the heaps of references to scales: HDF5 never returns from reading a damaged one.
 
-    They are the one structure of the format that has no checksum; see "Global Heap" in the HDF5
+    They are the only structure of the format without a checksum; see "Global Heap" in the HDF5
     File Format Specification, III.E.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        place = data.find(_HEAP)
-        while place >= 0:
-            if not _is_whole_heap(data, place):
-                yield f"the heap at byte {place} is damaged"
-            place = data.find(_HEAP, place + 1)
+        offset = data.find(_HEAP)
+        while offset >= 0:
+            if not _is_whole_heap(data, offset):
+                yield f"the heap at byte {offset} is damaged"
+            offset = data.find(_HEAP, offset + 1)
 
 
-def _is_whole_heap(data: mmap.mmap, place: int) -> bool:
-    """Whether the objects of a heap fill it, one after the other, up to the free space."""
-    size = int.from_bytes(data[place + 8 : place + 16], "little")
-    if size < _HEAD or place + size > len(data):
+def _is_whole_heap(data: mmap.mmap, offset: int) -> bool:
+    """Whether the objects of a heap fill it without a gap, up to the free space."""
+    size = int.from_bytes(data[offset + 8 : offset + 16], "little")
+    if size < _HEADER or offset + size > len(data):
         return False
-    cursor, seen = _HEAD, set()
-    while size - cursor >= _HEAD:
-        start = place + cursor
+    cursor, seen = _HEADER, set()
+    while size - cursor >= _HEADER:
+        start = offset + cursor
         index = int.from_bytes(data[start : start + 2], "little")
         length = int.from_bytes(data[start + 8 : start + 16], "little")
         if index == 0:
-            # Free space, which counts its own head.
+            # Free space, whose length includes its header.
             return length == size - cursor
         if not length or index in seen:
             return False
         seen.add(index)
-        # Each begins at a multiple of eight bytes.
-        cursor += _HEAD + -(-length // 8) * 8
+        # Objects are aligned to eight bytes.
+        cursor += _HEADER + -(-length // 8) * 8
     return cursor <= size
 
 
@@ -101,7 +101,7 @@ def _variable(file: h5py.File, name: str, variable: Variable) -> Iterator[str]:
         found = text_of(dataset.attrs.get(attribute, ""))
         if found != wanted:
             yield f"the {attribute} of {name!r} is {found!r}, not {wanted!r}"
-    # Readers obey some of them: scale factors, fill values, calendars.
+    # Readers apply some attributes to the values: scale factors, fill values, calendars.
     known = {"long_name", "units", *SCALES, *(["_Encoding"] if variable.dtype == TEXT else [])}
     for attribute in sorted(set(dataset.attrs) - known):
         yield f"the attribute {attribute!r} of {name!r} is not in the schema"
@@ -122,10 +122,10 @@ def _checksums(file: h5py.File) -> Iterator[str]:
             try:
                 dataset[chunk]
             except (OSError, RuntimeError):
-                yield f"the variable {name!r} cannot be read at {_place(chunk)}: wrong checksum"
+                yield f"the variable {name!r} cannot be read at {_rows_of(chunk)}: wrong checksum"
 
 
-def _place(chunk: Any) -> str:
+def _rows_of(chunk: Any) -> str:
     rows = chunk[0]
     return f"rows {rows.start} to {rows.stop - 1}"
 
@@ -133,7 +133,8 @@ def _place(chunk: Any) -> str:
 def _digest(file: h5py.File) -> list[str]:
     if DIGEST not in file.attrs:
         return [
-            "there is no digest, so metadata may have been changed; it was made by an old iaside"
+            "there is no digest, so metadata may have been changed; an old version of iaside wrote "
+            "the file"
         ]
     stored, found = str(text_of(file.attrs[DIGEST])), digest_of(file)
     if stored == found:

@@ -24,7 +24,7 @@ def encode(texts: list[str]) -> NDArray[np.bytes_]:
 
 
 def as_text(values: NDArray[Any]) -> list[str]:
-    """The opposite of `encode`."""
+    """The inverse of `encode`."""
     return [bytes(value).decode() for value in values.tolist()]
 
 
@@ -38,10 +38,10 @@ def set_text(owner: h5py.File | h5py.Dataset, name: str, text: str) -> None:
 
 
 def text_of(value: Any) -> Any:
-    """An attribute, with text as a str whichever way it was written.
+    """The value of an attribute; text as str, whether its length is stored as fixed or variable.
 
     Raises:
-        UnicodeDecodeError: if it is no UTF-8.
+        UnicodeDecodeError: if the text is not UTF-8.
     """
     return value.decode() if isinstance(value, bytes) else value
 
@@ -54,10 +54,10 @@ def add_variable(
     *,
     shape: tuple[int, ...] = (),
 ) -> h5py.Dataset:
-    """Make a dataset, and attach the scales of its axes, or make it a scale itself.
+    """Create a dataset, and attach the scales of its axes, or make it a scale.
 
     Args:
-        file: open for writing; the scales of the axes must be there.
+        file: open for writing; the scales of the axes must exist.
         name: name of the variable.
         variable: its declaration.
         values: what to write, text from `encode`; None leaves numbers to be filled in later.
@@ -70,7 +70,7 @@ def add_variable(
     dtype = values.dtype if is_text and values is not None else variable.dtype
     layout: dict[str, Any] = {}
     if shape:
-        # Every HDF5 has these filters. Each chunk carries its own checksum.
+        # Every build of HDF5 has these filters. Each chunk has its own checksum.
         rows = _CHUNK_VALUES // max(math.prod(shape[1:]), 1)
         layout = {
             "chunks": (min(max(rows, 1), shape[0]), *shape[1:]),
@@ -85,7 +85,7 @@ def add_variable(
     if variable.units:
         set_text(dataset, "units", variable.units)
     if is_text:
-        # The sign by which xarray knows fixed-length text from bytes.
+        # By this attribute xarray tells fixed-length text from bytes.
         set_text(dataset, "_Encoding", TEXT)
     if variable.is_scale(name):
         dataset.make_scale(name)

@@ -12,7 +12,7 @@ from iaside_onnx.archive.reading import ArchiveFile, open_as, register_kind
 from iaside_onnx.archive.recipe import Recipe
 from iaside_onnx.archive.schema import TEXT, Schema, Variable
 
-__all__ = ["DECOMPOSITION", "Archive", "open_archive"]
+__all__ = ["DECOMPOSITION", "Archive", "class_folders", "open_archive"]
 
 _LOW, _HIGH = "lower bound of the 95 % interval of", "upper bound of the 95 % interval of"
 _PHI, _PSI = "mean contribution of the band", "share of the band in the distribution psi"
@@ -69,6 +69,7 @@ _VARIABLES: dict[str, Variable] = {
     "failed": Variable(("failed",), "int64", "1", "position of a failed image", False),
 }  # fmt: skip
 
+# Where each image has its own coalitions, these are added to the above or replace them.
 _OWN_COALITIONS: dict[str, Variable] = {
     "slot": Variable(("slot",), "int64", "1", "number of the slot"),
     "coalition": Variable(
@@ -90,7 +91,6 @@ _OWN_COALITIONS: dict[str, Variable] = {
     ),
     "phi_se": Variable(("band",), "float64", "nat", "standard error of phi", estimated=True),
 }  # fmt: skip
-# What an archive has besides, or in place of the above, where each image has its own coalitions.
 
 DECOMPOSITION = Schema("decomposition", _VARIABLES, {"slot": _OWN_COALITIONS})
 """Contributions of the bands to the log-probability of the label, for each image."""
@@ -105,7 +105,7 @@ class Archive(ArchiveFile):
     Attributes:
         path: the file.
         metadata: the root attributes.
-        recipe: all that determined the result.
+        recipe: everything that determined the result.
     """
 
     metadata: DecompositionMetadata
@@ -124,7 +124,7 @@ class Archive(ArchiveFile):
 
     @property
     def own_coalitions(self) -> bool:
-        """Whether each image has coalitions of its own, in slots, instead of one list for all."""
+        """Whether each image has its own coalitions, in slots, instead of one list for all."""
         return "slot" in self.names
 
     @property
@@ -171,8 +171,8 @@ def open_archive(path: str | Path) -> Archive:
     """Open the archive of a decomposition.
 
     Raises:
-        ArchiveError: if the file is no archive of that kind, is damaged, lacks something that the
-            schema asks for, or is of a newer schema than this version knows.
+        ArchiveError: if the file is not an archive of that kind, is damaged, lacks something that
+            the schema requires, or has a newer schema than this version knows.
     """
     return open_as(Archive, Path(path), "decompose")
 

@@ -1,4 +1,4 @@
-"""One hash over all that an archive holds: values, types, shapes, axes and attributes."""
+"""One hash over the content of an archive: values, types, shapes, axes and attributes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 __all__ = ["DIGEST", "digest_of"]
 
 DIGEST = "digest"
-"""The attribute of the root that holds it, and that it leaves out."""
+"""The root attribute that holds the digest; it is left out of the digest."""
 
 _ROWS_BYTES = 1 << 24
-# What HDF5 keeps of dimension scales: references, that say where in the file, not what.
+# HDF5 stores dimension scales as references to places in the file, which are not content.
 _REFERENCES = ("DIMENSION_LIST", "REFERENCE_LIST")
 
 
@@ -23,11 +23,11 @@ def digest_of(file: h5py.File) -> str:
 
     For each object, in the order of its name as UTF-8: name; of a dataset its type (NumPy's string
     for it), shape, the names of the scales of each axis, and its values in C order, little-endian;
-    and its attributes in the order of their names, each with type, shape and value. How the values
-    are stored, in chunks or compressed, is not part of it.
+    and its attributes in the order of their names, each with type, shape and value. Chunks and
+    compression do not change the digest.
 
     Raises:
-        OSError: A chunk cannot be read, as its checksum is wrong.
+        OSError: if a chunk cannot be read because its checksum is wrong.
     """
     digest = hashlib.sha256()
     _add_attributes(digest, file, skip=(DIGEST,))
@@ -43,7 +43,7 @@ def digest_of(file: h5py.File) -> str:
 
 
 def _add(digest: Any, *words: object) -> None:
-    """Words with their lengths, so that no two sequences of them read the same."""
+    """Hash words with their lengths, so that no two sequences of words are the same bytes."""
     for word in words:
         data = word if isinstance(word, bytes) else str(word).encode()
         digest.update(f"{len(data)}:".encode())

@@ -45,9 +45,9 @@ class Metadata:
         images_asked: number of images of the run.
         images_done: number of images in the archive.
         images_failed: number of images that could not be evaluated.
-        notes: what the user was told.
-        profile: where the time went, if the run was asked to record it.
-        digest: hash of all else that the file holds.
+        notes: decisions and warnings of the run, in words.
+        profile: time spent in each phase, if the run was asked to record it.
+        digest: hash of everything else in the file.
     """
 
     schema_version: int
@@ -113,14 +113,14 @@ class Attribute:
 
         Raises:
             TypeError: if it is of another type.
-            UnicodeDecodeError: if it is no UTF-8.
-            msgspec.DecodeError: if it is no JSON, or JSON of another type.
+            UnicodeDecodeError: if it is not UTF-8.
+            msgspec.DecodeError: if it is not JSON, or JSON of another type.
         """
         value = text_of(stored)
         if self.kind in ("dict", "list"):
             if not isinstance(value, str):
                 raise TypeError
-            # Refuses NaN and numbers out of range, which Python's own parser lets pass.
+            # msgspec refuses NaN and numbers out of range, which Python's own parser accepts.
             return msgspec.json.decode(value.encode(), type=self.type)
         value = getattr(value, "item", lambda: value)()
         if type(value).__name__ != self.kind:
@@ -138,7 +138,7 @@ class Attribute:
 
 
 def attributes_of(metadata: type[Metadata]) -> Mapping[str, Attribute]:
-    """The attributes that a class of metadata declares, by name."""
+    """The attributes that a metadata class declares, by name."""
     hints = get_type_hints(metadata)
     found = {}
     for field in fields(metadata):
@@ -160,7 +160,7 @@ def read_metadata(
 
     Args:
         metadata: the class of the file's kind.
-        attributes: of the root, as HDF5 gives them.
+        attributes: root attributes, as h5py returns them.
         refuse: makes the exception for an attribute that is missing or unreadable.
     """
     parsed = {}

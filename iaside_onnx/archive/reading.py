@@ -1,4 +1,4 @@
-"""Reading archives of any kind: parsed once, strictly."""
+"""Reading archives of any kind: everything is parsed and checked when a file is opened."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from iaside_onnx.hdf5 import open_hdf5
 
 __all__ = ["ArchiveFile", "Kind", "kind_of", "open_any", "open_as", "register_kind"]
 
-# Real archives stay far below: they hold random digits.
+# The values of real archives hardly compress, so these stay far below the limits.
 _SMALL_BYTES, _SMALL_EXPANSION = 1 << 26, 16
 
 _PIECE_BYTES, _PIECE_ROWS = 1 << 22, 256
 
 KIND = "kind"
-"""The attribute that names the kind; the first kind does without."""
+"""The root attribute that names the kind of an archive."""
+
 FIRST_KIND = "decomposition"
+"""The kind of an archive without that attribute."""
 
 
 class ArchiveFile:
@@ -56,10 +58,10 @@ class ArchiveFile:
         self._parse()
 
     def _parse(self) -> None:
-        """Check what only this kind knows of.
+        """Parse what is specific to the kind; called when the archive is opened.
 
         Raises:
-            ArchiveError: if it cannot be read.
+            ArchiveError: if that cannot be read.
         """
 
     @property
@@ -69,7 +71,7 @@ class ArchiveFile:
 
     @property
     def declared(self) -> dict[str, Variable]:
-        """Declarations of the variables that it holds."""
+        """Declarations of the variables of this archive."""
         declared = self.schema.of(self.names)
         return {name: declared[name] for name in self.names}
 
@@ -78,7 +80,7 @@ class ArchiveFile:
         return int(self._variables[dim].size)
 
     def pieces(self, name: str) -> list[slice]:
-        """Consecutive rows of a variable, such that those of a piece fit into little memory."""
+        """Ranges of consecutive rows of a variable, each of which takes little memory."""
         variable = self.declared[name]
         rows, *others = (self.size(dim) for dim in variable.dims)
         width = math.prod(others) * np.dtype(variable.dtype).itemsize
@@ -97,7 +99,7 @@ class ArchiveFile:
         """A range of rows of a variable.
 
         Raises:
-            ArchiveError: if the file is gone or damaged.
+            ArchiveError: if the file was removed or is damaged.
             KeyError: if the archive has no such variable.
         """
         if name not in self._streamed:
@@ -113,12 +115,12 @@ class ArchiveFile:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What reading a kind of archive takes.
+    """How archives of one kind are read.
 
     Attributes:
         schema: its variables.
         metadata: the class of its root attributes.
-        archive: the class that is opened.
+        archive: the class of open archives.
     """
 
     schema: Schema
@@ -131,7 +133,7 @@ _A = TypeVar("_A", bound=ArchiveFile)
 
 
 def register_kind(schema: Schema, metadata: type[Metadata], archive: type[ArchiveFile]) -> None:
-    """Make a kind of archive known to everything that reads archives."""
+    """Register a kind of archive, so that archives of it can be opened and checked."""
     _KINDS[schema.kind] = Kind(schema, metadata, archive)
 
 
@@ -156,7 +158,7 @@ def open_as(archive: type[_A], path: Path, command: str) -> _A:
     Args:
         archive: the class of that kind.
         path: the file.
-        command: the command that makes such archives, for the message.
+        command: the command that makes such archives; named in messages.
 
     Raises:
         ArchiveError: as `open_any`, and if it is of another kind.
@@ -174,8 +176,8 @@ def open_any(path: Path, command: str = "decompose") -> ArchiveFile:
     """Open an archive of any kind.
 
     Raises:
-        ArchiveError: if the file is no archive, is damaged, lacks something that the schema asks
-            for, or is of a newer schema than this version knows.
+        ArchiveError: if the file is not an archive, is damaged, lacks something that the schema
+            requires, or has a newer schema than this version knows.
     """
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
@@ -196,7 +198,7 @@ def open_any(path: Path, command: str = "decompose") -> ArchiveFile:
             variables = {name: _values(file[name]) for name in present.keys() - streamed}
     except ArchiveError:
         raise
-    # RuntimeError, KeyError: from h5py, on damage inside; ValueError: text that is not UTF-8.
+    # RuntimeError and KeyError come from h5py on damage; ValueError from text that is not UTF-8.
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if isinstance(error, ArchiveError):
             raise
@@ -214,7 +216,7 @@ def _unreadable(path: Path, name: str) -> ArchiveError:
 
 
 def _check_version(path: Path, file: h5py.File) -> None:
-    """Asked first: a newer version may be built of what this one refuses."""
+    """Checked first: a newer schema may use structures that this version refuses."""
     if "schema_version" not in file.attrs:
         raise ArchiveError(f"{path}: an HDF5 file, but not an archive made by iaside")
     stored = file.attrs.get_id("schema_version")
@@ -235,7 +237,7 @@ def _present(path: Path, file: h5py.File, name: str, variable: Variable) -> bool
 
 
 def _check_shapes(path: Path, file: h5py.File, variables: Mapping[str, Variable]) -> None:
-    """Make sure that every variable is of its type, and fits the others."""
+    """Check that every variable has its type, and the shape that its axes give."""
     for name, variable in variables.items():
         dataset = file[name]
         wanted = "S" if variable.dtype == TEXT else np.dtype(variable.dtype).kind
@@ -248,12 +250,12 @@ def _check_shapes(path: Path, file: h5py.File, variables: Mapping[str, Variable]
 
 
 def _check_size(path: Path, file: h5py.File, variables: Mapping[str, Variable]) -> None:
-    """Make sure that what is read at once is not much more than the file is long."""
+    """Check that the variables take no more memory than the size of the file makes likely."""
     taken = sum(file[name].nbytes for name, variable in variables.items() if not variable.streamed)
     if taken > _SMALL_BYTES + _SMALL_EXPANSION * path.stat().st_size:
         raise ArchiveError(
-            f"{path}: its variables take {taken} bytes of memory, far more than the file is long; "
-            "the archive was made to do harm"
+            f"{path}: its variables take {taken} bytes of memory, far more than the size of the "
+            "file; iaside does not write such archives"
         )
 
 

@@ -1,4 +1,4 @@
-"""A recipe: all that determines the result of a run."""
+"""A recipe: everything that determines the result of a run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from iaside_onnx.types import Baseline, Inference, OutputKind, Partition, PixelR
 __all__ = ["Access", "Recipe", "describe_differences"]
 
 _SHOWN = 40
-# Before it had its present name and words.
+# The words of `inference` in archives of earlier versions, where it is named `about`.
 _INFERENCE = {"population": "population", "images": "sample"}
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where a process finds what a recipe is about; no part of what the recipe is.
+    """Where a process finds the model and the images of a recipe; not part of the result.
 
     Attributes:
         model: path of the ONNX file.
@@ -41,11 +41,11 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """All that determines the result of a decomposition, as JSON values.
+    """Everything that determines the result of a decomposition, as JSON values.
 
-    Equal recipes give equal results on equal machines. Batch size and threads are part of it, as
-    they were asked for: they change results by rounding, and a resumed run equals an undisturbed
-    one bit for bit.
+    Equal recipes give equal results on equal machines. Batch size and threads, as they were asked
+    for, are part of a recipe: they change results by rounding, and a resumed run must equal an
+    uninterrupted one bit for bit.
 
     Attributes:
         tool_version: version of iaside.
@@ -67,22 +67,22 @@ class Recipe:
         pixel_range: what is done to filtered images that leave [0, 1].
         limit: number of images that was asked for; None for all.
         seed: seed of every random choice.
-        batch_size: images a call.
+        batch_size: images per call of the model.
         threads: threads of one call on the CPU.
         provider: execution provider.
         device: ``cpu``, ``cuda:i``, or the name of the provider.
-        provider_options: options that the provider was given.
+        provider_options: options of the provider itself, by name.
         runtime: distribution of ONNX Runtime.
         runtime_version: its version.
-        budget: evaluations in all of a sequential run; None without a limit.
+        budget: total number of evaluations of a sequential run; None without a limit.
         target_se: standard error of phi to reach, in nats; None without a target.
         target_sis_width: half width of the interval of SIS to reach; None without a target.
         inference: what the intervals are about: the ``population`` that the images were drawn
             from, or the images of the source, of which those evaluated are a ``sample``.
         population: number of images in the source, where the intervals are about these.
         merged: number of archives that it was merged from; None for a run.
-        extends: digest of the archive that an unfinished extension goes on with.
-        access: where things are on this machine; not compared, and no part of the JSON.
+        extends: digest of the archive that an unfinished extension continues.
+        access: where model and images are on this machine; not compared, and not in the JSON.
     """
 
     tool_version: str
@@ -121,24 +121,30 @@ class Recipe:
     access: Access | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values; what is at its default is left out."""
-        found = {}
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if one.name != "access" and (one.default is MISSING or value != one.default):
-                found[one.name] = value
-        return dict(msgspec.to_builtins(found))
+        """The recipe as JSON values; fields that have their default are left out."""
+        defaults = {one.name: one.default for one in fields(self) if one.default is not MISSING}
+        return {
+            name: value
+            for name, value in self._values().items()
+            if name not in defaults or value != defaults[name]
+        }
+
+    def _values(self) -> dict[str, Any]:
+        """Every field as a JSON value."""
+        names = [one.name for one in fields(self) if one.name != "access"]
+        return dict(msgspec.to_builtins({name: getattr(self, name) for name in names}))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recipe:
-        """The opposite of `to_json`; also of what earlier versions wrote.
+        """The inverse of `to_json`; also reads what earlier versions wrote.
 
         Raises:
-            ValueError: if something is missing or of another type; the message says what.
+            ValueError: if a field is missing or has another type; the message names it.
         """
         known = {key: value for key, value in data.items() if key not in ("about", "access")}
         if "about" in data:
-            known["inference"] = _INFERENCE.get(data["about"], data["about"])
+            about = data["about"]
+            known["inference"] = _INFERENCE.get(about, about) if isinstance(about, str) else about
         try:
             return msgspec.convert(known, cls)
         except msgspec.ValidationError as error:
@@ -153,7 +159,7 @@ class Recipe:
         """
         try:
             if not isinstance(options["given"], dict):
-                raise TypeError("what was given is no object")
+                raise TypeError("'given' is not an object")
             return cls.from_json(options["resolved"])
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ArchiveError(
@@ -162,11 +168,11 @@ class Recipe:
             ) from error
 
     def differences(self, other: Recipe, ignoring: Collection[str] = ()) -> str:
-        """In which fields another recipe differs, with both values; empty if in none."""
-        return describe_differences(self.to_json(), other.to_json(), ignoring)
+        """The fields in which another recipe differs, with both values; empty if there are none."""
+        return describe_differences(self._values(), other._values(), ignoring)
 
     def differing(self, other: Recipe, names: Collection[str]) -> list[str]:
-        """Those of some fields in which another recipe differs."""
+        """The names among ``names`` of the fields in which another recipe differs."""
         return [name for name in names if getattr(self, name) != getattr(other, name)]
 
     def without(self, names: Collection[str]) -> Recipe:

@@ -1,7 +1,8 @@
-"""The schemas of all kinds of archives: every variable is declared once.
+"""How the variables of a kind of archive are declared, each of them once.
 
-To add a kind: declare a `Schema` in a module of its own and register it. Reading, checking,
-digest, shards, writing, merging and conversion work from the declaration.
+To add a kind: declare a `Schema` in a module of its own, and register it with `register_kind`.
+Reading, checking, digest, shards and writing work from the declaration; conversion also needs the
+tables of the kind, see `iaside_onnx.analysis.conversion.register_tables`.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ class Variable:
         dims: names of its axes; none for a scalar.
         dtype: NumPy type, or `TEXT` for a fixed-length string.
         units: as in the CF conventions; ``1`` for a pure number, empty for text.
-        long_name: what it is, in words.
+        long_name: description, stored in the file.
         required: whether every archive has it.
-        streamed: whether it is large: written some images at a time, and read on demand.
-        sharded: whether a shard holds it as it is.
+        streamed: whether it is large: written in blocks of rows, and read on demand.
+        sharded: whether a shard holds it unchanged.
         estimated: whether it is estimated over the images, so that merging estimates it anew.
     """
 
@@ -42,7 +43,7 @@ class Variable:
     estimated: bool = False
 
     def is_scale(self, name: str) -> bool:
-        """Whether it is the coordinate of an axis, given its own name."""
+        """Whether the variable of this name is the coordinate of an axis."""
         return self.dims == (name,)
 
 
@@ -53,8 +54,8 @@ class Schema:
     Attributes:
         kind: stored in the attribute ``kind``; a file without that attribute is a decomposition.
         variables: by name.
-        variants: by the name of a variable: what an archive that holds this variable has besides
-            `variables`, or in place of them.
+        variants: by the name of a variable: declarations that are added to `variables`, or replace
+            some of them, in an archive that holds this variable.
     """
 
     kind: str
@@ -62,7 +63,7 @@ class Schema:
     variants: Mapping[str, Mapping[str, Variable]] = field(default_factory=dict)
 
     def of(self, names: Collection[str]) -> dict[str, Variable]:
-        """The declarations for an archive that holds these names."""
+        """The declarations for an archive that holds variables of these names."""
         found = dict(self.variables)
         for key, others in self.variants.items():
             if key in names:

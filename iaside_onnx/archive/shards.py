@@ -1,8 +1,8 @@
 """Work in progress: a folder beside the output, with one small file for each shard.
 
-HDF5 does not survive a kill in the middle of a write. So no file that anyone reads is ever open for
-writing: a shard is built in memory, written, synced and renamed. HDF5 can also crash on a damaged
-file. So a shard ends in the SHA-256 of its other bytes, and is opened only if that is right.
+An HDF5 file is lost if its process is killed during a write. So no file that is read later is ever
+open for writing: a shard is built in memory, written, synced and renamed. HDF5 can also crash on a
+damaged file. So a shard ends with the SHA-256 of its other bytes, and is opened only if it matches.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Failure:
     """An image that could not be evaluated.
 
     Attributes:
-        position: its position in the source.
-        image_id: its name.
-        reason: one sentence.
+        position: position of the image in its source.
+        image_id: name of the image.
+        reason: why it failed, one sentence.
     """
 
     position: int
@@ -45,12 +45,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """What evaluating a run of images gave, as it is on disk.
+    """The results of the images of one job, as they are on disk.
 
     Attributes:
-        values: arrays with one row an image, in order, by their name in the schema; text as lists.
+        values: arrays with one row per image, in order, by their name in the schema; text as lists.
         failures: the images that are missing from the arrays.
-        batch_size: images a call, at the end; less than was asked for if memory ran out.
+        batch_size: images per call when the shard was finished; less than was asked for if memory
+            ran out.
     """
 
     values: Mapping[str, Any]
@@ -77,7 +78,7 @@ class Workspace:
 
     Args:
         output: the archive that the run makes.
-        say: is told what the user should know of the folder.
+        say: is called with messages for the user about the folder.
     """
 
     def __init__(self, output: Path, say: Callable[[str], None] = lambda _: None) -> None:
@@ -90,15 +91,16 @@ class Workspace:
         return self.folder / "plan.json"
 
     def lock(self) -> AbstractContextManager[None]:
-        """Make the folder, and keep every other process out of it until the context ends.
+        """Create the folder, and lock it against other processes until the context ends.
 
         Raises:
-            ArchiveError: if the folder cannot be made.
-            RunConflictError: if another process has it.
+            ArchiveError: if the folder cannot be created.
+            RunConflictError: if another process holds the lock.
         """
         if self.folder.is_symlink():
             raise ArchiveError(
-                f"{self.folder}: is a link, and files would be removed where it leads; delete it"
+                f"{self.folder}: is a symbolic link, and files would be removed in its target; "
+                "delete the link"
             )
         try:
             self.folder.mkdir(exist_ok=True)
@@ -107,12 +109,12 @@ class Workspace:
         return exclusive_lock(self.folder / "lock", self._say)
 
     def claim(self, identity: Mapping[str, object], started: str, *, overwrite: bool) -> str:
-        """Make sure that the shards here, if any, belong to this run; the lock must be held.
+        """Check that the shards in the folder, if any, belong to this run; the lock must be held.
 
         Args:
-            identity: all that the results depend on, JSON values.
+            identity: everything that the results depend on, as JSON values.
             started: the time now, kept if the run is new.
-            overwrite: throw away another run's shards instead of refusing.
+            overwrite: delete the shards of another run instead of refusing.
 
         Returns:
             When the run was first started.
@@ -129,7 +131,7 @@ class Workspace:
                 f"{describe_differences(identity, plan['identity'])}; give the same options, "
                 "another output, or --overwrite to throw it away"
             )
-        # Without a plan these are what is left of a run that was killed while it cleared up.
+        # Without a plan, these shards remain from a run that was killed in `clear`.
         for path in self.folder.glob("shard-*.h5"):
             path.unlink()
         text = json.dumps({"identity": identity, "started": started}, indent=1)
@@ -149,7 +151,7 @@ class Workspace:
         """Remove the folder of a run that was killed after its output was in place.
 
         Raises:
-            RunConflictError: if another process has it.
+            RunConflictError: if another process holds the lock.
         """
         if not self.folder.is_dir():
             return
@@ -159,7 +161,7 @@ class Workspace:
                 self.clear()
 
     def identity(self) -> dict[str, object] | None:
-        """What the unfinished run here depends on, if there is one that can be read."""
+        """What the unfinished run in the folder depends on; None if none can be read."""
         try:
             plan = self._read_plan()
         except ArchiveError:
@@ -178,11 +180,11 @@ class Workspace:
             ) from error
 
     def path(self, number: int) -> Path:
-        """Where the shard of this number is."""
+        """Path of the shard of this number."""
         return self.folder / f"shard-{number:06d}.h5"
 
     def write(self, number: int, shard: Shard) -> None:
-        """Write a shard whole.
+        """Write a shard as a whole or not at all.
 
         Raises:
             ArchiveError: if the file system refuses; nothing that was finished is lost.
@@ -192,11 +194,11 @@ class Workspace:
             temporary.write_bytes(data + hashlib.sha256(data).digest())
 
     def read(self, number: int, positions: NDArray[np.int64]) -> Shard | None:
-        """Read a shard back; None if it is not there.
+        """Read a shard back; None if it does not exist.
 
         Args:
-            number: which shard.
-            positions: the images that belong in it.
+            number: number of the shard.
+            positions: positions of the images that belong in it, in any order.
 
         Raises:
             ArchiveError: if it is damaged, or holds other images.

@@ -1,8 +1,8 @@
-"""Whether a file is built of what archives are built of, before any value of it is read.
+"""Refusing files with structures that no archive has, before any value is read.
 
-Files may come from strangers. HDF5 follows links into other files, reads values from wherever a
-dataset says that they are, looks for the code of filters that it does not have, and takes memory
-for the sizes that are written down.
+Files may come from strangers. HDF5 follows links into other files, reads the external storage that
+a dataset names, loads plug-ins for filters that it does not have, and allocates memory for the
+sizes that the file states.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ __all__ = ["SCALES", "refuse_unsafe"]
 
 # gzip, shuffle and Fletcher-32: built into every HDF5.
 _FILTERS = frozenset([h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32])
-# No compression that HDF5 always has makes more of a byte than this.
+# gzip expands a byte to fewer bytes than this.
 _MAX_EXPANSION = 1100
 _MAX_CHUNK_BYTES = 1 << 28
 _NUMBERS = frozenset([h5py.h5t.INTEGER, h5py.h5t.FLOAT])
 SCALES = frozenset(["CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"])
-"""Attributes that HDF5's dimension scales consist of; nothing here reads them by value."""
+"""Attributes of which HDF5's dimension scales consist; their values are never read here."""
 
 
 def refuse_unsafe(path: Path, file: h5py.File) -> None:
     """Refuse a file with anything but plain datasets and attributes of this one file.
 
     Raises:
-        ArchiveError: a link, a group, external or virtual storage, a filter or a type that is not
-            among those of the schema, or a size that the file has no data for.
+        ArchiveError: if it has a link, a group, external or virtual storage, a filter or a type
+            that the schema does not use, or a size for which the file has no data.
     """
     _attributes(path, file, "the file")
     for name in file:
@@ -47,13 +47,13 @@ def _dataset(path: Path, file: h5py.File, name: str) -> None:
         _refuse(path, f"{what} is not a dataset of this file")
     dataset = file[name]
     if dataset.external or dataset.is_virtual:
-        _refuse(path, f"{what} is not a dataset of this file: its values lie in another")
+        _refuse(path, f"{what} is not a dataset of this file: its values are in another")
     properties = dataset.id.get_create_plist()
     filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
     if filters - _FILTERS:
         _refuse(path, f"{what} is stored with the filter {min(filters - _FILTERS)}, not with gzip")
     if not _is_plain(dataset.id.get_type()):
-        _refuse(path, f"{what} is of a type that is no number and no text of fixed length")
+        _refuse(path, f"{what} has a type that is neither a number nor text of fixed length")
     chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
     if chunk > _MAX_CHUNK_BYTES:
         _refuse(path, f"{what} has chunks of {chunk} bytes")
@@ -63,7 +63,7 @@ def _dataset(path: Path, file: h5py.File, name: str) -> None:
 
 
 def _is_plain(kind: Any) -> bool:
-    """Whether a type is a number, or text of fixed length, and no type of the file's own."""
+    """Whether a type is a number or text of fixed length, and not a named type of the file."""
     text = kind.get_class() == h5py.h5t.STRING and not kind.is_variable_str()
     return not kind.committed() and (text or kind.get_class() in _NUMBERS)
 
@@ -76,8 +76,8 @@ def _attributes(path: Path, found: Any, where: str) -> None:
         kind = attribute.get_type()
         text = kind.get_class() == h5py.h5t.STRING
         if kind.committed() or not (text or _is_plain(kind)) or attribute.shape:
-            _refuse(path, f"the attribute {name!r} of {where} is no single number or text")
+            _refuse(path, f"the attribute {name!r} of {where} is not a single number or text")
 
 
 def _refuse(path: Path, what: str) -> None:
-    raise ArchiveError(f"{path}: {what}; the archive was edited, or made by something else")
+    raise ArchiveError(f"{path}: {what}; the archive was edited, or was not made by iaside")

@@ -1,4 +1,4 @@
-"""From finished shards to the one file that is kept."""
+"""Writing an archive: the one file that a finished run leaves."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from iaside_onnx.files import finished_file
 __all__ = ["Rows", "check_output", "failed_variables", "write_archive"]
 
 Rows = Mapping[str, NDArray[Any]]
-"""Rows of the streamed variables, for some consecutive images."""
+"""Streamed variables by name: the rows of some consecutive images."""
 
 _HEADROOM = 1 << 18
-# HDF5 1.10, of 2016, is the first whose every structure has a checksum. On damaged files of older
-# formats HDF5 crashes or never returns. The format also takes a third of the room.
+# The format of HDF5 1.10, of 2016, is the first with a checksum in nearly every structure. On
+# damaged files of older formats HDF5 crashes or never returns. It takes a third of their space.
 _FORMAT = ("v110", "v110")
 
 
 def check_output(output: Path, inputs: Iterable[object]) -> None:
-    """Find out early what would otherwise come to light when the work is done.
+    """Check before the work starts that the archive can be written.
 
     Args:
         output: the archive to be written.
-        inputs: paths, and anything else, which is passed over.
+        inputs: paths of inputs; objects that are not paths are ignored.
 
     Raises:
         OptionError: if the output is one of the inputs.
@@ -56,7 +56,7 @@ def check_output(output: Path, inputs: Iterable[object]) -> None:
 
 
 def failed_variables(failures: Sequence[Failure]) -> dict[str, Any]:
-    """The variables that name the images that failed; none if no image did."""
+    """The variables that name the failed images; empty if there are none."""
     if not failures:
         return {}
     return {
@@ -73,15 +73,15 @@ def write_archive(
     metadata: Metadata,
     rows: Iterable[Rows],
 ) -> None:
-    """Write the archive whole.
+    """Write the archive as a whole or not at all.
 
     Args:
-        workspace: folder of the run, locked; its output is written.
-        schema: of the kind of archive.
+        workspace: work folder of the run, locked; its output is written.
+        schema: schema of the kind of archive.
         values: all variables but the streamed ones, by their name in the schema; at least one
             image; text as a list or an array of str.
         metadata: the root attributes; a digest is added.
-        rows: the streamed variables, for some images at a time, in order.
+        rows: the streamed variables, in blocks of consecutive images.
 
     Raises:
         ArchiveError: if the file system refuses; the shards are kept.
@@ -108,7 +108,7 @@ def write_archive(
             f"{output}: the disk is full: {needed} bytes are needed and {free} are free; what is "
             "finished is kept: make room and run the same command again"
         )
-    # What a kill leaves behind goes away with the folder.
+    # If the process is killed, the temporary file is removed with the work folder.
     with finished_file(output, workspace.folder) as temporary:
         _reserve(temporary, needed)
         with h5py.File(temporary, "r+", libver=_FORMAT, locking=False) as file:
@@ -121,9 +121,9 @@ def write_archive(
 
 
 def _reserve(path: Path, size: int) -> None:
-    """Make an empty HDF5 file that has its space already; what is left over goes when it is closed.
+    """Create an empty HDF5 file and allocate its disk space; closing it frees what is not used.
 
-    HDF5 crashes on a full disk, and others, or a quota, may take what is free now.
+    HDF5 crashes on a full disk, and space that is free now may be taken while the file is written.
     """
     empty = io.BytesIO()
     h5py.File(empty, "w", libver=_FORMAT).close()
@@ -155,9 +155,9 @@ def _write_attributes(file: h5py.File, schema: Schema, metadata: Metadata) -> No
 
 def _write_rows(file: h5py.File, rows: Iterable[Rows]) -> None:
     start = 0
-    for some in rows:
+    for block in rows:
         count = 0
-        for name, values in some.items():
+        for name, values in block.items():
             count = len(values)
             file[name][start : start + count] = values
         start += count

@@ -19,6 +19,7 @@ from iaside_onnx.cli.options import (
     out_option,
     output_name_option,
     renamed,
+    workers_option,
 )
 from iaside_onnx.cli.show import print_result
 from iaside_onnx.game import design_names
@@ -112,8 +113,10 @@ def _parse_batch(
 )  # fmt: skip
 @device_options
 @click.option(
-    "--threads", type=int, metavar="N", help="Threads on the CPU; by default all usable cores."
-)
+    "--threads", type=int, metavar="N",
+    help="Threads of each worker on the CPU; by default the usable cores divided among them.",
+)  # fmt: skip
+@workers_option
 @click.option(
     "--seed", type=int, default=Options.seed, show_default=True, metavar="N",
     help="Seed of every random choice: the sample, --limit, the baselines noise and complement.",

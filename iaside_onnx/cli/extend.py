@@ -9,7 +9,13 @@ import click
 
 from iaside_onnx.cli.console import ConsoleProgress
 from iaside_onnx.cli.limits import limited
-from iaside_onnx.cli.options import given, json_option, limit_options, moved_options
+from iaside_onnx.cli.options import (
+    given,
+    json_option,
+    limit_options,
+    moved_options,
+    workers_option,
+)
 from iaside_onnx.cli.show import print_result
 from iaside_onnx.runs import extend as run
 
@@ -19,6 +25,7 @@ __all__ = ["extend"]
 @click.command(short_help="Go on with a sampled archive where it stopped.")
 @click.argument("archive", type=click.Path(path_type=Path))
 @limit_options
+@workers_option
 @moved_options(
     model="Where the model is, if it has moved.",
     images="Where the images are, if they have moved.",

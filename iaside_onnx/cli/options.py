@@ -27,6 +27,7 @@ __all__ = [
     "preprocess_option",
     "renamed",
     "together",
+    "workers_option",
 ]
 
 
@@ -183,6 +184,12 @@ limit_options = together(
         "--target-sis-width", type=float, metavar="X",
         help="Sample until the interval of SIS reaches no more than X to each side.",
     ),
+)  # fmt: skip
+
+
+workers_option = click.option(
+    "--workers", type=int, default=1, metavar="N",
+    help="Processes that evaluate side by side; by default 1.",
 )  # fmt: skip
 
 

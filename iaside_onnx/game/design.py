@@ -1,7 +1,8 @@
-"""What a design of coalitions is, and the registry of those that there are.
+"""The interface of a design of coalitions, and the registry of designs.
 
 A design says which coalitions of which image are evaluated, and how contributions and their
-intervals follow from the worths. Nothing outside of this package asks which design it has.
+intervals follow from the worths. Other packages use this interface and do not ask which design they
+have; only the choice that the option ``method`` makes for ``auto`` names two of them.
 
 To add one: write a module with a subclass of `Design` that is decorated with `register`, and import
 it in ``game/__init__.py``. Tests inherit ``tests/game/design_contract.py``.
@@ -30,9 +31,9 @@ class Pass(NamedTuple):
 
     Attributes:
         first: first replicate.
-        last: the replicate behind the last one.
+        last: one past the last replicate.
         start: first slot.
-        stop: the slot behind the last one.
+        stop: one past the last slot.
     """
 
     first: int
@@ -85,7 +86,7 @@ class Design(ABC):
     @property
     @abstractmethod
     def block(self) -> int:
-        """Number of consecutive draws whose coalitions balance; a sequential run ends after one."""
+        """Number of consecutive draws whose coalitions balance; a run stops after whole blocks."""
 
     @abstractmethod
     def coalitions(self, draw: int, start: int, stop: int) -> Coalitions:
@@ -94,12 +95,12 @@ class Design(ABC):
         Args:
             draw: position of the image in the order of the draw.
             start: first slot.
-            stop: the slot behind the last one.
+            stop: one past the last slot.
         """
 
     @abstractmethod
     def slots(self, replicates: int) -> int:
-        """How many slots so many replicates fill."""
+        """Number of slots that a number of replicates fill."""
 
     @abstractmethod
     def gains(
@@ -111,12 +112,12 @@ class Design(ABC):
             worth: ``(n, slots)`` in nats, at least the slots of these replicates.
             draws: positions of the images in the order of the draw, ``(n,)``.
             first: first replicate.
-            last: the replicate behind the last one.
+            last: one past the last replicate.
 
         Returns:
             ``(parts, n, bands)`` in nats, NaN where a worth is NaN. The mean over parts is the
-            estimate; a design whose replicates consist of parts that err in opposite directions
-            keeps them apart, as `estimate` needs them.
+            estimate. A design whose replicates consist of parts with negatively correlated errors
+            returns the parts separately, because `estimate` needs them.
         """
 
     @abstractmethod
@@ -144,9 +145,10 @@ class Design(ABC):
         """Evaluations of one image in one pass.
 
         Args:
-            number: of the pass.
-            beside: evaluations of an image in the first pass in place of its empty and full slots:
-                the whole image, and these slots where their worth is not known otherwise.
+            number: number of the pass, from 0.
+            beside: evaluations of an image in the first pass that replace those of its empty and
+                full slots: the whole image, and each of these slots whose worth follows from no
+                other evaluation.
         """
         start, stop = self.passes[number][2:]
         return stop - start if number else stop - 2 + beside
@@ -156,7 +158,7 @@ class Design(ABC):
         return next_end(done, missing)
 
     def describe(self) -> dict[str, object]:
-        """What a reader of the archive needs besides the schema, as JSON values."""
+        """What a reader of an archive must know of the design, as JSON values."""
         return {}
 
 

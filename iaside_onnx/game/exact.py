@@ -20,7 +20,7 @@ __all__ = ["ExactDesign"]
 
 @lru_cache(maxsize=2)
 def _every(bands: int) -> Coalitions:
-    """All coalitions, read-only: they are asked for once for each image."""
+    """All coalitions; cached, as every image asks for them, and so read-only."""
     found = all_coalitions(bands)
     found.flags.writeable = False
     return found
@@ -45,7 +45,7 @@ class ExactDesign(Design):
 
     @property
     def block(self) -> int:
-        """An image depends on no other."""
+        """1: images are independent of each other."""
         return 1
 
     def coalitions(self, draw: int, start: int, stop: int) -> Coalitions:  # noqa: ARG002
@@ -53,7 +53,7 @@ class ExactDesign(Design):
         return _every(self.bands)[start:stop]
 
     def slots(self, replicates: int) -> int:
-        """All of them, with the one replicate."""
+        """All 2^M slots with the one replicate, none without."""
         return replicates << self.bands
 
     def gains(
@@ -81,5 +81,5 @@ class ExactDesign(Design):
         return np.arange(images, dtype=np.int64)
 
     def evaluations(self, number: int, beside: int) -> int:  # noqa: ARG002
-        """One for each coalition, whether its worth is known otherwise or not."""
+        """One for each coalition, also where its worth follows from another evaluation."""
         return 1 << self.bands

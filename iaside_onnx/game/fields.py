@@ -49,9 +49,9 @@ def field_tables(order: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | No
         return None
     prime, degree = found
     digits = np.arange(order)[:, None] // prime ** np.arange(degree) % prime
-    places = prime ** np.arange(degree)
-    sums = (digits[:, None] + digits[None]) % prime @ places
-    # x times an element: its digits move up, and the one that falls out comes back reduced.
+    place_values = prime ** np.arange(degree)
+    sums = (digits[:, None] + digits[None]) % prime @ place_values
+    # Multiplying by x moves the digits up; the digit that overflows is reduced by the polynomial.
     reduced = -np.array(_IRREDUCIBLE[prime, degree] if degree > 1 else (0,))
     products = np.zeros((order, order, degree), dtype=np.int64)
     shifted = digits
@@ -61,4 +61,4 @@ def field_tables(order: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | No
         top = moved[:, :1].copy()
         moved[:, 0] = 0
         shifted = (moved + top * reduced) % prime
-    return sums.astype(np.int64), (products % prime @ places).astype(np.int64)
+    return sums.astype(np.int64), (products % prime @ place_values).astype(np.int64)

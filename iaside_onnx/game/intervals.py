@@ -1,8 +1,8 @@
 """Confidence intervals for contributions, distribution and score.
 
-The distribution is not smooth where the smallest contributions tie, so the delta method alone
-gives the smallest band a width of zero and a bootstrap covers far too little. Instead every band
-that may be the smallest takes its turn as the reference, and the envelope is reported.
+The distribution is not smooth where the smallest contributions tie. The delta method alone gives
+the smallest band an interval of width zero, and the coverage of a bootstrap is far too low. So
+there is one delta interval for each band that may be the smallest, and their envelope is reported.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ LEVEL = 0.95
 """Confidence level of every interval."""
 
 _LEAST = 2
-"""Units, or blocks a stratum, below which nothing is known of a spread."""
+"""Smallest number of units, or of blocks per stratum, from which a variance is estimated."""
 
 _FEW_BLOCKS = 10
-"""Fewer know too little of the covariance of all bands: that of some pairs is nearly 0 by luck."""
+"""With fewer blocks the covariance estimate is too noisy: some entries are nearly 0 by chance."""
 
 _MAY_BE_SMALLEST = 2.24
 """Standard errors within which a band may be the smallest (two-sided 97.5 %)."""
@@ -38,7 +38,7 @@ _MAY_BE_SMALLEST = 2.24
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Means over images with 95 % intervals; NaN bounds where one unit leaves them undefined.
+    """Means over images with 95 % intervals; the bounds are NaN where there is only one unit.
 
     Attributes:
         phi: mean contributions, ``(bands,)``, in nats.
@@ -50,9 +50,9 @@ class Estimate:
         sis: spectral importance score.
         sis_low: lower bound of the score.
         sis_high: upper bound of the score.
-        uniform: whether all contributions are equal, so that psi and SIS are so by convention.
+        uniform: whether all contributions are equal, so that psi and SIS follow a convention.
         smallest: the bands that may be the smallest, given the uncertainty.
-        standard_error: of phi, in nats.
+        standard_error: standard error of phi, ``(bands,)``, in nats.
     """
 
     phi: Phi
@@ -75,9 +75,9 @@ def estimate(units: Phi, population: int | None = None) -> Estimate:
     Args:
         units: contributions of independent units, ``(n, bands)`` in nats, such as images. At least
             one.
-        population: N, if the estimate is about N units of which these are some, without
-            replacement: the variance is ``1 - n / N`` of what it is otherwise (Cochran, Sampling
-            Techniques, 1977, section 2.6).
+        population: number of units N of a finite population, if the estimate is about it and the
+            units were drawn from it without replacement: the variance is multiplied by
+            ``1 - n / N`` (Cochran, Sampling Techniques, 1977, section 2.6).
     """
     n, bands = units.shape
     covariance = np.full((bands, bands), np.nan)
@@ -99,27 +99,28 @@ def estimate_blocks(
     """Estimate phi, psi and SIS from a sample of coalitions of each image.
 
     The mean over images has the variance ``sum over blocks of T T' / n**2``, where T is the sum of
-    a block's deviations from the mean: images of a block depend on one another, blocks do not.
-    Where there are fewer than 10 blocks, too few to know their spread, each image counts as one: as
-    balance makes the images of a block err in opposite directions, that is on the safe side. Two
-    terms are added where they apply (Cochran, Sampling Techniques, 1977, sections 5.6 and 10.3).
-    Where the strata share the sample as they share the population, deviations are from the mean
-    of the own stratum, of which there are K, and ``n - K`` of ``n - 1`` degrees of freedom are
-    left. And in a population of N images that are drawn without replacement, what
-    the images themselves differ by, S, counts for ``1 - n / N`` only: ``S / N`` is taken off. S is
-    the covariance between the estimates from the two orders of each image. These share the image
-    and tend to err in opposite directions, so S is rather too small, and the interval too wide.
+    the deviations of a block from the mean: images of one block depend on each other, blocks do
+    not. With fewer than 10 blocks, each image counts as a block. That is conservative, because the
+    errors of the images of a balanced block are negatively correlated.
+
+    Two corrections are made where they apply (Cochran, Sampling Techniques, 1977, sections 5.6 and
+    10.3). Strata: where K classes have the same shares in the sample as in the population,
+    deviations are from the mean of the stratum, and ``n - K`` of ``n - 1`` degrees of freedom are
+    left. Finite population: where N images are drawn without replacement, the covariance S between
+    images counts for ``1 - n / N`` only, so ``S / N`` is subtracted. S is estimated by the
+    covariance between the forward and the backward estimates. Their errors are negatively
+    correlated, so the estimate of S tends to be too small, and the interval too wide.
 
     Args:
         forward: estimates of each image's contributions from its permutations, ``(n, bands)``.
         backward: likewise from their reverses.
         blocks: the block of each image, ``(n,)``.
         strata: the class of each image, ``(n,)``, if the images were drawn in proportion; left out
-            where there are fewer than two blocks a class.
-        population: N, if the estimate is about these images alone.
-        draws: the place of each image in the order of its draw, ``(n,)``, where several samples of
-            one seed are put together: images of one place have the same permutations, and count as
-            one where blocks are too few.
+            where there are fewer than two blocks per class.
+        population: number of images N of a finite population, if the estimate is about it.
+        draws: position of each image in the order of its draw, ``(n,)``, for merged samples of one
+            seed: images at the same position have the same permutations, and count as one block
+            where there are fewer than 10 blocks.
     """
     units = (forward + backward) / 2
     n, bands = units.shape
@@ -154,7 +155,7 @@ def _means(values: Phi, group: NDArray[np.int64]) -> Phi:
 
 
 def _positive(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The nearest covariance: estimates of one by differences may have negative variances."""
+    """The nearest positive semidefinite matrix: a difference of covariances may not be one."""
     values, vectors = np.linalg.eigh(matrix)
     return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
 
@@ -178,7 +179,7 @@ def _estimate(phi: Phi, covariance: NDArray[np.float64], freedom: int) -> Estima
         psi_low, psi_high = np.zeros(bands), np.ones(bands)
         sis_low, sis_high = 0.0, 1.0
         if not covariance.any():
-            # Every unit has equal contributions throughout: the convention is certain.
+            # All contributions of every unit are equal, so nothing is uncertain.
             psi_low, psi_high, sis_high = psi.copy(), psi.copy(), 0.0
     else:
         psi_low, psi_high, sis_low, sis_high = _envelope(phi, covariance, quantile, smallest)
@@ -207,7 +208,7 @@ def _envelope(
         above = phi - phi[reference]
         total = above.sum()
         if total <= 0:
-            # With this band as the smallest, the distribution is undefined: anything may be.
+            # With this band as the smallest, the distribution is undefined: it may be any.
             return np.zeros(bands), np.ones(bands), 0.0, 1.0
         psi = above / total
         # d(above_i)/d(phi_k) and, through the total, d(psi_i)/d(phi_k).
@@ -220,7 +221,7 @@ def _envelope(
         distance = float(unit @ psi) - eta
         reach = quantile * float(np.sqrt(max(unit @ spread @ unit, 0.0)))
         low, high = distance - reach, distance + reach
-        # The score is the absolute value: an interval across zero folds over.
+        # The score is the absolute value: an interval that contains 0 starts at 0.
         sis_low = min(sis_low, 0.0 if low <= 0 <= high else min(abs(low), abs(high)))
         sis_high = max(sis_high, abs(low), abs(high))
     psi_low, psi_high = np.clip(psi_low, 0.0, 1.0), np.clip(psi_high, 0.0, 1.0)

@@ -30,7 +30,7 @@ MAX_SAMPLED_BANDS = 64
 """Coalitions are 64-bit masks."""
 
 EMPTY_SLOT, FULL_SLOT = 0, 1
-"""Where the coalition without any band is, and the one with all."""
+"""Slots of the empty coalition and of the coalition of all bands."""
 
 # Each use of randomness has its own stream, so that none shifts another.
 _GROUP, _ORDER = 4, 5
@@ -42,8 +42,8 @@ class SlotLayout:
 
     Attributes:
         shifts: by how many positions the permutation is shifted for each pair, ``(bands,)``.
-        ends: number of slots that so many pairs fill, ``(bands + 1,)``; without any pair these are
-            the two that all pairs share, the empty and the full coalition.
+        ends: number of slots that the first k pairs fill, at index k, ``(bands + 1,)``. All pairs
+            share the slots of the empty and the full coalition, so the first number is 2.
         forward: slots of the prefixes of each pair's permutation, from the empty to the full
             coalition, ``(bands, bands + 1)``.
         backward: likewise of its reverse.
@@ -59,7 +59,7 @@ class SlotLayout:
     @classmethod
     @lru_cache(maxsize=8)
     def of(cls, bands: int) -> SlotLayout:
-        """The layout for so many bands."""
+        """The layout for a number of bands."""
         shifts = _spread(bands)
         slots: dict[tuple[int, int], int] = {}
         forward: list[list[int]] = []
@@ -67,18 +67,18 @@ class SlotLayout:
         ends = [2]
         lengths = range(1, bands)
         for shift in shifts:
-            from_here = [(shift, length) for length in lengths]
-            up_to_here = [((shift - length) % bands, length) for length in lengths]
-            for rows, arcs in ((forward, from_here), (backward, up_to_here)):
+            prefixes = [(shift, length) for length in lengths]
+            suffixes = [((shift - length) % bands, length) for length in lengths]
+            for rows, arcs in ((forward, prefixes), (backward, suffixes)):
                 row = [slots.setdefault(arc, len(slots) + 2) for arc in arcs]
                 rows.append([EMPTY_SLOT, *row, FULL_SLOT])
             ends.append(len(slots) + 2)
-        every = (shifts, ends, forward, backward, [(0, 0), (0, bands), *slots])
-        return cls(*(np.array(values, dtype=np.int64) for values in every))
+        fields = (shifts, ends, forward, backward, [(0, 0), (0, bands), *slots])
+        return cls(*(np.array(values, dtype=np.int64) for values in fields))
 
 
 def _spread(bands: int) -> list[int]:
-    """All shifts, such that the first few of them are far from each other (van der Corput)."""
+    """All shifts, in an order in which the first few are far apart (van der Corput)."""
     found: dict[int, None] = {}
     index = 0
     while len(found) < bands:
@@ -97,8 +97,8 @@ class PairedDesign(Design):
     For M bands, M a prime power, the M - 1 blocks of a group share two uniform permutations p, q
     from ``default_rng([seed, 4, group])``. It also gives the multipliers a, one for each block: the
     non-zero elements of GF(M) in random order. Image b of a block has the band ``p[a * q[k] + b]``
-    at position k, and ``default_rng([seed, 5, block])`` says in which order the b come. For other M
-    each block is a group, and the band at position k is ``p[(q[k] + b) mod M]``.
+    at position k, and ``default_rng([seed, 5, block])`` gives the order of the b. For other M each
+    block is a group, and the band at position k is ``p[(q[k] + b) mod M]``.
 
     A replicate is a pair. Its two parts are the permutation and its reverse.
     """
@@ -109,20 +109,20 @@ class PairedDesign(Design):
 
     @property
     def passes(self) -> tuple[Pass, ...]:
-        """One pair each. The last pair has no slots of its own and comes with the one before."""
+        """One pair each; the last pass completes two, as the last pair has no slots of its own."""
         return _passes(self.bands)
 
     @property
     def block(self) -> int:
-        """M images, whose permutations balance."""
+        """The M images whose permutations balance."""
         return self.bands
 
     def slots(self, replicates: int) -> int:
-        """Slots that so many pairs fill."""
+        """Number of slots that a number of pairs fill."""
         return int(self.layout.ends[replicates])
 
     def describe(self) -> dict[str, object]:
-        """By how many positions the permutation is shifted for each pair."""
+        """The number of positions by which each pair shifts the permutation."""
         return {"shifts": self.layout.shifts.tolist()}
 
     def estimate(
@@ -144,8 +144,8 @@ class PairedDesign(Design):
 
     def permutation(self, draw: int) -> NDArray[np.int64]:
         """The permutation of the image at this position in the draw, ``(bands,)``."""
-        block, place = divmod(draw, self.bands)
-        return np.asarray(_block(self.bands, self.seed, block)[place])
+        block, row = divmod(draw, self.bands)
+        return np.asarray(_block(self.bands, self.seed, block)[row])
 
     def permutations(self, draws: NDArray[np.int64]) -> NDArray[np.int64]:
         """Permutations of several images, ``(n, bands)``."""
@@ -166,17 +166,17 @@ class PairedDesign(Design):
     def gains(
         self, worth: NDArray[np.floating], draws: NDArray[np.int64], first: int, last: int
     ) -> Phi:
-        """Gains of each band in the permutations of some pairs, and in their reverses, summed."""
+        """Marginal gains of each band, summed over pairs: of the permutations, of the reverses."""
         permutations = self.permutations(draws)
         values = np.asarray(worth, dtype=np.float64)
         rows = np.arange(len(values))[:, None]
-        places = np.arange(self.bands)
+        positions = np.arange(self.bands)
         sums = np.zeros((2, len(values), self.bands))
         for pair in range(first, last):
             shift = self.layout.shifts[pair]
             for total, slots, order in (
-                (sums[0], self.layout.forward, (shift + places) % self.bands),
-                (sums[1], self.layout.backward, (shift - 1 - places) % self.bands),
+                (sums[0], self.layout.forward, (shift + positions) % self.bands),
+                (sums[1], self.layout.backward, (shift - 1 - positions) % self.bands),
             ):
                 total[rows, permutations[:, order]] += np.diff(values[:, slots[pair]], axis=1)
         return sums
@@ -190,7 +190,7 @@ def _group(bands: int, seed: int, group: int) -> tuple[NDArray[np.int64], ...]:
 
 @lru_cache(maxsize=64)
 def _block(bands: int, seed: int, block: int) -> NDArray[np.int64]:
-    """The permutations of a block, ``(bands, bands)``: image, place."""
+    """The permutations of a block, ``(bands, bands)``: image, position."""
     tables = field_tables(bands)
     group, which = divmod(block, bands - 1) if tables is not None else (block, 0)
     p, q, multipliers = _group(bands, seed, group)
@@ -203,10 +203,10 @@ def _block(bands: int, seed: int, block: int) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=8)
 def _passes(bands: int) -> tuple[Pass, ...]:
-    """A pair in each pass.
+    """One pass for each pair but the last.
 
-    The last pair consists of coalitions that the others have: it comes with the one before it. The
-    empty and the full coalition come with the first.
+    All coalitions of the last pair are in earlier pairs, so the pass before completes it too. The
+    empty and the full coalition are in the first pass.
     """
     ends = SlotLayout.of(bands).ends.tolist()
     found = [Pass(pair, pair + 1, ends[pair], ends[pair + 1]) for pair in range(bands - 1)]

@@ -1,4 +1,4 @@
-"""How many blocks to evaluate before the next look at a sequential estimate."""
+"""Number of blocks to evaluate before a sequential estimate is made again."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def next_end(done: int, missing: float | None) -> int:
     """Number of blocks at the end of the next round.
 
     A standard error falls with the root of the number of blocks, so one that is ``missing`` times
-    the target wants ``missing**2`` times as many; at least one more, at most three times as many
-    (Chow, Robbins, Annals of Mathematical Statistics 36, 1965, for the rule to stop by).
+    the target needs ``missing**2`` times as many; at least one more, at most three times as many.
+    The stopping rule is that of Chow and Robbins, Annals of Mathematical Statistics 36, 1965.
 
     Args:
         done: blocks so far.
-        missing: how many times the target the uncertainty is; None without a target, NaN if it is
+        missing: ratio of the uncertainty to the target; None without a target, NaN if the ratio is
             not known yet.
     """
     if done < FIRST_BLOCKS:

@@ -11,7 +11,7 @@ __all__ = ["is_uniform", "score_weights", "spectral_distribution", "spectral_imp
 
 
 def is_uniform(phi: Phi) -> bool:
-    """Whether all contributions are equal, but for rounding: then no band is the least."""
+    """Whether all contributions are equal up to rounding, so that no band is the smallest."""
     spread = float(np.max(phi) - np.min(phi))
     return spread <= 1e-12 * float(np.max(np.abs(phi), initial=0.0))
 

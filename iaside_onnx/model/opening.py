@@ -57,6 +57,10 @@ class FoundModel:
         facts = read_graph(Path(path))
         return cls(facts, *choose_preprocess(facts, preprocess))
 
+    def size(self, asked: tuple[int, int, int] | None = None) -> tuple[int, int, int] | None:
+        """Channels, height and width: what is asked for, or those of the specification, if any."""
+        return asked or (self.preprocess.input_size if self.preprocess else None)
+
     def load(
         self,
         output_name: str | None = None,
@@ -73,7 +77,7 @@ class FoundModel:
         Raises:
             IasideError: as `iaside_onnx.runtime.load_classifier`.
         """
-        size = input_size or (self.preprocess.input_size if self.preprocess else None)
+        size = self.size(input_size)
         return load_classifier(self.facts, output=output_name, input_size=size, **session)
 
     def complete(

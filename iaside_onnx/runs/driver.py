@@ -112,7 +112,7 @@ def _run_pass(
     with _timed(profile, progress):
         for job, shard in executor.map(plan.recipe, jobs, progress.advance):
             _check_model(plan)
-            _check_images(workspace, results, results.pieces[job.number], shard)
+            _check_images(plan, workspace, results, results.pieces[job.number], shard)
             with profile.phase("write"):
                 workspace.write(job.number, shard)
             profile.images += shard.images
@@ -171,13 +171,20 @@ def _check_model(plan: Plan) -> None:
         )
 
 
-def _check_images(workspace: Workspace, results: Results, piece: Piece, shard: Shard) -> None:
-    """Make sure that the images of a later pass are those of the first.
+def _check_images(
+    plan: Plan, workspace: Workspace, results: Results, piece: Piece, shard: Shard
+) -> None:
+    """Make sure that images are those of the plan, and in a later pass those of the first.
+
+    A worker opens the source by itself, and files may have been added to a folder since.
 
     Raises:
         RunConflictError: with the first that has changed during the run.
     """
-    name = results.changed(piece, shard)
+    ids = plan.selection.source.ids
+    found = zip(shard["image"].tolist(), shard["image_id"], strict=True)
+    others = [ids[position] for position, name in found if ids[position] != name]
+    name = others[0] if others else results.changed(piece, shard)
     if name is not None:
         raise RunConflictError(
             f"{workspace.folder}: the image {name} has changed during the run; put it back and run "

@@ -114,14 +114,13 @@ class ProcessExecutor:
         while waiting or running:
             self._submit(waiting, running)
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            # In the order in which they were submitted, which `done` does not keep.
-            for future in [f for f in running if f in done]:
-                worker, job = running[future]
+            # In the order of submission: a worker that died was evaluating the first of its jobs.
+            for future in [future for future in running if future in done]:
+                worker, job = running.pop(future)
                 try:
                     shard, seconds = future.result()
                 except BrokenProcessPool:
-                    # The job that was being evaluated is the first of those of the worker.
-                    lost = [j for w, j in running.values() if w is worker]
+                    lost = [job, *(j for w, j in running.values() if w is worker)]
                     running = {f: (w, j) for f, (w, j) in running.items() if w is not worker}
                     deaths[job.number] = deaths.get(job.number, 0) + 1
                     if deaths[job.number] >= _DEATHS:
@@ -129,7 +128,6 @@ class ProcessExecutor:
                     waiting.extendleft(reversed(lost))
                     worker.restart()
                     break
-                del running[future]
                 self.profile.add(seconds, share=1 / self._count)
                 advance(job.positions.size)
                 yield job, shard
@@ -197,10 +195,15 @@ def _fresh_interpreter() -> Iterator[None]:
 
     They do not look for modules in the working directory, which may be a stranger's. And they do
     not run the main module of this process again: a user's script need not be written for that.
+    They inherit a mask that blocks Ctrl-C, which would print a traceback while they start up. Here
+    it is delivered when the context ends.
     """
     before = os.environ.get(_SAFE_PATH)
     main = vars(sys.modules["__main__"])
     hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    # Windows has no such masks.
+    mask = getattr(signal, "pthread_sigmask", None)
+    blocked = mask(signal.SIG_BLOCK, [signal.SIGINT]) if mask else None
     os.environ[_SAFE_PATH] = "1"
     main["__spec__"] = None
     main.pop("__file__", None)
@@ -208,6 +211,8 @@ def _fresh_interpreter() -> Iterator[None]:
         yield
     finally:
         main.update(hidden)
+        if mask:
+            mask(signal.SIG_SETMASK, blocked)
         if before is None:
             del os.environ[_SAFE_PATH]
         else:

@@ -10,9 +10,17 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive import Archive, Failure, Recipe, Shard, Workspace, open_archive
+from iaside_onnx.analysis import design_of
+from iaside_onnx.archive import (
+    Archive,
+    Failure,
+    Recipe,
+    Shard,
+    Workspace,
+    describe_differences,
+    open_archive,
+)
 from iaside_onnx.errors import ArchiveError, OptionError, RunConflictError
-from iaside_onnx.game import design_type
 from iaside_onnx.progress import LogProgress, Progress
 from iaside_onnx.runs.archived import Moved, archived_inputs, archived_options
 from iaside_onnx.runs.decomposition import execute
@@ -62,7 +70,7 @@ def extend(
     """
     progress = progress or LogProgress()
     old = open_archive(archive)
-    if not design_type(old.recipe.method).sequential:
+    if not design_of(old).sequential:
         raise ArchiveError(f"{archive}: holds every coalition of its images: nothing is left to do")
     limits = {"budget": budget, "target_se": target_se, "target_sis_width": target_sis_width}
     if all(value is None for value in limits.values()):
@@ -160,7 +168,7 @@ def _claim(old: Archive, plan: Plan, workspace: Workspace) -> str:
     if left is not None and left != recipe.to_json() and not done:
         raise RunConflictError(
             f"{workspace.folder}: holds an unfinished run with other options: "
-            f"{recipe.differences(Recipe.from_json(left))}; finish it with the same options, or "
+            f"{describe_differences(recipe.to_json(), left)}; finish it with the same options, or "
             "delete that folder"
         )
     return workspace.claim(recipe.to_json(), old.metadata.started, overwrite=done)

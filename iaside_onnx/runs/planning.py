@@ -145,7 +145,7 @@ def make_plan(
         images, options.pixel_range, options.baseline,
     )  # fmt: skip
     limits = _limits(schedule, options)
-    session = _session(options)
+    session = {**_session(options), "input_size": found.size(options.input_size)}
     classifier = found.load(options.output_name, **session)
     spec = found.complete(classifier, options.input_size, selection.source.size)
     index = band_index(*spec.size()[1:], options.bands, options.partition, options.spacing)
@@ -216,7 +216,6 @@ def _session(options: Options) -> dict[str, Any]:
     if threads is None and options.workers > 1:
         threads = max(usable_cores() // options.workers, 1)
     return {
-        "input_size": options.input_size,
         "device": options.device,
         "provider": options.provider,
         "threads": threads,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from iaside_onnx.analysis import design_of
 from iaside_onnx.archive import Archive, Shard
-from iaside_onnx.game import design_type
 from iaside_onnx.progress import Progress
 from iaside_onnx.runs.archived import Moved, archived_inputs, archived_options
 from iaside_onnx.runs.jobs import Job
@@ -58,7 +58,7 @@ def evaluate_again(
     """
     changes = {"overwrite": False, "profile": None, "workers": 1, "device": "auto",
                "provider": None, "provider_options": None}  # fmt: skip
-    if design_type(archive.recipe.method).sequential:
+    if design_of(archive).sequential:
         changes["method"] = archive.recipe.method
     options = archived_options(archive, changes, moved)
     inputs = archived_inputs(archive, options, model, images)

@@ -45,11 +45,13 @@ class Tree:
         name: `before` or `after`.
         root: folder that holds the package `iaside_onnx`.
         python: interpreter that has the packages which the tree needs.
+        workers: processes that evaluate.
     """
 
     name: str
     root: Path
     python: Path
+    workers: int = 1
 
     def run(self, model: str, given: argparse.Namespace) -> dict[str, Any]:
         """Decomposes bundled images once, in a new process.
@@ -71,6 +73,7 @@ class Tree:
                 "limit": given.limit,
                 "batch_size": given.batch_size,
                 "threads": given.threads,
+                "workers": self.workers,
             }
             command = [str(self.python), "-P", str(CHILD), json.dumps(job)]
             environment = os.environ | {"PYTHONPATH": str(self.root)}
@@ -149,6 +152,13 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=300, metavar="N", help="images of a run")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N")
     parser.add_argument("--threads", type=int, metavar="N", help="default: all usable cores")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that evaluate in AFTER; BEFORE may be the same checkout",
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write all runs as JSON")
     given = parser.parse_args()
     given.models = given.models.split(",")
@@ -169,7 +179,7 @@ def main() -> None:
     trees = [
         # Not resolved: the interpreter of a virtual environment is a link.
         Tree("before", given.before.resolve(), given.python_before.absolute()),
-        Tree("after", given.after.resolve(), given.python_after.absolute()),
+        Tree("after", given.after.resolve(), given.python_after.absolute(), given.workers),
     ]
     record: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -177,6 +187,7 @@ def main() -> None:
         "images": given.limit,
         "batch_size": given.batch_size,
         "threads": given.threads,
+        "workers_after": given.workers,
         "pairs": given.pairs,
         "load_before": os.getloadavg(),
         "models": [],

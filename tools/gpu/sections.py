@@ -16,7 +16,7 @@ import numpy as np
 import iaside_onnx
 from iaside_onnx.errors import IasideError, RuntimeMissingError
 from iaside_onnx.runtime import open_session
-from iaside_onnx.types import BASELINES, RANGES
+from iaside_onnx.types import BASELINES, PIXEL_RANGES
 from tools.gpu.context import TOLERANCE, Context, Lines, expect
 from tools.gpu.networks import SMALL_CLASSES, SMALL_SIZE, write_resnet, write_small
 from tools.shared.files import sha256
@@ -131,7 +131,7 @@ def parity(context: Context, found: dict[str, Any]) -> None:
     some = {"method": "sampled", "bands": 8, "limit": 64, "budget": 64 * 27}
     case("fashion-cnn, sampled", fashion, FASHION_IMAGES, **some)
     for baseline in BASELINES:
-        for kind in RANGES:
+        for kind in PIXEL_RANGES:
             both = {"baseline": baseline, "pixel_range": kind}
             case(f"fashion-cnn, {baseline}, {kind}", fashion, FASHION_IMAGES, **few, **both)
     case("fashion-cnn-keras", bundled_model("fashion-cnn-keras"), FASHION_IMAGES, **few)
