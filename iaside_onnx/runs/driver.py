@@ -105,7 +105,8 @@ def _run_pass(
         if not _is_finished(plan, workspace, progress, shard_number, positions):
             jobs.append(_job(plan, results, shard_number))
     evaluations = plan.schedule.cost_of(number)
-    if jobs:
+    # A sequential run that goes on passes over many shards that are finished, and says nothing.
+    if jobs or not plan.schedule.design.sequential:
         left = sum(job.positions.size for job in jobs)
         progress.begin(total, total - left, evaluations)
     profile = executor.profile
