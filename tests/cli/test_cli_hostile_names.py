@@ -87,8 +87,8 @@ def test_attributes_of_an_archive() -> None:
     in_process(*words).succeeds()
     with h5py.File("out.h5", "r+") as file:
         for name, value in file.attrs.items():
-            if isinstance(value, str) and not value.startswith(("{", "[")):
-                file.attrs[name] = f"{ESCAPE}{FORGED}{BIDI}"
+            if isinstance(value, bytes) and not value.startswith((b"{", b"[")):
+                file.attrs[name] = np.bytes_(f"{ESCAPE}{FORGED}{BIDI}".encode())
         options = json.loads(file.attrs["options"])
         resolved = options["resolved"]
         for key in ("tool_version", "model_sha256", "output", "images", "provider", "device"):
