@@ -107,7 +107,8 @@ def _run_pass(
     # Shards are taken in in their order, whatever the order in which they are finished.
     unfinished, added = {job.number for job in jobs}, shards.start
     evaluations = plan.schedule.cost_of(number)
-    if jobs:
+    # A sequential run that goes on passes over many shards that are finished, and says nothing.
+    if jobs or not plan.schedule.design.sequential:
         left = sum(job.positions.size for job in jobs)
         progress.begin(total, total - left, evaluations)
     profile = executor.profile

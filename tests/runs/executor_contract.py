@@ -77,10 +77,6 @@ class ExecutorContract:
         """A new executor."""
         raise NotImplementedError
 
-    @pytest.fixture(scope="class")
-    def work(self, tmp_path_factory: pytest.TempPathFactory) -> Work:
-        return make_work(tmp_path_factory.mktemp("work"))
-
     @pytest.fixture
     def executor(self) -> Iterator[Executor]:
         made = self.make()
@@ -93,7 +89,7 @@ class ExecutorContract:
         told: list[int] = []
         assert_same_shards(list(executor.map(work.recipe, work.jobs, told.append)), work)
         assert sum(told) == IMAGES
-        assert executor.profile.seconds["run"] > 0
+        assert sum(executor.profile.seconds.values()) > 0
 
     def test_a_bad_image_is_in_its_shard(self, executor: Executor, work: Work) -> None:
         """One bad file ends the run, or is left out in silence."""
