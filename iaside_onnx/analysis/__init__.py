@@ -1,4 +1,4 @@
-"""What is worked out from archives: estimates, checks, merging, conversion; no model is run."""
+"""Analysis of archives: estimates, checks, merging, conversion; no model is run."""
 
 from iaside_onnx.analysis.accuracy import accuracy, chance_warning
 from iaside_onnx.analysis.conversion import convert, register_tables, table_names

@@ -1,4 +1,4 @@
-"""The sanity gate: a model that answers at random was most likely fed wrongly."""
+"""Accuracy, and the warning that it is at chance level: most likely inputs are prepared wrongly."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ def accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
 def chance_warning(
     predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: int
 ) -> str | None:
-    """What to say if the answers are no better than guessing among the classes, else None.
+    """A warning if the accuracy is at chance level, else None.
 
-    Two one-sided binomial tests at 5 %: guessing gets at least as many right with more than that
-    probability, and a model that is right half of the time so few with less; a handful of images
-    says nothing.
+    Two one-sided binomial tests at 5 %: guessing among the classes is not rejected, and an accuracy
+    of one half is. With a handful of images neither is rejected, and there is no warning.
     """
     n, right = labels.size, int((predicted == labels).sum())
     # For X ~ Binomial(n, p), P(X >= k) is a regularised incomplete beta function.
-    by_luck = 1.0 if right == 0 else float(special.betainc(right, n - right + 1, 1 / classes))
-    if_good = float(special.betainc(n - right, right + 1, 0.5)) if right < n else 1.0
-    if by_luck <= _SIGNIFICANCE or if_good > _SIGNIFICANCE:
+    p_chance = 1.0 if right == 0 else float(special.betainc(right, n - right + 1, 1 / classes))
+    p_half = float(special.betainc(n - right, right + 1, 0.5)) if right < n else 1.0
+    if p_chance <= _SIGNIFICANCE or p_half > _SIGNIFICANCE:
         return None
     return (
         f"accuracy on whole images is at chance level: {right} of {n} right among {classes} "

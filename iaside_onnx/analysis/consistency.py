@@ -1,4 +1,4 @@
-"""Whether what an archive says in one place is what it says in another."""
+"""Whether the attributes, axes and values of an archive contradict each other."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from iaside_onnx.spectrum import band_edges
 
 __all__ = ["contradictions"]
 
-# What rounding may bring a log-probability above 0, in nats.
-_ABOVE = 1e-3
-# Attributes of the root that are options too.
-_TWICE = ("tool_version", "model_sha256", "model_external", "runtime", "runtime_version",
+# Log-probabilities up to this, in nats, are 0 up to rounding.
+_ROUNDING = 1e-3
+# Root attributes that are also fields of the recipe.
+_DUPLICATED = ("tool_version", "model_sha256", "model_external", "runtime", "runtime_version",
           "provider", "device", "seed", "preprocess")  # fmt: skip
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def contradictions(archive: Archive) -> Iterator[str]:
-    """What cannot be so, one sentence each.
+    """Find contradictions, one sentence each.
 
     Args:
-        archive: whose schema and checksums are right.
+        archive: an archive whose schema and checksums are right.
     """
     yield from _attributes(archive)
     yield from _axes(archive)
@@ -39,30 +39,30 @@ def contradictions(archive: Archive) -> Iterator[str]:
 
 def _attributes(archive: Archive) -> Iterator[str]:
     meta, recipe = archive.metadata, archive.recipe
-    for name in _TWICE:
+    for name in _DUPLICATED:
         if getattr(recipe, name) != getattr(meta, name):
             yield f"the attribute {name!r} is not what the options say"
     failed = archive["failed"].size if "failed" in archive.names else 0
     counts = (meta.images_asked, meta.images_done, meta.images_failed)
     if counts != (archive["image"].size + failed, archive["image"].size, failed):
         yield f"images asked, done and failed are {counts}, which is not how many there are"
-    own = recipe.labels == "predicted"
-    right = np.nan if own else accuracy(archive["predicted"], archive["label"])
-    if not np.isclose(meta.accuracy, right, rtol=0, atol=1e-12, equal_nan=True):
-        yield f"the accuracy is {meta.accuracy}, where labels and predictions give {right}"
-    if own and (archive["predicted"] != archive["label"]).any():
+    predicted = recipe.labels == "predicted"
+    correct = np.nan if predicted else accuracy(archive["predicted"], archive["label"])
+    if not np.isclose(meta.accuracy, correct, rtol=0, atol=1e-12, equal_nan=True):
+        yield f"the accuracy is {meta.accuracy}, where labels and predictions give {correct}"
+    if predicted and (archive["predicted"] != archive["label"]).any():
         yield "labels are the model's own answers, and differ from 'predicted'"
     for name in ("started", "finished"):
         try:
             datetime.fromisoformat(getattr(meta, name))
         except ValueError:
-            yield f"the attribute {name!r} is no time: {getattr(meta, name)!r}"
+            yield f"the attribute {name!r} is not a time: {getattr(meta, name)!r}"
     try:
         Preprocess.from_dict(dict(meta.preprocess), "preprocess")
     except PreprocessError as error:
-        yield f"the attribute 'preprocess' says nothing that can be done: {error}"
+        yield f"the attribute 'preprocess' cannot be used: {error}"
     if meta.schema_version < 1 or meta.seed < 0:
-        yield f"there is no schema version {meta.schema_version}, or no seed {meta.seed}"
+        yield f"the schema version {meta.schema_version} or the seed {meta.seed} is impossible"
 
 
 def _axes(archive: Archive) -> Iterator[str]:
@@ -77,7 +77,7 @@ def _axes(archive: Archive) -> Iterator[str]:
         yield f"'band_low' and 'band_high' are not those of {bands} {spacing} bands"
     design = design_of(archive)
     if archive.own_coalitions == design.shared:
-        yield f"its coalitions are not laid out as those of the method {design.name}"
+        yield f"its coalitions are not stored as those of the method {design.name}"
     elif archive.own_coalitions:
         yield from _slots(archive)
     elif not np.array_equal(archive["coalition"], design.coalitions(0, 0, archive.slots)):
@@ -85,13 +85,13 @@ def _axes(archive: Archive) -> Iterator[str]:
 
 
 def _slots(archive: Archive) -> Iterator[str]:
-    """Coalitions that each image has for itself follow from the seed and its draw."""
+    """Check the coalitions of each image, which follow from the seed and its draw."""
     design = design_of(archive)
     draws, replicates = archive.draws, archive.replicates
     if (archive["block"] != draws // design.block).any():
-        yield "'block' is not the place of the draw by the number of bands"
+        yield "'block' is not 'draw' divided by the size of a block"
     if (archive["slot"] != np.arange(archive.slots)).any():
-        yield "'slot' does not count the slots"
+        yield "'slot' is not 0, 1, 2 and so on"
     for rows in archive.pieces("worth"):
         stored = archive.coalitions(rows.start, rows.stop)
         for row, masks in enumerate(stored, rows.start):
@@ -100,8 +100,8 @@ def _slots(archive: Archive) -> Iterator[str]:
             wanted[:filled] = design.coalitions(int(draws[row]), 0, filled)
             if (masks != wanted).any():
                 yield (
-                    f"the coalitions of image {archive['image_id'][row]} are not those that the "
-                    "seed draws"
+                    f"the coalitions of image {archive['image_id'][row]} are not those that "
+                    "follow from the seed"
                 )
                 return
 
@@ -112,7 +112,7 @@ def _images(archive: Archive) -> Iterator[str]:
         yield "'image' holds a position twice, or one below 0"
     bad = [text for text in archive["image_sha256"] if not _SHA256.fullmatch(text)]
     if bad:
-        yield f"'image_sha256' holds what is no SHA-256: {str(bad[0])!r}"
+        yield f"'image_sha256' holds a value that is not a SHA-256: {str(bad[0])!r}"
     for name in ("label", "predicted"):
         if archive[name].min() < 0:
             yield f"{name!r} holds a class below 0"
@@ -130,12 +130,12 @@ def _worths(archive: Archive) -> Iterator[str]:
     for rows in archive.pieces("worth"):
         worth = archive.worth(rows.start, rows.stop)
         there = np.arange(worth.shape[1]) < filled[rows][:, None]
-        # NaN is not below anything.
-        if not (worth[there] <= _ABOVE).all() or np.isinf(worth).any():
-            yield "a worth is no log-probability: it is above 0, infinite, or missing"
+        # Comparisons with NaN are false, so a missing worth is found too.
+        if not (worth[there] <= _ROUNDING).all() or np.isinf(worth).any():
+            yield "a worth is not a log-probability: it is above 0, infinite, or missing"
             return
         if not np.isnan(worth[~there]).all():
-            yield "a worth is there that was not evaluated"
+            yield "a worth is present that was not evaluated"
             return
         for name, column in columns.items():
             if (archive[f"log_probability_{name}"][rows] != worth[:, column]).any():

@@ -27,12 +27,12 @@ _TABLES: dict[str, dict[str, tuple[str, ...]]] = {}
 
 
 def register_tables(kind: str, tables: Mapping[str, tuple[str, ...]]) -> None:
-    """Make the tables of a kind of archive known.
+    """Register the tables of a kind of archive; the first is the default.
 
     Args:
-        kind: of the archive.
-        tables: names of variables that make the columns, by the name of the table. A table has a
-            row for each combination of the axes of these variables.
+        kind: the kind of archive.
+        tables: names of the variables that are the columns, by the name of the table. A table has
+            a row for each element of the variable with the most axes.
     """
     _TABLES[kind] = dict(tables)
 
@@ -56,7 +56,12 @@ register_tables(
 
 @dataclass(frozen=True, slots=True)
 class LongTable:
-    """Columns by the name of their variable, and their rows, some at a time."""
+    """A table in long form.
+
+    Attributes:
+        units: unit of each column, by the name of its variable.
+        blocks: yields the columns of consecutive rows, block by block.
+    """
 
     units: Mapping[str, str]
     blocks: Callable[[], Iterator[Mapping[str, NDArray[Any]]]]
@@ -66,16 +71,17 @@ def convert(archive: ArchiveFile, output: Path, table: str | None = None) -> Non
     """Write a table of an archive as CSV, JSON or Parquet, or all of it as NetCDF.
 
     Args:
-        archive: to convert.
-        output: by its suffix ``.csv``, ``.json``, ``.parquet`` or ``.nc``.
+        archive: the archive to convert.
+        output: the file to write; its suffix ``.csv``, ``.json``, ``.parquet`` or ``.nc`` gives the
+            format.
         table: of a decomposition ``contributions``, a row for each image and band (default);
             ``bands``, a row for each band; or ``worth``, a row for each image and coalition. NetCDF
-            holds all of them.
+            holds all variables.
 
     Raises:
-        OptionError: the suffix or the table is another, or the output is the archive itself.
-        ExtraMissingError: a package that writes this format is not installed.
-        ArchiveError: the archive cannot be read, or the file not be written.
+        OptionError: if the suffix or the table is unknown, or the output is the archive itself.
+        ExtraMissingError: if a package that writes this format is not installed.
+        ArchiveError: if the archive cannot be read, or the file cannot be written.
     """
     writers: dict[str, Callable[[ArchiveFile, LongTable, Path], None]] = {
         ".csv": _write_csv,
@@ -102,7 +108,7 @@ def convert(archive: ArchiveFile, output: Path, table: str | None = None) -> Non
 
 def _table(archive: ArchiveFile, columns: Sequence[str]) -> LongTable:
     declared = archive.declared
-    # The axes of the table are those of the variable that has most.
+    # The axes of the table are those of the variable with the most axes.
     widest = max(columns, key=lambda column: len(declared[column].dims))
     dims = declared[widest].dims
 
@@ -111,7 +117,7 @@ def _table(archive: ArchiveFile, columns: Sequence[str]) -> LongTable:
             block = {column: _rows(archive, column, dims, rows) for column in columns}
             shape = np.broadcast_shapes(*(values.shape for values in block.values()))
             flat = {c: np.broadcast_to(values, shape).ravel() for c, values in block.items()}
-            # A streamed value that was not evaluated is no row.
+            # A streamed value that was not evaluated gets no row.
             gaps = [np.isnan(flat[c]) for c in columns if flat[c].dtype.kind == "f" and
                     declared[c].streamed]  # fmt: skip
             kept = ~np.any(gaps, axis=0) if gaps else np.ones(math.prod(shape), dtype=bool)
@@ -121,7 +127,7 @@ def _table(archive: ArchiveFile, columns: Sequence[str]) -> LongTable:
 
 
 def _rows(archive: ArchiveFile, name: str, dims: tuple[str, ...], rows: slice) -> NDArray[Any]:
-    """Some rows of a variable, with axes of length 1 where it lacks an axis of the table."""
+    """A range of rows of a variable, with length 1 for each axis of the table that it lacks."""
     own = archive.declared[name].dims
     values = archive.rows(name, rows.start, rows.stop) if own[0] == dims[0] else archive[name]
     sizes = iter(values.shape)
@@ -145,7 +151,7 @@ def _write_json(archive: ArchiveFile, table: LongTable, path: Path) -> None:
     scalars = [name for name, variable in archive.declared.items() if not variable.dims]
     scores = {name: _plain(float(archive[name])) for name in scalars}
     data = {
-        "metadata": _about(archive),
+        "metadata": _metadata(archive),
         **scores,
         "units": dict(table.units),
         "columns": columns,
@@ -154,7 +160,7 @@ def _write_json(archive: ArchiveFile, table: LongTable, path: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """NaN, which JSON lacks, as null."""
+    """The value, or None, which becomes null, for NaN and infinity, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -174,8 +180,8 @@ def _write_parquet(archive: ArchiveFile, table: LongTable, path: Path) -> None:
                 pyarrow.field(name, array.type, metadata={"units": table.units[name]})
                 for name, array in arrays.items()
             ]
-            about = {"iaside": json.dumps(_about(archive))}
-            schema = pyarrow.schema(fields, metadata=about)
+            metadata = {"iaside": json.dumps(_metadata(archive))}
+            schema = pyarrow.schema(fields, metadata=metadata)
             writer = writer or parquet.ParquetWriter(path, schema)
             writer.write_table(pyarrow.table(list(arrays.values()), schema=schema))
     finally:
@@ -183,15 +189,15 @@ def _write_parquet(archive: ArchiveFile, table: LongTable, path: Path) -> None:
             writer.close()
 
 
-def _about(archive: ArchiveFile) -> dict[str, Any]:
+def _metadata(archive: ArchiveFile) -> dict[str, Any]:
     return {name: _plain(value) for name, value in asdict(archive.metadata).items()}
 
 
 def _check_room(path: Path, size: int) -> None:
-    """HDF5 crashes on a full disk, so make sure that there is room.
+    """Check that there is enough disk space: HDF5 crashes on a full disk.
 
     Raises:
-        ArchiveError: if there is not.
+        ArchiveError: if there is not enough.
     """
     free = shutil.disk_usage(path.parent).free
     if free < size + _HEADROOM:
@@ -212,7 +218,7 @@ def _write_netcdf(archive: ArchiveFile, _table: LongTable, path: Path) -> None:
         with xarray.open_dataset(archive.path, engine="h5netcdf") as dataset:
             dataset.load()
             _check_room(path, dataset.nbytes)
-            # How the archive keeps them, text as bytes of a fixed length, is not for NetCDF.
+            # The encoding of the archive, such as fixed-length text, is not valid in NetCDF.
             for variable in dataset.variables.values():
                 variable.encoding.clear()
             dataset.to_netcdf(path, engine="h5netcdf", invalid_netcdf=False)

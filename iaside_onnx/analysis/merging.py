@@ -34,11 +34,12 @@ from iaside_onnx.progress import LogProgress, Progress
 
 __all__ = ["merge"]
 
-# Which images, and how far a sequential run went: all that parts may differ in.
+# The fields of the recipe in which parts may differ: which images, and how far a run went.
 _LIMITS = ("budget", "target_se", "target_sis_width")
 _OWN = ("images_count", "images_digest", "limit", "merged", *_LIMITS)
+# Positions are below this, so that sums of them cannot overflow.
 _MOST = 1 << 40
-# Positions in a source, which are counted through the parts.
+# Variables that hold positions in a source; positions are numbered through all parts.
 _POSITIONS = ("image", "failed")
 
 
@@ -49,15 +50,15 @@ def merge(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Archive:
-    """Make one archive of several, and estimate all that is about the images together again.
+    """Merge archives into one, and estimate contributions, scores and intervals over all images.
 
-    ``image`` counts through the parts: the position in a part's source, plus the ``offset`` that
-    ``options.given.parts`` has for it.
+    ``image`` is numbered through all parts: the position in the source of a part, plus the
+    ``offset`` of the part in ``options.given.parts``.
 
     Args:
         archives: at least two, of one model, one set of options and disjoint images.
         output: the archive to write.
-        overwrite: replace it, if it is there.
+        overwrite: replace the output if it exists.
         progress: is told what the user should know; by default the logger ``iaside_onnx``.
 
     Returns:
@@ -73,7 +74,7 @@ def merge(
         raise OptionError("merging takes at least two archives")
     workspace = Workspace(Path(output), (progress or LogProgress()).warn)
     check_output(workspace.output, archives)
-    # Before anything of them is read here: what is damaged must not be signed anew.
+    # Checked before any part is read: a damaged archive must not get a new and valid digest.
     for path in archives:
         problems, _ = check_in_child(Path(path))
         if problems:
@@ -99,21 +100,23 @@ def merge(
 
 
 def _check_whole(part: Archive) -> None:
-    """Refuse what cannot be put together with anything."""
+    """Refuse an archive that cannot be merged with any other."""
     if part["image"].max() >= _MOST:
-        raise ArchiveError(f"{part.path}: its images are at impossible positions; it was edited")
+        raise ArchiveError(
+            f"{part.path}: its images have impossible positions; the archive was edited"
+        )
     if part.recipe.inference != "population":
         raise RunConflictError(
             f"{part.path}: its intervals are about the images of its own source alone (--inference "
-            "sample), so they cannot be put together; make it anew without that option"
+            "sample), so it cannot be merged; make it again without that option"
         )
 
 
 def _check_same(first: Archive, other: Archive) -> None:
-    """Make sure that two parts are of one model and one set of options.
+    """Check that two parts are of one model and one set of options.
 
     Raises:
-        RunConflictError: with what differs.
+        RunConflictError: if they differ; the message names in what.
     """
     a, b = ({**_identity(part), **_model(part)} for part in (first, other))
     if a != b:
@@ -147,10 +150,10 @@ def _model(part: Archive) -> dict[str, object]:
 
 
 def _check_disjoint(parts: Sequence[Archive]) -> None:
-    """Make sure that no image is in two parts, by its hash.
+    """Check by hashes that no image is in two parts.
 
     Raises:
-        RunConflictError: with the image.
+        RunConflictError: if one is; the message names it.
     """
     seen: dict[str, tuple[Archive, str]] = {}
     for part in parts:
@@ -166,7 +169,7 @@ def _check_disjoint(parts: Sequence[Archive]) -> None:
 
 
 def _write(parts: Sequence[Archive], workspace: Workspace) -> None:
-    """Put variables together as the schema declares them, and estimate again."""
+    """Merge the variables by their declarations, estimate again, and write the archive."""
     offsets = _offsets(parts)
     schema = parts[0].schema
     declared = schema.of(parts[0].names)
@@ -186,7 +189,7 @@ def _write(parts: Sequence[Archive], workspace: Workspace) -> None:
 
 
 def _offsets(parts: Sequence[Archive]) -> list[int]:
-    """What is added to the positions of each part: one more than the highest of those before."""
+    """What is added to the positions of each part, so that they follow those of the part before."""
     highest = [
         max(int(part[name].max()) for name in _POSITIONS if name in part.names) for part in parts
     ]
@@ -196,18 +199,18 @@ def _offsets(parts: Sequence[Archive]) -> list[int]:
 def _joined(
     parts: Sequence[Archive], offsets: Sequence[int], name: str, variable: Variable
 ) -> NDArray[Any] | None:
-    """A variable of all parts; None if it is left out."""
-    have = [part for part in parts if name in part.names]
-    if variable.dims[:1] == ("failed",) and have:
+    """A variable of all parts; None if it is left out because a part lacks it."""
+    present = [part for part in parts if name in part.names]
+    if variable.dims[:1] == ("failed",) and present:
         pass
-    elif len(have) < len(parts):
+    elif len(present) < len(parts):
         return None
     elif variable.dims[:1] != ("image",):
-        # Axes of slots are as long as the longest; all others are the same in all parts.
+        # The slots are those of the part with the most; all other variables are equal in all parts.
         return max((part[name] for part in parts), key=len)
     added = dict(zip(map(id, parts), offsets, strict=True))
     return np.concatenate(
-        [part[name] + added[id(part)] if name in _POSITIONS else part[name] for part in have]
+        [part[name] + added[id(part)] if name in _POSITIONS else part[name] for part in present]
     )
 
 
@@ -228,7 +231,7 @@ def _folders(parts: Sequence[Archive]) -> dict[str, Any]:
 def _rows(
     parts: Sequence[Archive], streamed: Mapping[str, Variable], values: Mapping[str, Any]
 ) -> Iterator[Rows]:
-    """The streamed variables of all parts; shorter rows are filled up with NaN or 0."""
+    """The streamed variables of all parts; shorter rows are padded with NaN or 0."""
     for part in parts:
         for rows in part.pieces("worth"):
             block = {}
@@ -248,9 +251,9 @@ def _metadata(
 ) -> DecompositionMetadata:
     metas = [part.metadata for part in parts]
     labelled = not any(np.isnan(meta.accuracy) for meta in metas)
-    told: dict[str, Any] | None = None
+    sample: dict[str, Any] | None = None
     if metas[0].sample is not None:
-        told = {
+        sample = {
             name: sum(_of_sample(part, name) for part in parts)
             for name in ("evaluations", "images")
         }
@@ -268,16 +271,16 @@ def _metadata(
         smallest_bands=list(found.smallest),
         notes=[
             f"merged from {len(parts)} archives",
-            *_drawn_apart(parts[0]),
+            *_baseline_notes(parts[0]),
             *dict.fromkeys(note for meta in metas for note in meta.notes),
         ],
         profile=None,
-        sample=told,
+        sample=sample,
         digest=None,
     )
 
 
-def _drawn_apart(part: Archive) -> list[str]:
+def _baseline_notes(part: Archive) -> list[str]:
     baseline = part.recipe.baseline
     if baseline not in ("complement", "noise"):
         return []
@@ -295,7 +298,7 @@ def _of_sample(part: Archive, name: str) -> int:
 
 
 def _options(parts: Sequence[Archive], offsets: Sequence[int]) -> dict[str, Any]:
-    """What all parts were given, and what each of them was given for itself."""
+    """The options that all parts share, those of each part, and the merged recipe."""
     given = [part.metadata.options["given"] for part in parts]
     common = {k: v for k, v in given[0].items() if all(g.get(k, None) == v for g in given)}
     own = [{k: v for k, v in g.items() if k not in common} for g in given]

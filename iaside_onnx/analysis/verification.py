@@ -1,4 +1,4 @@
-"""Whether an archive is what it says: its file, and the arithmetic from worths to scores."""
+"""Checks of an archive: its file, and the arithmetic from worths to scores."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found.
+    """The result of checking an archive.
 
     Attributes:
-        archive: that was looked at.
-        problems: what is wrong and where, one sentence each; none if all is well.
-        checked: what was looked at, in words.
+        archive: the archive that was checked.
+        problems: what is wrong and where, one sentence each; empty if nothing is.
+        checked: what was checked, in words.
     """
 
     archive: Archive
@@ -45,10 +45,10 @@ def check_archive(path: str | Path, timeout: float = 600.0) -> Verification:
 
     Args:
         path: the archive.
-        timeout: seconds that reading it may take.
+        timeout: seconds that the checks may take.
 
     Raises:
-        ArchiveError: if the file is no archive that can be read at all.
+        ArchiveError: if the file cannot be read as an archive at all.
         OptionError: if the timeout is not above 0.
     """
     if not 0 < timeout <= _LONGEST_SECONDS:
@@ -60,13 +60,16 @@ def check_archive(path: str | Path, timeout: float = 600.0) -> Verification:
 
 
 def check(path: Path) -> tuple[list[str], list[str]]:
-    """What is wrong with an archive, and what was looked at, in this process.
+    """Check an archive in this process.
+
+    Returns:
+        What is wrong, one sentence each, and what was checked, in words.
 
     Raises:
-        ArchiveError: if the file is no archive that can be read at all.
+        ArchiveError: if the file cannot be read as an archive at all.
     """
     problems, checked = check_file(path), ["schema", "checksums", "digest"]
-    # What is damaged need not add up.
+    # The arithmetic of a damaged file says nothing more.
     if not problems:
         archive = open_archive(path)
         if archive.recipe.method not in design_names():
@@ -74,7 +77,7 @@ def check(path: Path) -> tuple[list[str], list[str]]:
         checked.append("arithmetic")
         try:
             problems = list(contradictions(archive)) or list(_arithmetic(archive))
-        # Numbers of pairs, draws or blocks that no design has.
+        # From numbers of pairs, draws or blocks that are impossible in the design.
         except (IndexError, ValueError, TypeError, OverflowError, KeyError) as error:
             problems = [f"the arithmetic cannot be done, as its numbers do not fit: {error}"]
     return problems, checked
@@ -92,7 +95,7 @@ import json, signal, sys
 from pathlib import Path
 from iaside_onnx.analysis.verification import check
 from iaside_onnx.errors import ArchiveError
-# Also if nobody is left to stop it.
+# Ends this process even if the process that started it is gone.
 signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]))
 try:
     print(json.dumps(check(Path(sys.argv[1]))))
@@ -102,15 +105,15 @@ except ArchiveError as error:
 
 
 def check_in_child(path: Path, timeout: float = 600.0) -> tuple[list[str], list[str]]:
-    """As `check`, in a process of its own.
+    """Check an archive in a process of its own, which damage may crash or block; see `check`.
 
     Raises:
-        ArchiveError: if the file is no archive that can be read, or makes HDF5 fail, or takes
-            longer than that many seconds.
+        ArchiveError: if the file cannot be read as an archive, makes HDF5 crash, or takes longer
+            than the timeout, in seconds.
     """
     try:
         done = subprocess.run(  # noqa: S603  # our own code, in our own interpreter
-            # -P: modules are not looked for in the working directory, which may be a stranger's.
+            # -P: no module is imported from the working directory, which may be a stranger's.
             [sys.executable, "-P", "-c", _CHILD, str(path), str(2 * timeout)],
             capture_output=True,
             text=True,
@@ -155,7 +158,7 @@ def _arithmetic(archive: Archive) -> Iterator[str]:
     found = estimate_archives([archive])
     names = ["phi", "psi", "sis"]
     recipe = archive.recipe
-    # Intervals about the images of the source take their number, which was not archived at first.
+    # Intervals about the images of the source depend on their number, which old archives lack.
     if recipe.inference == "population" or recipe.population is not None:
         names += [f"{name}_{end}" for name in names for end in ("low", "high")]
     stored: dict[str, Any] = {name: archive[name] for name in names}

@@ -75,7 +75,7 @@ class Design(ABC):
         if not 2 <= self.bands <= self.max_bands:
             raise OptionError(
                 f"the number of bands must be from 2 to {self.max_bands} with the method "
-                f"{self.name}, found {self.bands}"
+                f"{self.name}, found {self.bands}; take fewer, or another method"
             )
 
     @property
