@@ -19,6 +19,7 @@ __all__ = [
     "MODELS",
     "PATIENCE",
     "PICTURES",
+    "ROOT",
     "Finished",
     "assert_same_results",
     "bundled_pictures",
@@ -106,11 +107,8 @@ def start_command(*words: str | Path, folder: Path) -> subprocess.Popen[str]:
 
 def children_of(pid: int) -> list[int]:
     """Processes that a process has started and that have not ended, from Linux's /proc."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _parent(int(entry.name)) == pid and is_running(int(entry.name)):
-            found.append(int(entry.name))
-    return found
+    every = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [child for child in every if _parent(child) == pid and is_running(child)]
 
 
 def workers_of(pid: int) -> list[int]:
