@@ -14,6 +14,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from tests.support.command import CNN, MODELS, PATIENCE, PICTURES
+
 __all__ = [
     "CNN",
     "MODELS",
@@ -32,12 +34,7 @@ __all__ = [
     "workers_of",
 ]
 
-MODELS = Path(__file__).parents[2] / "models"
-CNN = MODELS / "fashion-cnn.onnx"
-PICTURES = MODELS / "fashion-mnist-1000.npz"
 ROOT = MODELS.parent
-PATIENCE = 600
-"""Seconds after which something hangs, however busy the machine is."""
 
 
 @dataclass(frozen=True)
