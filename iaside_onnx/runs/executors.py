@@ -199,29 +199,54 @@ class _Worker:
 
 
 @contextmanager
+def _deferred_signals() -> Iterator[None]:
+    """Handle Ctrl-C and SIGTERM when the context ends.
+
+    Raised between starting a process and sending what it needs, they leave a process that prints a
+    traceback. Processes that are started inherit a mask that blocks Ctrl-C, as they would print
+    another one. The mask alone is not enough here, where other threads receive the signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(signal.getsignal(number))
+    }
+    # Windows has no such masks.
+    mask = getattr(signal, "pthread_sigmask", None)
+    blocked = mask(signal.SIG_BLOCK, [signal.SIGINT]) if mask else None
+    try:
+        yield
+    finally:
+        if mask:
+            mask(signal.SIG_SETMASK, blocked)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in received[:1]:
+            signal.raise_signal(number)
+
+
+@contextmanager
 def _fresh_interpreter() -> Iterator[None]:
     """Have new interpreters take nothing but the package.
 
     They do not look for modules in the working directory, which may be a stranger's. And they do
     not run the main module of this process again: a user's script need not be written for that.
-    They inherit a mask that blocks Ctrl-C, which would print a traceback while they start up. Here
-    it is delivered when the context ends.
     """
     before = os.environ.get(_SAFE_PATH)
     main = vars(sys.modules["__main__"])
     hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
-    # Windows has no such masks.
-    mask = getattr(signal, "pthread_sigmask", None)
-    blocked = mask(signal.SIG_BLOCK, [signal.SIGINT]) if mask else None
     os.environ[_SAFE_PATH] = "1"
     main["__spec__"] = None
     main.pop("__file__", None)
     try:
-        yield
+        with _deferred_signals():
+            yield
     finally:
         main.update(hidden)
-        if mask:
-            mask(signal.SIG_SETMASK, blocked)
         if before is None:
             del os.environ[_SAFE_PATH]
         else:
@@ -267,7 +292,7 @@ class _Process:
 
 
 def _remember(recipe: Path) -> None:
-    """Note where the recipe is; what opening it raises could not be told apart from a death here."""
+    """Note where the recipe is; an error while opening it could not be told from a death here."""
     # Ctrl-C reaches all processes of a terminal. The driver ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _Process.recipe = recipe

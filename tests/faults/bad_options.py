@@ -80,9 +80,9 @@ _LIMITS = [
          "images at 5 evaluations each are 15", options="--method sampled --budget 14", code=2),
     Case("a budget of nothing", "budget must be a whole number from 1", options="--budget 0",
          code=2),
-    Case("a budget for every coalition", "the method exact evaluates every image in full, without a budget or a target",
+    Case("a budget for every coalition", "without a budget or a target",
          options="--method exact --budget 100", code=2),
-    Case("a target for every coalition", "the method exact evaluates every image in full, without a budget or a target",
+    Case("a target for every coalition", "without a budget or a target",
          options="--method exact --target-se 0.1", code=2),
     *(
         Case(f"a target of {value}", f"target {name} must be above 0, not {value}",

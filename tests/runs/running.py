@@ -14,11 +14,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from tests.support.command import CNN, MODELS, PATIENCE, PICTURES
+
 __all__ = [
     "CNN",
     "MODELS",
     "PATIENCE",
     "PICTURES",
+    "ROOT",
     "Finished",
     "assert_same_results",
     "bundled_pictures",
@@ -31,12 +34,7 @@ __all__ = [
     "workers_of",
 ]
 
-MODELS = Path(__file__).parents[2] / "models"
-CNN = MODELS / "fashion-cnn.onnx"
-PICTURES = MODELS / "fashion-mnist-1000.npz"
 ROOT = MODELS.parent
-PATIENCE = 600
-"""Seconds after which something hangs, however busy the machine is."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +104,8 @@ def start_command(*words: str | Path, folder: Path) -> subprocess.Popen[str]:
 
 def children_of(pid: int) -> list[int]:
     """Processes that a process has started and that have not ended, from Linux's /proc."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _parent(int(entry.name)) == pid and is_running(int(entry.name)):
-            found.append(int(entry.name))
-    return found
+    every = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [child for child in every if _parent(child) == pid and is_running(child)]
 
 
 def workers_of(pid: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -213,13 +214,13 @@ def test_workers_that_do_not_know_it_say_so(tmp_path: Path) -> None:
     assert done["image"].size == 5
 
 
-def test_other_models(tmp_path: Path) -> None:
+def test_limits_are_those_of_its_passes(tmp_path: Path) -> None:
     """A budget below one image."""
     model = MODELS / "fashion-vit.onnx"
-    words = {"method": "single", "bands": 3, "limit": 4}
+    words: dict[str, Any] = {"method": "single", "bands": 3, "limit": 4}
     with pytest.raises(OptionError, match="less than one block: 1 images at 3 evaluations"):
         iaside_onnx.decompose(model, PICTURES, tmp_path / "a.h5", budget=2, **words)
     iaside_onnx.decompose(model, PICTURES, tmp_path / "a.h5", budget=3, **words)
+    exact = iaside_onnx.decompose(model, PICTURES, tmp_path / "e.h5", bands=3, limit=4)
     with pytest.raises(ArchiveError, match="every coalition"):
-        exact = iaside_onnx.decompose(model, PICTURES, tmp_path / "e.h5", bands=3, limit=4)
         iaside_onnx.extend(exact.path, budget=10)
