@@ -1,4 +1,4 @@
-"""Contributions and estimates, computed from the worths of an archive."""
+"""Contributions and estimates, worked out from the worths of an archive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def design_of(archive: Archive) -> Design:
     """The design of the coalitions of an archive.
 
     Raises:
-        ArchiveError: if this version does not know that design, or it cannot have so many bands.
+        ArchiveError: if this version does not know it, or it cannot have so many bands.
     """
     recipe = archive.recipe
     try:
@@ -29,9 +29,9 @@ def design_of(archive: Archive) -> Design:
 
 
 def mean_gains(archive: Archive) -> Phi:
-    """Mean gains of each image over its replicates, ``(parts, images, bands)``, in nats.
+    """Contributions of each image as its design gives them, ``(parts, images, bands)``, in nats.
 
-    The mean over parts is ``phi_image``; see `Design.gains`.
+    The mean over parts is ``phi_image``.
     """
     design, draws, replicates = design_of(archive), archive.draws, archive.replicates
     pieces = []
@@ -62,7 +62,7 @@ def estimate_archives(archives: Sequence[Archive]) -> Estimate:
     population = first.recipe.population
     if population is not None and population < first["image"].size:
         population = None
-    # Class shares are known for the images of the source, not for the population behind them.
+    # Class shares are known of the images of the source, but not of what they were drawn from.
     strata = first["stratum"] if population is not None and "stratum" in first.names else None
     gains = np.concatenate([mean_gains(archive) for archive in archives], axis=1)
     draws = np.concatenate([archive.draws for archive in archives])

@@ -132,7 +132,8 @@ class Recipe:
     def _values(self) -> dict[str, Any]:
         """Every field as a JSON value."""
         names = [one.name for one in fields(self) if one.name != "access"]
-        return dict(msgspec.to_builtins({name: getattr(self, name) for name in names}))
+        # Through text, as tuples become lists: what was read back is compared with this.
+        return dict(json.loads(json.dumps({name: getattr(self, name) for name in names})))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recipe:

@@ -104,8 +104,11 @@ def _run_pass(
         total += positions.size
         if not _is_finished(plan, workspace, progress, shard_number, positions):
             jobs.append(_job(plan, results, shard_number))
+    # Shards are taken in in their order, whatever the order in which they are finished.
+    unfinished, added = {job.number for job in jobs}, shards.start
     evaluations = plan.schedule.cost_of(number)
-    if jobs:
+    # A sequential run that goes on passes over many shards that are finished, and says nothing.
+    if jobs or not plan.schedule.design.sequential:
         left = sum(job.positions.size for job in jobs)
         progress.begin(total, total - left, evaluations)
     profile = executor.profile
@@ -117,8 +120,35 @@ def _run_pass(
                 workspace.write(job.number, shard)
             profile.images += shard.images
             profile.evaluations += shard.images * evaluations
-        for shard_number in shards:
-            results.add(shard_number)
+            unfinished.discard(job.number)
+            added = _add_finished(results, range(added, shards.stop), unfinished, job.number, shard)
+        _add_finished(results, range(added, shards.stop), unfinished)
+
+
+def _add_finished(
+    results: Results,
+    shards: range,
+    unfinished: set[int],
+    number: int | None = None,
+    shard: Shard | None = None,
+) -> int:
+    """Take in the shards up to the first that is not finished.
+
+    Args:
+        results: take them in.
+        shards: numbers of those that were not taken in yet, in order.
+        unfinished: numbers of those that are not finished.
+        number: of the shard that was finished last, which need not be read back.
+        shard: that shard.
+
+    Returns:
+        The number of the first shard that was not taken in.
+    """
+    for candidate in shards:
+        if candidate in unfinished:
+            return candidate
+        results.add(candidate, shard if candidate == number else None)
+    return shards.stop
 
 
 def _job(plan: Plan, results: Results, number: int) -> Job:

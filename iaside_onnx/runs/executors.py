@@ -8,8 +8,10 @@ where they were made. To add an executor: implement `Executor`; tests inherit
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +19,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from iaside_onnx.archive import Recipe, Shard
 from iaside_onnx.errors import EvaluationError
+from iaside_onnx.files import write_failure
 from iaside_onnx.runs.evaluator import Evaluator
 from iaside_onnx.runs.jobs import Job
 from iaside_onnx.runtime import Profile
@@ -101,13 +105,15 @@ class ProcessExecutor:
         self.profile = Profile()
         self._count = workers
         self._workers: list[_Worker] = []
+        self._recipe: Path | None = None
 
     def map(
         self, recipe: Recipe, jobs: Sequence[Job], advance: Advance
     ) -> Iterator[tuple[Job, Shard]]:
         """Each job with its shard, as they are finished."""
-        if not self._workers:
-            self._workers = [_Worker(recipe) for _ in range(self._count)]
+        if self._recipe is None:
+            self._recipe = _store(recipe)
+            self._workers = [_Worker(self._recipe) for _ in range(self._count)]
         waiting = deque(jobs)
         deaths: dict[int, int] = {}
         running: dict[Future[_Done], tuple[_Worker, Job]] = {}
@@ -150,12 +156,15 @@ class ProcessExecutor:
         for worker in self._workers:
             worker.kill()
         self._workers = []
+        if self._recipe is not None:
+            self._recipe.unlink(missing_ok=True)
+            self._recipe = None
 
 
 class _Worker:
     """One worker process: a pool of its own, so that its death takes no other worker along."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Path) -> None:
         self._recipe = recipe
         self._pool = self._start()
 
@@ -190,33 +199,80 @@ class _Worker:
 
 
 @contextmanager
+def _deferred_signals() -> Iterator[None]:
+    """Handle Ctrl-C and SIGTERM when the context ends.
+
+    Raised between starting a process and sending what it needs, they leave a process that prints a
+    traceback. Processes that are started inherit a mask that blocks Ctrl-C, as they would print
+    another one. The mask alone is not enough here, where other threads receive the signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(signal.getsignal(number))
+    }
+    # Windows has no such masks.
+    mask = getattr(signal, "pthread_sigmask", None)
+    blocked = mask(signal.SIG_BLOCK, [signal.SIGINT]) if mask else None
+    try:
+        yield
+    finally:
+        if mask:
+            mask(signal.SIG_SETMASK, blocked)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in received[:1]:
+            signal.raise_signal(number)
+
+
+@contextmanager
 def _fresh_interpreter() -> Iterator[None]:
     """Have new interpreters take nothing but the package.
 
     They do not look for modules in the working directory, which may be a stranger's. And they do
     not run the main module of this process again: a user's script need not be written for that.
-    They inherit a mask that blocks Ctrl-C, which would print a traceback while they start up. Here
-    it is delivered when the context ends.
     """
     before = os.environ.get(_SAFE_PATH)
     main = vars(sys.modules["__main__"])
     hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
-    # Windows has no such masks.
-    mask = getattr(signal, "pthread_sigmask", None)
-    blocked = mask(signal.SIG_BLOCK, [signal.SIGINT]) if mask else None
     os.environ[_SAFE_PATH] = "1"
     main["__spec__"] = None
     main.pop("__file__", None)
     try:
-        yield
+        with _deferred_signals():
+            yield
     finally:
         main.update(hidden)
-        if mask:
-            mask(signal.SIG_SETMASK, blocked)
         if before is None:
             del os.environ[_SAFE_PATH]
         else:
             os.environ[_SAFE_PATH] = before
+
+
+def _store(recipe: Recipe) -> Path:
+    """Write a recipe to a file that only this user can read.
+
+    It may hold arrays of images. Sent through the pipe of a process that is killed while it starts,
+    what is larger than the buffer of the pipe blocks the driver for ever.
+
+    Raises:
+        ArchiveError: if the file system refuses.
+    """
+    descriptor, name = tempfile.mkstemp(prefix="iaside-recipe-")
+    path = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            pickle.dump(recipe, file)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise write_failure(path, error) from error
+        raise
+    return path
 
 
 def _died(job: Job) -> str:
@@ -229,18 +285,18 @@ def _died(job: Job) -> str:
 
 
 class _Process:
-    """What a worker process holds: its recipe, and once a job came, everything live."""
+    """What a worker process holds: where its recipe is, and once a job came, everything live."""
 
-    recipe: Recipe
+    recipe: Path
     evaluator: Evaluator | None = None
 
 
-def _remember(recipe: Recipe) -> None:
-    """Take the recipe; what opening it raises could not be told apart from a death here."""
+def _remember(recipe: Path) -> None:
+    """Note where the recipe is; an error while opening it could not be told from a death here."""
     # Ctrl-C reaches all processes of a terminal. The driver ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     _Process.recipe = recipe
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
@@ -248,13 +304,16 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
+        _Process.recipe.unlink(missing_ok=True)
         os._exit(1)
 
 
 def _evaluate(job: Job) -> _Done:
     """The shard of a job, and where the time went."""
     if _Process.evaluator is None:
-        _Process.evaluator = Evaluator.open(_Process.recipe)
+        # Written by the driver.
+        recipe = pickle.loads(_Process.recipe.read_bytes())  # noqa: S301
+        _Process.evaluator = Evaluator.open(recipe)
     evaluator = _Process.evaluator
     evaluator.profile.clear()
     ((_, shard),) = evaluator.evaluate([job])

@@ -100,9 +100,21 @@ class Results:
             self._last_read[piece.number] = number, shard
         return self._last_read[piece.number][1]
 
-    def add(self, number: int) -> None:
-        """Take in a finished shard; shards come in order."""
-        piece, shard = self.pieces[number], self.shard(number)
+    def add(self, number: int, shard: Shard | None = None) -> None:
+        """Take in a finished shard; shards come in order.
+
+        Args:
+            number: of the shard.
+            shard: what it holds; read back if it is not given.
+
+        Raises:
+            ArchiveError: if it is to be read, and is gone or damaged.
+        """
+        piece = self.pieces[number]
+        if shard is None:
+            shard = self.shard(number)
+        else:
+            self._last_read[piece.number] = number, shard
         self._starts[piece.number].append(piece.start)
         self._numbers[piece.number].append(number)
         self.batch_size = min(self.batch_size or shard.batch_size, shard.batch_size)

@@ -87,15 +87,19 @@ def test_attributes_of_an_archive() -> None:
     in_process(*words).succeeds()
     with h5py.File("out.h5", "r+") as file:
         for name, value in file.attrs.items():
-            if isinstance(value, str) and not value.startswith(("{", "[")):
-                file.attrs[name] = f"{ESCAPE}{FORGED}{BIDI}"
+            if isinstance(value, bytes) and not value.startswith((b"{", b"[")):
+                file.attrs[name] = np.bytes_(f"{ESCAPE}{FORGED}{BIDI}".encode())
         options = json.loads(file.attrs["options"])
-        options["resolved"] = {
-            key: f"{ESCAPE}{FORGED}{BIDI}" if isinstance(value, str) else value
-            for key, value in options["resolved"].items()
-        }
+        resolved = options["resolved"]
+        for key in ("tool_version", "model_sha256", "output", "images", "provider", "device"):
+            assert isinstance(resolved[key], str)
+            resolved[key] = f"{ESCAPE}{FORGED}{BIDI}"
         file.attrs["options"] = json.dumps(options)
     shown = clean(in_process("show", "out.h5"))
     shown.succeeds()
     assert "\\x1b]0;owned" in shown.out
     clean(in_process("show", "out.h5", "--json")).succeeds()
+    with h5py.File("out.h5", "r+") as file:
+        resolved["baseline"] = f"{ESCAPE}{FORGED}{BIDI}"
+        file.attrs["options"] = json.dumps(options)
+    clean(in_process("show", "out.h5")).fails("does not say how the run was made", "owned")

@@ -69,7 +69,7 @@ _BANDS = [
     ),
     Case(
         "every coalition of 17 bands",
-        "for up to 16 bands, not 17: leave out --method exact",
+        "from 2 to 16 with the method exact, found 17",
         options="--bands 17 --method exact",
         code=2,
     ),
@@ -80,9 +80,9 @@ _LIMITS = [
          "images at 5 evaluations each are 15", options="--method sampled --budget 14", code=2),
     Case("a budget of nothing", "budget must be a whole number from 1", options="--budget 0",
          code=2),
-    Case("a budget for every coalition", "a budget and targets are of a sample",
+    Case("a budget for every coalition", "without a budget or a target",
          options="--method exact --budget 100", code=2),
-    Case("a target for every coalition", "a budget and targets are of a sample",
+    Case("a target for every coalition", "without a budget or a target",
          options="--method exact --target-se 0.1", code=2),
     *(
         Case(f"a target of {value}", f"target {name} must be above 0, not {value}",

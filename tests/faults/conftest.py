@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import iaside_onnx
 from tests.support.bad_case import save_images, save_model
+from tests.support.command import CNN, PICTURES
 
 # Whoever runs the tests in the background may have them ignore Ctrl-C, and what they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -22,3 +25,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_images(here)
     monkeypatch.chdir(here)
     return here
+
+
+@pytest.fixture(scope="session", params=["exact", "sampled"])
+def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small archive of all coalitions, or of a sample with pairs that differ."""
+    path = tmp_path_factory.mktemp(request.param) / "a.h5"
+    options: dict[str, Any] = {"limit": 20, "bands": 4}
+    if request.param == "sampled":
+        # A second pair for some images.
+        options |= {"method": "sampled", "budget": 180}
+    iaside_onnx.decompose(CNN, PICTURES, path, **options)
+    return path

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.bad_case import pixels, save_images, save_wide
-from tests.support.command import Outcome, command, in_process
+from tests.support.command import PATIENCE, Outcome, command, in_process
 from tests.support.comparing import assert_nothing_left, assert_same
 
 # 10 shards of 4 images.
@@ -136,7 +136,7 @@ def test_one_output_has_one_writer_and_a_dead_one_holds_nothing(folder: Path) ->
     assert_nothing_left(folder / OUTPUT)
 
 
-@pytest.mark.parametrize("limits", [(), ("--timeout", "100")], ids=["alone", "with a limit"])
+@pytest.mark.parametrize("limits", [(), ("--timeout", "7200")], ids=["alone", "with a limit"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_says_how_to_resume_and_does(
     number: signal.Signals, limits: tuple[str, ...], folder: Path
@@ -144,7 +144,7 @@ def test_a_run_that_is_stopped_says_how_to_resume_and_does(
     """A traceback, a wrong status, or finished shards lost."""
     with running(*WORDS, OUTPUT, *limits) as process:
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     outcome = Outcome(process.returncode, out, err)
     outcome.fails("what is finished is kept: the same command again resumes", code=128 + number)
     assert not OUTPUT.exists()

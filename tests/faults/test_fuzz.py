@@ -29,7 +29,14 @@ def test_what_was_found_stays_fixed() -> None:
     assert set(outcomes) <= {"read", "refused"}
 
 
-@pytest.mark.parametrize("target", ["specs", "models", "arrays", "images", "archives"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "specs",
+        *(pytest.param(name, marks=pytest.mark.slow)
+          for name in ("models", "arrays", "images", "archives")),
+    ],
+)  # fmt: skip
 def test_every_target_can_be_fuzzed(target: str) -> None:
     """The harness itself is broken, and finds nothing for that reason."""
     done = run(target, "--cases", "12", "--seconds", "600")

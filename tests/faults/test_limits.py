@@ -116,7 +116,13 @@ def endless(folder: Path) -> Iterator[Callable[..., Endless]]:
         run.kill()
 
 
-@pytest.mark.parametrize("name", [name for name in HOSTILE if name != ENDLESS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if number == 0 else pytest.mark.slow)
+        for number, name in enumerate(name for name in HOSTILE if name != ENDLESS)
+    ],
+)
 def test_a_model_that_wants_all_memory_gets_what_it_is_allowed(name: str, folder: Path) -> None:
     """The machine swaps until it stands still, or the kernel kills somebody else's process."""
     save_model(folder, hostile(name))
@@ -140,8 +146,15 @@ def test_a_model_that_never_ends_is_stopped(endless: Callable[..., Endless]) -> 
     pytest.fail("the model was not reached")
 
 
-@pytest.mark.parametrize("limits", [(), LONG], ids=["alone", "with a limit"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "limits"),
+    [
+        (signal.SIGINT, LONG),
+        (signal.SIGTERM, ()),
+        pytest.param(signal.SIGINT, (), marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, LONG, marks=pytest.mark.slow),
+    ],
+)
 def test_a_model_that_never_ends_can_be_interrupted(
     number: signal.Signals, limits: tuple[str, ...], endless: Callable[..., Endless]
 ) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.support.bad_case import save_wide
-from tests.support.command import Outcome, in_process
+from tests.support.command import PATIENCE, Outcome, in_process
 from tests.support.comparing import assert_nothing_left, assert_same
 
 # The kernel itself answers, as it does for such file systems: a seccomp filter makes flock (73 on
@@ -65,7 +65,7 @@ def start(words: Sequence[str] = WORDS, hook: str = "") -> subprocess.Popen[str]
 
 def run(*words: str) -> Outcome:
     with start(words or WORDS) as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE)
     if process.returncode == 77:
         pytest.skip("seccomp filters are not allowed here")
     return Outcome(process.returncode, out, err)
@@ -78,7 +78,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def undisturbed(folder: Path) -> Path:
-    save_wide(folder, 200)
+    save_wide(folder, 24)
     output = folder / "undisturbed.h5"
     in_process(*WORDS[:-1], output).succeeds()
     return output
@@ -134,14 +134,15 @@ def test_two_runs_are_kept_apart_and_a_dead_one_is_taken_over(
             json.dumps({"host": "another", "pid": 1, "boot": ""}),
             "process 1 on another is writing",
         ),
-        (
+        pytest.param(
             json.dumps(
                 {"host": platform.node(), "pid": 2**22, "boot": BOOT, "namespace": "pid:[1]"}
             ),
             f"process {2**22} on {platform.node()} is writing",
+            marks=pytest.mark.slow,
         ),
-        ("", "another process is writing"),
-        ("[1, 2]", "another process is writing"),
+        pytest.param("", "another process is writing", marks=pytest.mark.slow),
+        pytest.param("[1, 2]", "another process is writing", marks=pytest.mark.slow),
     ],
     ids=["another machine", "another container", "empty", "something else"],
 )

@@ -252,7 +252,7 @@ class DesignContract(ABC):
     @pytest.mark.parametrize("images", [1, 2, 40])
     @pytest.mark.parametrize("population", [None, 50])
     def test_the_estimate_is_about_the_mean(self, images: int, population: int | None) -> None:
-        """phi of another thing than the images, or bounds that do not hold it between them."""
+        """Phi of another thing than the images, or bounds that do not hold it between them."""
         design, draws = self.make(4, 1), np.arange(images)
         games, count = random_games(images, 4), self.replicates(design)
         gains = self.gains(design, games, draws, 0, count) / count

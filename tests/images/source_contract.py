@@ -25,6 +25,7 @@ from PIL import Image
 
 from iaside_onnx.errors import ImageError, PreprocessError
 from iaside_onnx.images import ImageSource, PreparedImage, Preprocess, SourceKind, open_images
+from tests.support.command import PATIENCE
 
 __all__ = ["Pictures", "SourceContract", "png", "sha256"]
 
@@ -175,7 +176,7 @@ class SourceContract(ABC):
 
         def read(seed: int) -> list[tuple[int, PreparedImage, str]]:
             order = np.random.default_rng(seed).permutation(N).tolist()
-            together.wait(timeout=60)
+            together.wait(timeout=PATIENCE)
             return [(i, source.read(i, SPEC), source.sha256(i)) for i in order]
 
         with ThreadPoolExecutor(threads) as pool:

@@ -1,129 +1,161 @@
-"""Executors: each keeps the contract, and worker processes may die."""
+"""Executors: what all of them promise, and what becomes of processes that die."""
 
 from __future__ import annotations
 
-import threading
-import time
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing import active_children
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from iaside_onnx import decompose, open_archive
+from iaside_onnx.archive import Workspace
 from iaside_onnx.errors import EvaluationError, RunConflictError
-from iaside_onnx.runs import Executor, LocalExecutor, LogProgress, ProcessExecutor
-from tests.runs.executor_contract import ExecutorContract, Work, assert_same_shards, make_work
-from tests.support.bad_case import save_wide
-from tests.support.comparing import assert_nothing_left, assert_same
-from tests.support.stopping import Stopping
+from iaside_onnx.progress import LogProgress
+from iaside_onnx.runs import LocalExecutor, ProcessExecutor
+from iaside_onnx.runs.driver import run_plan
+from tests.runs.executor_contract import ExecutorContract, assert_same_shards, jobs_of, planned
+from tests.runs.running import ROOT, is_running, workers_of
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 
 
-class TestLocal(ExecutorContract):
-    def make(self) -> Executor:
+class TestLocalExecutor(ExecutorContract):
+    def make(self) -> LocalExecutor:
         return LocalExecutor()
 
 
-class TestProcesses(ExecutorContract):
-    def make(self) -> Executor:
+class TestProcessExecutor(ExecutorContract):
+    def make(self) -> ProcessExecutor:
         return ProcessExecutor(2)
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Work:
-    return make_work(tmp_path)
+def processes() -> Iterator[ProcessExecutor]:
+    made = ProcessExecutor(2)
+    yield made
+    made.close()
 
 
-def test_a_worker_that_is_killed_is_replaced(work: Work) -> None:
-    """The system kills a worker for its memory, and the whole run ends or waits for ever."""
-    executor = ProcessExecutor(2)
-    killed: list[int] = []
+class Deadly:
+    """Ends the process that takes it out of a pipe."""
 
-    def kill_one(_: int) -> None:
-        if not killed:
-            child = active_children()[0]
-            killed.append(child.pid or 0)
-            child.kill()
-
-    try:
-        assert_same_shards(list(executor.map(work.recipe, work.jobs, kill_one)), work)
-    finally:
-        executor.close()
-    assert killed
-    assert active_children() == []
+    def __reduce__(self) -> Any:
+        return os._exit, (9,)
 
 
-@contextmanager
-def deadly() -> Iterator[None]:
-    """Meanwhile no child process lives long enough to do anything."""
-    stop = threading.Event()
-
-    def kill() -> None:
-        while not stop.is_set():
-            for child in active_children():
-                child.kill()
-            time.sleep(0.005)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        killer.join()
+def test_close_leaves_no_process(processes: ProcessExecutor) -> None:
+    """Processes that hold a model each, for ever."""
+    plan = planned()
+    list(processes.map(plan.recipe, jobs_of(plan), lambda _: None))
+    before = workers_of(os.getpid())
+    assert len(before) == 2
+    processes.close()
+    assert not any(map(is_running, before))
+    assert workers_of(os.getpid()) == []
+    assert multiprocessing.active_children() == []
 
 
-def test_a_job_that_kills_every_worker_is_given_up(work: Work) -> None:
-    """Workers are started for ever."""
-    executor = ProcessExecutor(1)
-    try:
-        with deadly(), pytest.raises(EvaluationError, match=r"died 3 times .* images at 0 to 4"):
-            list(executor.map(work.recipe, work.jobs, lambda _: None))
-    finally:
-        executor.close()
-    assert active_children() == []
+def test_close_in_the_middle_leaves_no_process(processes: ProcessExecutor) -> None:
+    """A process that goes on with what nobody wants."""
+    plan = planned(limit=64, bands=8, method="exact")
+    results = processes.map(plan.recipe, jobs_of(plan, size=4), lambda _: None)
+    next(results)
+    before = workers_of(os.getpid())
+    processes.close()
+    assert not any(map(is_running, before))
+    assert workers_of(os.getpid()) == []
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A model and images for three shards."""
-    save_wide(tmp_path)
-    return tmp_path
+def test_a_worker_that_is_killed_is_replaced(processes: ProcessExecutor) -> None:
+    """Images that are lost, or evaluated twice, when the system takes a process."""
+    plan = planned(limit=32, bands=6)
+    jobs = jobs_of(plan, size=1)
+    results = processes.map(plan.recipe, jobs, lambda _: None)
+    found = [next(results)]
+    killed = set()
+    for _ in range(2):
+        victim = workers_of(os.getpid())[0]
+        os.kill(victim, signal.SIGKILL)
+        killed.add(victim)
+        found += [next(results), next(results), next(results)]
+    found += results
+    assert len(killed) == 2
+    assert killed.isdisjoint(workers_of(os.getpid()))
+    assert sorted(job.number for job, _ in found) == [job.number for job in jobs]
+    for job, shard in found:
+        ((_, wanted),) = plan.evaluator.evaluate([job])
+        assert_same_shards(shard, wanted)
 
 
-def run(folder: Path, name: str, **options: Any) -> Path:
-    words: dict[str, Any] = {"bands": 8, "threads": 1, **options}
-    return decompose(folder / "model.onnx", folder / "images.npz", folder / name, **words).path
+def test_a_job_that_kills_its_worker_is_named(processes: ProcessExecutor) -> None:
+    """A run that starts workers for ever, or an error that blames images that are innocent."""
+    plan = planned(limit=12)
+    jobs = jobs_of(plan, size=2)
+    jobs[2] = replace(jobs[2], masks=Deadly())  # type: ignore[arg-type]
+    first, last = jobs[2].positions[[0, -1]].tolist()
+    with pytest.raises(EvaluationError, match=f"died 3 times .* images at {first} to {last} of"):
+        list(processes.map(plan.recipe, jobs, lambda _: None))
+    processes.close()
+    assert workers_of(os.getpid()) == []
 
 
-@pytest.mark.parametrize("options", [{}, {"method": "sampled", "baseline": "complement"}])
-def test_workers_change_no_number(options: dict[str, Any], folder: Path) -> None:
-    """An archive depends on how many processes made it."""
-    one, two = run(folder, "one.h5", **options), run(folder, "two.h5", workers=2, **options)
-    assert_same(one, two)
-    assert_nothing_left(two)
-    assert "2 workers" in " ".join(open_archive(two).metadata.notes)
+def test_workers_that_are_always_killed_give_one_error(processes: ProcessExecutor) -> None:
+    """A run that hangs where no worker can start."""
+    plan = planned(limit=4)
+    jobs = [replace(job, masks=Deadly()) for job in jobs_of(plan, size=1)]  # type: ignore[arg-type]
+    with pytest.raises(EvaluationError, match="take fewer --workers or a smaller --batch-size"):
+        list(processes.map(plan.recipe, jobs, lambda _: None))
 
 
-def test_a_run_is_resumed_by_another_number_of_workers(folder: Path) -> None:
-    """Whoever has more cores tomorrow has to begin again."""
-    undisturbed = run(folder, "undisturbed.h5")
-    with pytest.raises(KeyboardInterrupt):
-        run(folder, "out.h5", workers=2, progress=Stopping(16))
-    assert active_children() == []
-    assert_same(undisturbed, run(folder, "out.h5", workers=1))
+# Kills the first worker of a process as soon as it is there.
+_KILLER = """
+import os, signal, sys
+from tests.runs.running import wait_until, workers_of
+driver = int(sys.argv[1])
+print("ready", flush=True)
+wait_until(lambda: bool(workers_of(driver)))
+os.kill(workers_of(driver)[0], signal.SIGKILL)
+"""
 
 
-def test_a_changed_model_is_found_by_workers(folder: Path) -> None:
-    """A worker that starts late evaluates another model than the first."""
+@pytest.mark.parametrize("large", [False, True])
+def test_a_worker_that_is_killed_while_it_starts_is_replaced(
+    processes: ProcessExecutor, large: bool
+) -> None:
+    """A driver that waits for ever for a process that will never read what it was sent."""
+    images = np.random.default_rng(0).integers(0, 256, (4000 if large else 8, 28, 28), np.uint8)
+    plan = planned(images, labels=np.arange(len(images)) % 10)
+    with subprocess.Popen(
+        [sys.executable, "-c", _KILLER, str(os.getpid())], cwd=ROOT, stdout=subprocess.PIPE
+    ) as killer:
+        assert killer.stdout is not None
+        killer.stdout.readline()
+        found = list(processes.map(plan.recipe, jobs_of(plan), lambda _: None))
+    assert killer.returncode == 0
+    assert len(found) == len(jobs_of(plan))
 
-    class Replaces(LogProgress):
-        def begin(self, images: int, finished: int, evaluations: int) -> None:
-            super().begin(images, finished, evaluations)
-            with (folder / "model.onnx").open("ab") as file:
-                file.write(b"\x00")
 
-    with pytest.raises(RunConflictError, match=r"model\.onnx: changed during the run"):
-        run(folder, "out.h5", workers=2, progress=Replaces())
+def test_a_folder_that_grows_is_noticed(processes: ProcessExecutor, tmp_path: Path) -> None:
+    """Worths of one image under the name and the label of another."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(6):
+        pixels = np.random.default_rng(i).integers(0, 256, (28, 28), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    plan = planned(folder, labels="predicted")
+    Image.fromarray(pixels).save(folder / "0-before-the-others.png")
+    workspace = Workspace(tmp_path / "out.h5")
+    with (
+        workspace.lock(),
+        pytest.raises(RunConflictError, match=r"image 0\.png has changed during"),
+    ):
+        run_plan(plan, workspace, processes, LogProgress())
+    assert not list(workspace.folder.glob("shard-*"))

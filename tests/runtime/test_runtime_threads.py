@@ -11,6 +11,7 @@ import pytest
 from iaside_onnx import band_components, band_index
 from iaside_onnx.runtime.threads import ThreadPool
 from iaside_onnx.spectrum import mix
+from tests.support.command import PATIENCE
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 40])
@@ -24,7 +25,7 @@ def test_each_index_comes_once(threads: int, indices: Sequence[int]) -> None:
 
 def test_the_work_is_shared() -> None:
     """One thread that did all of the work would wait at the barrier until it breaks."""
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=PATIENCE)
 
     def meet(_: int) -> None:
         meeting.wait()
