@@ -312,8 +312,10 @@ class TestWords:
     def test_python_words(self, tmp_path: Path) -> None:
         """Programs of users that stop working, or never learn of the new word."""
         words: dict[str, Any] = {"bands": 3, "limit": 4}
+        images: dict[str, Any] = {"about": "images"}
+        neither: dict[str, Any] = {"about": "neither"}
         with pytest.warns(DeprecationWarning, match="`about` is now `inference`") as warned:
-            old = iaside_onnx.decompose(CNN, PICTURES, tmp_path / "a.h5", about="images", **words)
+            old = iaside_onnx.decompose(CNN, PICTURES, tmp_path / "a.h5", **images, **words)
         # The line of the caller, not one of ours.
         assert warned[0].filename == __file__
         new = iaside_onnx.decompose(CNN, PICTURES, tmp_path / "b.h5", inference="sample", **words)
@@ -322,7 +324,7 @@ class TestWords:
             pytest.warns(DeprecationWarning, match="`about`"),
             pytest.raises(OptionError, match="inference"),
         ):
-            iaside_onnx.decompose(CNN, PICTURES, tmp_path / "c.h5", about="neither", **words)
+            iaside_onnx.decompose(CNN, PICTURES, tmp_path / "c.h5", **neither, **words)
         with pytest.raises(TypeError, match="no_such"):
             iaside_onnx.decompose(CNN, PICTURES, tmp_path / "c.h5", no_such=1)  # type: ignore[call-arg]
 
