@@ -163,7 +163,7 @@ def test_merge_puts_two_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("baseline", ["mean", "noise", "complement"])
 @pytest.mark.parametrize("pixel_range", ["clip", "minmax"])
-def test_every_game_is_played(baseline: str, pixel_range: str, tmp_path: Path) -> None:
+def test_every_game_is_played(baseline: Any, pixel_range: Any, tmp_path: Path) -> None:
     """A full slot at the end of the row, or an empty one, that is taken from another place."""
     found = iaside_onnx.decompose(
         CNN, PICTURES, tmp_path / "a.h5",
