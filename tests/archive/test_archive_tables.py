@@ -108,6 +108,6 @@ def test_bad_output(bundled_archive: iaside_onnx.Archive, tmp_path: Path) -> Non
     with pytest.raises(OptionError, match="is the archive itself"):
         iaside_onnx.convert(bundled_archive, link)
     with pytest.raises(OptionError, match="unknown table"):
-        iaside_onnx.convert(bundled_archive, tmp_path / "a.csv", "images")  # type: ignore[arg-type]
+        iaside_onnx.convert(bundled_archive, tmp_path / "a.csv", "images")
     assert source.read_bytes() == data
     in_process("convert", source, "-o", tmp_path / "a.csv", "--table", "bands").succeeds()

@@ -39,7 +39,7 @@ def test_which_worths_are_evaluated_again_cannot_be_known(
     real = Evaluator.evaluate
 
     def spy(self: Evaluator, jobs: Sequence[Job], *args: Any) -> Any:
-        seen.update(tuple(row.tolist()) for job in jobs for row in job.masks)
+        seen.update(tuple(row.tolist()) for job in jobs for row in np.asarray(job.masks))
         return real(self, jobs, *args)
 
     monkeypatch.setattr(Evaluator, "evaluate", spy)

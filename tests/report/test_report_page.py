@@ -7,6 +7,7 @@ import re
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_hostile_attributes_stay_text(tmp_path: Path) -> None:
     """Any text in an archive from a stranger may be markup."""
     archive = decompose(tmp_path, "net.onnx", 2)
     hostile = "</dd><script>'\"&"
-    texts = {
+    texts: dict[str, Any] = {
         field.name: hostile
         for field in dataclasses.fields(archive.metadata)
         if isinstance(getattr(archive.metadata, field.name), str)

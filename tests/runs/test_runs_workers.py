@@ -72,7 +72,7 @@ def test_a_run_with_workers_equals_one_without(run: str, tmp_path: Path) -> None
 
 def test_an_extension_with_workers_equals_one_without(tmp_path: Path) -> None:
     """The same, where shards are those of the archive that is extended."""
-    words = {"bands": 6, "limit": 100, "method": "sampled", "threads": 1}
+    words: dict[str, Any] = {"bands": 6, "limit": 100, "method": "sampled", "threads": 1}
     for workers in (1, 2):
         path = tmp_path / f"{workers}.h5"
         iaside_onnx.decompose(CNN, PICTURES, path, budget=500, **words)
