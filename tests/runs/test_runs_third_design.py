@@ -15,6 +15,7 @@ from iaside_onnx import Archive
 from iaside_onnx.analysis import check
 from iaside_onnx.cli import iaside
 from iaside_onnx.errors import ArchiveError, OptionError
+from iaside_onnx.types import Baseline, PixelRange
 from tests.game.single_permutation import SinglePermutationDesign, registered
 from tests.runs.running import CNN, MODELS, PICTURES, bundled_pictures, run_command
 
@@ -163,7 +164,7 @@ def test_merge_puts_two_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("baseline", ["mean", "noise", "complement"])
 @pytest.mark.parametrize("pixel_range", ["clip", "minmax"])
-def test_every_game_is_played(baseline: Any, pixel_range: Any, tmp_path: Path) -> None:
+def test_every_game_is_played(baseline: Baseline, pixel_range: PixelRange, tmp_path: Path) -> None:
     """A full slot at the end of the row, or an empty one, that is taken from another place."""
     found = iaside_onnx.decompose(
         CNN, PICTURES, tmp_path / "a.h5",
