@@ -2,7 +2,7 @@
 PYTHON ?= .venv/bin/python
 BIN = $(dir $(PYTHON))
 
-.PHONY: setup test check format demo figures ci
+.PHONY: setup test slow check format demo figures ci
 
 setup:  ## an environment with everything
 	python3 -m venv .venv
@@ -10,6 +10,9 @@ setup:  ## an environment with everything
 
 test:  ## the tests
 	$(PYTHON) -m pytest
+
+slow:  ## the tests that take long
+	$(PYTHON) -m pytest -m slow
 
 check:  ## lint, format, types, import contract
 	$(BIN)ruff check

@@ -96,7 +96,8 @@ from pathlib import Path
 from iaside_onnx.analysis.verification import check
 from iaside_onnx.errors import ArchiveError
 # Ends this process even if the process that started it is gone.
-signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]))
+if hasattr(signal, "setitimer"):
+    signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]))
 try:
     print(json.dumps(check(Path(sys.argv[1]))))
 except ArchiveError as error:

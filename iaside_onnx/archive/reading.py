@@ -200,8 +200,6 @@ def open_any(path: Path, command: str = "decompose") -> ArchiveFile:
         raise
     # RuntimeError and KeyError come from h5py on damage; ValueError from text that is not UTF-8.
     except (OSError, RuntimeError, KeyError, ValueError) as error:
-        if isinstance(error, ArchiveError):
-            raise
         raise ArchiveError(
             f"{path}: not an HDF5 file, or a damaged one; give an archive made by iaside"
         ) from error

@@ -2,7 +2,7 @@
 
 To add a kind: declare a `Schema` in a module of its own, and register it with `register_kind`.
 Reading, checking, digest, shards and writing work from the declaration; conversion also needs the
-tables of the kind, see `iaside_onnx.analysis.conversion.register_tables`.
+tables of the kind, see `iaside_onnx.analysis.register_tables`.
 """
 
 from __future__ import annotations

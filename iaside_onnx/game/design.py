@@ -141,17 +141,17 @@ class Design(ABC):
         """The order in which images are drawn, ``(images,)``: a permutation of their indices."""
         return draw_order(strata, images, self.seed)
 
-    def evaluations(self, number: int, beside: int) -> int:
+    def evaluations(self, number: int, end_evaluations: int) -> int:
         """Evaluations of one image in one pass.
 
         Args:
             number: number of the pass, from 0.
-            beside: evaluations of an image in the first pass that replace those of its empty and
-                full slots: the whole image, and each of these slots whose worth follows from no
-                other evaluation.
+            end_evaluations: evaluations of an image in the first pass that replace those of its
+                empty and full slots: the whole image, and each of these slots whose worth follows
+                from no other evaluation.
         """
         start, stop = self.passes[number][2:]
-        return stop - start if number else stop - 2 + beside
+        return stop - start if number else stop - 2 + end_evaluations
 
     def next_blocks(self, done: int, missing: float | None) -> int:
         """Blocks at the end of the next round of a sequential run; see `next_end`."""

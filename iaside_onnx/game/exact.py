@@ -80,6 +80,6 @@ class ExactDesign(Design):
         """The order of the source: all images are evaluated."""
         return np.arange(images, dtype=np.int64)
 
-    def evaluations(self, number: int, beside: int) -> int:  # noqa: ARG002
+    def evaluations(self, number: int, end_evaluations: int) -> int:  # noqa: ARG002
         """One for each coalition, also where its worth follows from another evaluation."""
         return 1 << self.bands

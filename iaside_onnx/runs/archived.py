@@ -90,6 +90,12 @@ def _input(old: Archive, name: str, given: Any) -> Any:
     if given is not None:
         return given
     path = str(old.metadata.options["given"].get(name))
+    # A path of this name would be of another kind of source.
+    if name == "images" and (path, old.recipe.images) == ("array", "arrays"):
+        raise ArchiveError(
+            f"{old.path}: its images were an array, which the archive does not hold; give them "
+            "again as images"
+        )
     if not Path(path).exists():
         raise ArchiveError(
             f"{old.path}: its {name} {path!r} {'is' if name == 'model' else 'are'} not there; say "

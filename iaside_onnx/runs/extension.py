@@ -30,6 +30,9 @@ from iaside_onnx.runs.schedule import Piece, Schedule
 
 __all__ = ["extend"]
 
+# Variables of an image that the shard of every pass holds.
+_EVERY_PASS: tuple[str, ...] = ("image", "image_id", "image_sha256", "label")
+
 
 def extend(
     archive: str | Path,
@@ -247,12 +250,11 @@ def _shard(old: Archive, plan: Plan, piece: Piece, failed: Mapping[int, Failure]
     rows = np.flatnonzero(inside)
     start, stop = (int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, 0)
     first = piece.number == 0
-    names = ["image", "image_id", "image_sha256", "label"]
+    names = _EVERY_PASS
     if first:
-        names += ["predicted", "log_probability_whole", "log_probability_empty", "floored"]
-    values: dict[str, Any] = {name: old[name][rows] for name in names}
-    for name in ("image_id", "image_sha256"):
-        values[name] = values[name].tolist()
+        names = tuple(name for name, variable in old.declared.items() if variable.sharded)
+    values: dict[str, Any] = {name: old[name][rows] for name in names if name != "worth"}
+    values |= {name: array.tolist() for name, array in values.items() if array.dtype.kind == "U"}
     values["worth"] = old.worth(start, stop)[rows - start, now.start : now.stop]
     # The archive holds the sum over all passes: it is counted in the first.
     values.setdefault("floored", np.zeros(rows.size, dtype=np.int64))

@@ -245,6 +245,8 @@ def parse_options(words: Mapping[str, Any]) -> Options:
     """
     words = dict(words)
     if "about" in words:
+        if "inference" in words:
+            raise OptionError("`about` is the old word for `inference`: give one of them")
         warnings.warn(
             "the option `about` is now `inference`, and its word `images` is now `sample`",
             DeprecationWarning,

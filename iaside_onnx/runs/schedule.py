@@ -42,13 +42,13 @@ class Schedule:
     Attributes:
         design: of the coalitions.
         images: number of images.
-        beside: evaluations of an image in the first pass in place of its empty and full slots; see
-            `Design.evaluations`.
+        end_evaluations: evaluations of an image in the first pass in place of its empty and full
+            slots; see `Design.evaluations`.
     """
 
     design: Design
     images: int
-    beside: int
+    end_evaluations: int
 
     @classmethod
     def make(
@@ -57,8 +57,8 @@ class Schedule:
         """The schedule of a design for games of this form."""
         # The whole image; the full coalition, where each image is stretched and differs from it;
         # the empty coalition, where the baseline is not the same for all images.
-        beside = 1 + (pixel_range == "minmax") + (baseline not in CONSTANT_BASELINES)
-        return cls(design, images, beside)
+        end_evaluations = 1 + (pixel_range == "minmax") + (baseline not in CONSTANT_BASELINES)
+        return cls(design, images, end_evaluations)
 
     @classmethod
     def of(cls, recipe: Recipe) -> Schedule:
@@ -82,7 +82,7 @@ class Schedule:
 
     def cost_of(self, number: int) -> int:
         """Evaluations of one image in a pass."""
-        return self.design.evaluations(number, self.beside)
+        return self.design.evaluations(number, self.end_evaluations)
 
     def cost(self, steps: int) -> int:
         """Evaluations of so many steps."""

@@ -132,7 +132,7 @@ class Classifier:
             raise ModelError(
                 f"{self.facts.path}: for {len(inputs)} images the output {name!r} has the shape "
                 f"{output.shape}, where ({len(inputs)}, classes) with at least 2 classes was "
-                "expected; choose another with --output, or export a classifier"
+                "expected; choose another with --output-name, or export a classifier"
             )
         return np.asarray(output)
 

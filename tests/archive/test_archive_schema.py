@@ -7,6 +7,7 @@ which stay as they are.
 from __future__ import annotations
 
 import re
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import h5py
@@ -19,6 +20,7 @@ from iaside_onnx.archive import (
     DECOMPOSITION,
     SCHEMA_VERSION,
     DecompositionMetadata,
+    Recipe,
     Variable,
     attributes_of,
 )
@@ -72,6 +74,14 @@ def test_the_page_is_the_schema() -> None:
         assert kind == words[attributes[name].kind], name
         assert present == ("always" if attributes[name].required else "may be absent"), name
         assert what
+
+
+def test_the_page_has_the_keys_of_the_recipe() -> None:
+    """A reader cannot tell a key that is left out from one that never was."""
+    words = {MISSING: "-", None: "null"}
+    declared = {f.name: words.get(f.default, f.default) for f in fields(Recipe)}
+    del declared["access"]
+    assert {name: default for name, default, _ in tables()["The recipe"]} == declared
 
 
 @pytest.mark.parametrize("name", ["exact", "sampled"])

@@ -157,10 +157,7 @@ def test_a_folder_of_work_that_is_a_link_is_refused(tmp_path: Path) -> None:
     elsewhere.mkdir()
     (elsewhere / "shard-000000.h5").touch()
     (tmp_path / "out.h5.work").symlink_to(elsewhere)
-    with (
-        pytest.raises(ArchiveError, match="is a symbolic link"),
-        Workspace(tmp_path / "out.h5").lock(),
-    ):
+    with pytest.raises(ArchiveError, match="symbolic link"), Workspace(tmp_path / "out.h5").lock():
         pass
     assert (elsewhere / "shard-000000.h5").exists()
 

@@ -129,14 +129,14 @@ class DesignContract(ABC):
             # The two that are at the ends of every image come in the first pass.
             assert 0 <= design.full_slot % design.passes[0].stop < design.passes[0].stop
 
-    @pytest.mark.parametrize("beside", [1, 2, 3])
-    def test_a_pass_costs_what_it_evaluates(self, beside: int) -> None:
+    @pytest.mark.parametrize("end_evaluations", [1, 2, 3])
+    def test_a_pass_costs_what_it_evaluates(self, end_evaluations: int) -> None:
         """A budget that is exceeded, or left unspent."""
         design = self.make(5)
         for number, now in enumerate(design.passes):
             width = now.stop - now.start
-            most = width - 2 + max(beside, 2) if number == 0 else width
-            assert width - 2 <= design.evaluations(number, beside) <= most
+            most = width - 2 + max(end_evaluations, 2) if number == 0 else width
+            assert width - 2 <= design.evaluations(number, end_evaluations) <= most
 
     def test_coalitions_depend_on_seed_and_draw_alone(self) -> None:
         """Shards, workers and resumption change the coalitions of an image."""

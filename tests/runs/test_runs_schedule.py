@@ -12,7 +12,7 @@ COSTS = (15, 12, 10, 8, 6, 4, 2)
 
 
 def schedule(images: int = 20) -> Schedule:
-    return Schedule(PairedDesign(8, 0), images, beside=1)
+    return Schedule(PairedDesign(8, 0), images, end_evaluations=1)
 
 
 def test_what_steps_cost() -> None:

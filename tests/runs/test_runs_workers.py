@@ -228,7 +228,7 @@ def test_modules_of_the_working_directory_are_not_imported(name: str, tmp_path: 
 @pytest.mark.parametrize("baseline", ["zero", "mean", "noise", "complement"])
 def test_a_run_over_any_baseline_is_resumed(baseline: Any, tmp_path: Path) -> None:
     """The mean colour is a tuple here and a list in a file, so its run would be another's."""
-    words = {"bands": 4, "limit": 80, "baseline": baseline, "threads": 1}
+    words: dict[str, Any] = {"bands": 4, "limit": 80, "baseline": baseline, "threads": 1}
     path = tmp_path / "a.h5"
     with pytest.raises(KeyboardInterrupt):
         iaside_onnx.decompose(CNN, PICTURES, path, progress=Stopping(), **words)
