@@ -115,6 +115,7 @@ def test_images_of_one_permutation_count_as_one(halves: Path, tmp_path: Path) ->
     np.testing.assert_allclose(merged["phi_se"], expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_three_parts_and_a_merged_one(halves: Path, tmp_path: Path) -> None:
     """Offsets that overlap from the third part on."""
     with np.load(PICTURES) as bundled:
@@ -158,7 +159,13 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(name, marks=[] if name in ("bands", "preprocessing") else pytest.mark.slow)
+        for name in OTHERS
+    ],
+)
 def test_other_options_are_refused(other: str, halves: Path, tmp_path: Path) -> None:
     """Contributions of two different games are averaged."""
     options, says = OTHERS[other]

@@ -95,6 +95,11 @@ MOMENTS = {
     "after-the-first-shard-is-renamed": "on(Path, 'replace', after=lambda a: '0.h5' in a[1].name)",
     "while-it-clears-up": "on(Path, 'unlink', after=lambda a: a[0].name == 'plan.json')",
 }
+# One moment of each kind of work with every commit, all of them where they take long.
+FEW = [
+    pytest.param(name, marks=[] if number in (0, 2) else pytest.mark.slow)
+    for number, name in enumerate(MOMENTS)
+]
 _DRIVER = """
 import os, signal, sys
 from pathlib import Path
@@ -148,7 +153,7 @@ SAMPLE = tuple(Case("sample", "", options="--method sampled --budget 30").words)
 EXTEND = ("extend", "out.h5", "--budget", "44")
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", FEW)
 def test_a_killed_sample_goes_on_to_the_same_bits(moment: str, folder: Path) -> None:
     """A round that ends elsewhere, or a pass that begins anew."""
     kill_at(moment, SAMPLE)
@@ -159,7 +164,7 @@ def test_a_killed_sample_goes_on_to_the_same_bits(moment: str, folder: Path) -> 
     assert_same(folder / "other.h5", folder / "out.h5")
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", FEW)
 def test_a_killed_extension_loses_nothing(moment: str, folder: Path) -> None:
     """The archive that was extended is gone, or the folder of work stands in the way for ever."""
     in_process(*SAMPLE).succeeds()
@@ -172,9 +177,7 @@ def test_a_killed_extension_loses_nothing(moment: str, folder: Path) -> None:
     assert_same(folder / "other.h5", folder / "out.h5")
 
 
-@pytest.mark.parametrize(
-    "moment", ["before-the-archive-is-renamed", "after-the-archive-is-renamed"]
-)
+@pytest.mark.parametrize("moment", FEW[:2])
 def test_a_killed_merge_loses_nothing(moment: str, folder: Path) -> None:
     """Half an archive, or a folder of work that stays for ever."""
     with np.load("images.npz") as arrays:

@@ -169,7 +169,7 @@ def test_a_model_that_never_ends_can_be_interrupted(
     ("number", "says"),
     [
         (signal.SIGSEGV, "a library crashed on its input (SIGSEGV)"),
-        (signal.SIGKILL, "killed, as the system does"),
+        pytest.param(signal.SIGKILL, "killed, as the system does", marks=pytest.mark.slow),
     ],
 )
 def test_a_process_that_dies_is_spoken_for(

@@ -120,7 +120,16 @@ class Population:
         )
 
 
-@pytest.mark.parametrize(("once", "images"), [(False, 120), (False, 123), (False, 30), (True, 150)])
+@pytest.mark.parametrize(
+    ("once", "images"),
+    [
+        (False, 30),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((False, 120), (False, 123), (True, 150))
+        ),
+    ],
+)
 def test_intervals_cover(once: bool, images: int) -> None:
     """Nominal 95 % that is 80 %: a sample that claims what it does not know. Ties included."""
     population = Population()

@@ -59,7 +59,9 @@ def test_each_pair_of_bands_is_once_at_each_pair_of_places_of_a_group(bands: int
                 assert len({*zip(rows[:, one], rows[:, other], strict=True)}) == len(rows)
 
 
-@pytest.mark.parametrize(("bands", "place"), [(3, 0), (3, 7), (4, 13), (6, 2)])
+@pytest.mark.parametrize(
+    ("bands", "place"), [(3, 0), (3, 7), (4, 13), pytest.param(6, 2, marks=pytest.mark.slow)]
+)
 def test_each_permutation_is_uniform(bands: int, place: int) -> None:
     """An image whose orders are not all as likely gives a biased estimate."""
     seeds = 60 * len(list(permutations(range(bands))))
