@@ -161,11 +161,6 @@ def test_merge_puts_two_together(tmp_path: Path) -> None:
     assert check(merged.path)[0] == []
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("baseline", ["mean", "noise", "complement"])
-@pytest.mark.parametrize("pixel_range", ["clip", "minmax"])
-def test_every_game_is_played(baseline: Baseline, pixel_range: PixelRange, tmp_path: Path) -> None:
-=======
 @pytest.mark.parametrize(
     ("baseline", "pixel_range"),
     [
@@ -175,7 +170,6 @@ def test_every_game_is_played(baseline: Baseline, pixel_range: PixelRange, tmp_p
     ],
 )  # fmt: skip
 def test_every_game_is_played(baseline: Any, pixel_range: Any, tmp_path: Path) -> None:
->>>>>>> 14bc986c3e728722d75d3ff1216e28f2dc19875e
     """A full slot at the end of the row, or an empty one, that is taken from another place."""
     found = iaside_onnx.decompose(
         CNN, PICTURES, tmp_path / "a.h5",
