@@ -225,8 +225,8 @@ def _deferred_signals() -> Iterator[None]:
             mask(signal.SIG_SETMASK, blocked)
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in received[:1]:
-            signal.raise_signal(number)
+        if received:
+            signal.raise_signal(received[0])
 
 
 @contextmanager

@@ -91,6 +91,9 @@ def test_an_archive_of_all_cores_is_extended_by_workers(batch_size: Any, tmp_pat
     extended = iaside_onnx.extend(path, budget=900, workers=2)
     assert extended["pairs"].sum() > before["pairs"].sum()
     assert extended.recipe.batch_size == before.recipe.batch_size
+    # Another search might find another size, with which nothing can be extended.
+    kept = [note for note in extended.metadata.notes if note.startswith("batch size")]
+    assert [note.endswith("as before") for note in kept] == [True] * (batch_size == "auto")
     assert iaside_onnx.verify(path).problems == []
 
 
