@@ -22,7 +22,7 @@ from iaside_onnx.progress import LogProgress
 from iaside_onnx.runs import LocalExecutor, ProcessExecutor
 from iaside_onnx.runs.driver import run_plan
 from tests.runs.executor_contract import ExecutorContract, assert_same_shards, jobs_of, planned
-from tests.runs.running import ROOT, is_running, workers_of
+from tests.runs.running import ROOT, is_running, wait_until, workers_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 
@@ -159,3 +159,18 @@ def test_a_folder_that_grows_is_noticed(processes: ProcessExecutor, tmp_path: Pa
     ):
         run_plan(plan, workspace, processes, LogProgress())
     assert not list(workspace.folder.glob("shard-*"))
+
+
+def test_workers_that_die_while_they_wait_are_replaced(processes: ProcessExecutor) -> None:
+    """A run that ends between two passes, where its worker had nothing to do."""
+    plan = planned()
+    jobs = jobs_of(plan)
+    list(processes.map(plan.recipe, jobs[:2], lambda _: None))
+    idle = workers_of(os.getpid())
+    assert len(idle) == 2
+    for worker in idle:
+        os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_running, idle)))
+    found = list(processes.map(plan.recipe, jobs, lambda _: None))
+    assert sorted(job.number for job, _ in found) == [job.number for job in jobs]
+    assert not {*idle} & {*workers_of(os.getpid())}
