@@ -140,7 +140,7 @@ def test_moved_inputs_are_handed_on_only_if_given(
     in_process(name, "a.h5", *words).fails("recorded")
     in_process(name, "a.h5").fails("recorded")
     assert {key: str(calls[0].get(key)) for key in moved} == moved
-    assert calls[1].keys() <= {"progress", "timeout"}
+    assert calls[1].keys() <= {"progress", "timeout", "workers"}
 
 
 def test_the_old_keyword_works_in_python(folder: Path) -> None:

@@ -122,7 +122,8 @@ def start_command(*words: str | Path, folder: Path) -> subprocess.Popen[str]:
     """Start ``iaside`` as the leader of a group of processes, as a shell does."""
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "iaside_onnx", *map(str, words)],
-        cwd=folder, env=_environment(), text=True, start_new_session=True,
+        cwd=folder, env={**_environment(), "TMPDIR": str(folder)}, text=True,
+        start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         # Whoever runs the tests in the background may have them ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
