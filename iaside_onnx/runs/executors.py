@@ -147,9 +147,16 @@ class ProcessExecutor:
         for _ in range(_IN_FLIGHT):
             for worker in self._workers:
                 mine = sum(w is worker for w, _ in running.values())
-                if waiting and mine < _IN_FLIGHT:
-                    job = waiting.popleft()
-                    running[worker.submit(job)] = worker, job
+                if not waiting or mine == _IN_FLIGHT:
+                    continue
+                try:
+                    future = worker.submit(waiting[0])
+                except BrokenProcessPool:
+                    # Where it has jobs, these tell of its death.
+                    if not mine:
+                        worker.restart()
+                    continue
+                running[future] = worker, waiting.popleft()
 
     def close(self) -> None:
         """End the workers, and what they are evaluating."""
@@ -175,17 +182,17 @@ class _Worker:
             )
 
     def submit(self, job: Job) -> Future[_Done]:
-        """Have a job evaluated; a process is started for the first one."""
+        """Have a job evaluated; a process is started for the first one.
+
+        Raises:
+            BrokenProcessPool: if the process has died.
+        """
         with _fresh_interpreter():
-            try:
-                return self._pool.submit(_evaluate, job)
-            except BrokenProcessPool:
-                self.restart()
-                return self._pool.submit(_evaluate, job)
+            return self._pool.submit(_evaluate, job)
 
     def restart(self) -> None:
         """Replace a process that has died."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.kill()
         self._pool = self._start()
 
     def kill(self) -> None:
@@ -225,8 +232,8 @@ def _deferred_signals() -> Iterator[None]:
             mask(signal.SIG_SETMASK, blocked)
         for number, handler in before.items():
             signal.signal(number, handler)
-        for heard in received[:1]:
-            signal.raise_signal(heard)
+        if received:
+            signal.raise_signal(received[0])
 
 
 @contextmanager

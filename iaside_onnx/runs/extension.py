@@ -25,7 +25,7 @@ from iaside_onnx.progress import LogProgress, Progress
 from iaside_onnx.runs.archived import Moved, archived_inputs, archived_options
 from iaside_onnx.runs.decomposition import execute
 from iaside_onnx.runs.options import LIMITS
-from iaside_onnx.runs.planning import Plan, make_plan
+from iaside_onnx.runs.planning import Plan, make_plan, recipe_threads
 from iaside_onnx.runs.schedule import Piece, Schedule
 
 __all__ = ["extend"]
@@ -116,7 +116,7 @@ def _plan(
     options = archived_options(old, changes, moved)
     inputs = archived_inputs(old, options, model, images)
     # A batch size that was searched for is kept.
-    before = replace(old.recipe, **limits)
+    before = replace(old.recipe, **limits, threads=recipe_threads(options))
     plan = make_plan(inputs, options, progress, [before])
     _check_same(old, plan)
     return replace(plan, rounds=_rounds(old, plan.schedule))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,10 @@ from iaside_onnx.runtime import Classifier, Predictor, fastest_batch, usable_cor
 from iaside_onnx.spectrum import band_index
 from iaside_onnx.version import __version__
 
-__all__ = ["Inputs", "Plan", "find_inputs", "make_plan"]
+__all__ = ["Inputs", "Plan", "find_inputs", "make_plan", "recipe_threads"]
 
 _FIRST_BATCH = 16
 _LARGEST_BATCH = 1024
-_ALL_CORES: Final = "all usable cores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,15 +209,23 @@ def _predictor(
     return predictor
 
 
+def recipe_threads(options: Options) -> int | Literal["all usable cores"]:
+    """Threads of one call, as a recipe has them.
+
+    Without workers the number of cores is not fixed: the run may be resumed with others.
+    """
+    if options.threads is None and options.workers > 1:
+        return max(usable_cores() // options.workers, 1)
+    return options.threads or "all usable cores"
+
+
 def _session(options: Options) -> dict[str, Any]:
     """How the model is loaded, here and in workers."""
-    threads = options.threads
-    if threads is None and options.workers > 1:
-        threads = max(usable_cores() // options.workers, 1)
+    threads = recipe_threads(options)
     return {
         "device": options.device,
         "provider": options.provider,
-        "threads": threads,
+        "threads": threads if isinstance(threads, int) else None,
         "provider_options": options.provider_options,
         "tf32": options.tf32,
         "cuda_graph": options.cuda_graph,
@@ -305,8 +312,6 @@ def _recipe(
     size = options.batch_size
     first = _FIRST_BATCH if size == "auto" else size
     about_sample = options.inference == "sample"
-    # Without workers the number of cores is not fixed: the run may be resumed with others.
-    threads: int | None = _session(options)["threads"]
     return Recipe(
         tool_version=__version__,
         model_sha256=facts.sha256,
@@ -329,7 +334,7 @@ def _recipe(
         seed=options.seed,
         # As asked for, and not what is left of it if memory has run out already.
         batch_size=classifier.signature.batch or first,
-        threads=threads or _ALL_CORES,
+        threads=recipe_threads(options),
         provider=execution.provider,
         device=execution.device,
         provider_options=dict(execution.provider_options),

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from iaside_onnx.progress import LogProgress
 from iaside_onnx.runs import LocalExecutor, ProcessExecutor
 from iaside_onnx.runs.driver import run_plan
 from tests.runs.executor_contract import ExecutorContract, assert_same_shards, jobs_of, planned
-from tests.runs.running import ROOT, is_running, workers_of
+from tests.runs.running import ROOT, is_running, wait_until, workers_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 
@@ -115,15 +116,30 @@ def test_workers_that_are_always_killed_give_one_error(processes: ProcessExecuto
         list(processes.map(plan.recipe, jobs, lambda _: None))
 
 
-# Kills the first worker of a process as soon as it is there.
+# Sends a signal to the first worker of a process as soon as it is there.
 _KILLER = """
-import os, signal, sys
+import os, sys, time
 from tests.runs.running import wait_until, workers_of
-driver = int(sys.argv[1])
+driver, number, times = map(int, sys.argv[1:])
 print("ready", flush=True)
 wait_until(lambda: bool(workers_of(driver)))
-os.kill(workers_of(driver)[0], signal.SIGKILL)
+worker = workers_of(driver)[0]
+for _ in range(times):
+    os.kill(worker, number)
+    time.sleep(0.01)
+print(worker)
 """
+
+
+@contextmanager
+def killing(number: int, times: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """Have a signal sent to the first worker that there is."""
+    words = [sys.executable, "-c", _KILLER, str(os.getpid()), str(int(number)), str(times)]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as killer:
+        assert killer.stdout is not None
+        killer.stdout.readline()
+        yield killer
+    assert killer.returncode == 0
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -133,14 +149,19 @@ def test_a_worker_that_is_killed_while_it_starts_is_replaced(
     """A driver that waits for ever for a process that will never read what it was sent."""
     images = np.random.default_rng(0).integers(0, 256, (4000 if large else 8, 28, 28), np.uint8)
     plan = planned(images, labels=np.arange(len(images)) % 10)
-    with subprocess.Popen(
-        [sys.executable, "-c", _KILLER, str(os.getpid())], cwd=ROOT, stdout=subprocess.PIPE
-    ) as killer:
-        assert killer.stdout is not None
-        killer.stdout.readline()
+    with killing(signal.SIGKILL):
         found = list(processes.map(plan.recipe, jobs_of(plan), lambda _: None))
-    assert killer.returncode == 0
     assert len(found) == len(jobs_of(plan))
+
+
+def test_ctrl_c_is_for_the_driver_alone(processes: ProcessExecutor) -> None:
+    """On a terminal it reaches workers too, which print a traceback while they start."""
+    plan = planned()
+    with killing(signal.SIGINT, times=50) as killer:
+        list(processes.map(plan.recipe, jobs_of(plan), lambda _: None))
+        assert killer.stdout is not None
+        worker = int(killer.stdout.read())
+    assert worker in workers_of(os.getpid())
 
 
 def test_a_folder_that_grows_is_noticed(processes: ProcessExecutor, tmp_path: Path) -> None:
@@ -159,3 +180,18 @@ def test_a_folder_that_grows_is_noticed(processes: ProcessExecutor, tmp_path: Pa
     ):
         run_plan(plan, workspace, processes, LogProgress())
     assert not list(workspace.folder.glob("shard-*"))
+
+
+def test_workers_that_die_while_they_wait_are_replaced(processes: ProcessExecutor) -> None:
+    """A run that ends between two passes, where its worker had nothing to do."""
+    plan = planned()
+    jobs = jobs_of(plan)
+    list(processes.map(plan.recipe, jobs[:2], lambda _: None))
+    idle = workers_of(os.getpid())
+    assert len(idle) == 2
+    for worker in idle:
+        os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_running, idle)))
+    found = list(processes.map(plan.recipe, jobs, lambda _: None))
+    assert sorted(job.number for job, _ in found) == [job.number for job in jobs]
+    assert not {*idle} & {*workers_of(os.getpid())}

@@ -14,7 +14,7 @@ from PIL import Image
 
 import iaside_onnx
 from iaside_onnx.errors import ArchiveError, IasideError, ImageError, OptionError
-from tests.runs.running import CNN, PICTURES, bundled_pictures, run_command, run_script
+from tests.runs.running import CNN, PICTURES, bundled_pictures, run_here, run_script
 
 SAMPLED: dict[str, Any] = {"bands": 4, "method": "sampled", "budget": 60}
 
@@ -155,9 +155,9 @@ class TestMoved:
     def test_the_command_line_is_told(self, folder: Path) -> None:
         """Options that Python alone has."""
         words = [w for name, place in self.words(folder).items() for w in (f"--{name}", place)]
-        found = run_command("verify", "a.h5", "--sample", "12", *words, folder=folder)
+        found = run_here("verify", "a.h5", "--sample", "12", *words, folder=folder)
         assert found.code == 0, found.err + found.out
-        found = run_command("extend", "a.h5", "--budget", "110", *words, folder=folder)
+        found = run_here("extend", "a.h5", "--budget", "110", *words, folder=folder)
         assert found.code == 0, found.err
 
     def test_another_specification_is_found(self, folder: Path) -> None:
@@ -210,7 +210,7 @@ class TestFinished:
     def test_it_is_recognised_before_anything_is_loaded(self, game: str, inputs: Path) -> None:
         """Minutes for a large model, only to hear that nothing is left to do."""
         words = (*self.WORDS, *self.GAMES[game])
-        assert run_command(*words, "--overwrite", folder=inputs).code == 0
+        assert run_here(*words, "--overwrite", folder=inputs).code == 0
         before = (inputs / "a.h5").read_bytes()
         found = run_script(_UNLOADABLE, inputs, *words)
         assert found.code == 0, found.err
@@ -226,8 +226,8 @@ class TestFinished:
     def test_another_run_is_not_taken_for_it(self, more: tuple[str, ...], inputs: Path) -> None:
         """The results of other options."""
         words = (*self.WORDS, *self.GAMES["exact"])
-        assert run_command(*words, "--overwrite", folder=inputs).code == 0
-        found = run_command(*words, *more, folder=inputs)
+        assert run_here(*words, "--overwrite", folder=inputs).code == 0
+        found = run_here(*words, *more, folder=inputs)
         assert found.code == 1
         assert "is the archive of another run" in found.err
 
@@ -235,7 +235,7 @@ class TestFinished:
         """The results of another model, other images, or another preparation."""
         here = Path(shutil.copytree(inputs, tmp_path / "here"))
         words = (*self.WORDS, *self.GAMES["exact"])
-        assert run_command(*words, "--overwrite", folder=here).code == 0
+        assert run_here(*words, "--overwrite", folder=here).code == 0
         model, images = here / "fashion-cnn.onnx", here / "images.npz"
         spec = here / "fashion-cnn.preprocess.json"
         told = json.loads(spec.read_text())
@@ -253,11 +253,11 @@ class TestFinished:
         ):
             kept = path.read_bytes()
             spoil()
-            found = run_command(*words, folder=here)
+            found = run_here(*words, folder=here)
             assert found.code == 1, path
             assert "is the archive of " in found.err
             path.write_bytes(kept)
-        assert run_command(*words, folder=here).code == 0
+        assert run_here(*words, folder=here).code == 0
 
 
 class TestWords:
@@ -266,7 +266,7 @@ class TestWords:
     def run(self, *more: str, folder: Path) -> Any:
         out = () if any(word.startswith(("-o", "--out=")) for word in more) else ("-o", "a.h5")
         words = ("decompose", CNN, "--images", PICTURES, "--bands", "3", "--limit", "4")
-        return run_command(*words, *out, *more, folder=folder)
+        return run_here(*words, *out, *more, folder=folder)
 
     @pytest.mark.parametrize("word", ["-oa.h5", "--out=a.h5"])
     def test_the_archive_to_write(self, word: str, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tests.runs.running import (
     bundled_pictures,
     is_running,
     run_command,
+    run_here,
     run_script,
     start_command,
     wait_until,
@@ -91,6 +92,9 @@ def test_an_archive_of_all_cores_is_extended_by_workers(batch_size: Any, tmp_pat
     extended = iaside_onnx.extend(path, budget=900, workers=2)
     assert extended["pairs"].sum() > before["pairs"].sum()
     assert extended.recipe.batch_size == before.recipe.batch_size
+    # Another search might find another size, with which nothing can be extended.
+    kept = [note for note in extended.metadata.notes if note.startswith("batch size")]
+    assert [note.endswith("as before") for note in kept] == [True] * (batch_size == "auto")
     assert iaside_onnx.verify(path).problems == []
 
 
@@ -137,17 +141,17 @@ def test_the_command_line_takes_workers(tmp_path: Path) -> None:
     """An option that does nothing, or that only one of two commands has."""
     words = ("--bands", "6", "--limit", "60", "--method", "sampled", "--threads", "1")
     for name, more in (("a", ()), ("b", ("--workers", "2"))):
-        found = run_command(
+        found = run_here(
             "decompose", CNN, "--images", PICTURES, "-o", f"{name}.h5", "--budget", "400", *words,
             *more, folder=tmp_path,
         )  # fmt: skip
         assert found.code == 0, found.err
         assert ("2 workers" in found.err) == bool(more)
-        found = run_command("extend", f"{name}.h5", "--budget", "900", *more, folder=tmp_path)
+        found = run_here("extend", f"{name}.h5", "--budget", "900", *more, folder=tmp_path)
         assert found.code == 0, found.err
     assert_same_results(tmp_path / "a.h5", tmp_path / "b.h5")
     for wrong in ("0", "-1", "513"):
-        found = run_command("extend", "a.h5", "--budget", "9", "--workers", wrong, folder=tmp_path)
+        found = run_here("extend", "a.h5", "--budget", "9", "--workers", wrong, folder=tmp_path)
         assert found.code == 2
         assert "workers must be a whole number from 1 to 512" in found.err
 
@@ -163,6 +167,7 @@ def test_workers_die_with_their_driver(tmp_path: Path) -> None:
         driver.send_signal(signal.SIGKILL)
         driver.communicate()
     wait_until(lambda: not any(map(is_running, workers)))
+    assert not list(tmp_path.glob("iaside-*")), "a recipe may hold all images"
 
 
 @pytest.mark.parametrize("moment", ["workers start", "shards are made"])
@@ -187,6 +192,7 @@ def test_ctrl_c_is_one_sentence_and_leaves_nobody(moment: str, tmp_path: Path) -
     assert "interrupted" in error
     assert not any(map(is_running, workers))
     assert (tmp_path / "a.h5.work").is_dir()
+    assert not list(tmp_path.glob("iaside-*"))
     if moment == "shards are made":
         found = run_command(*words, folder=tmp_path)
         assert found.code == 0, found.err
@@ -217,10 +223,11 @@ def test_modules_of_the_working_directory_are_not_imported(name: str, tmp_path: 
     """A stranger's folder of images holds code, and runs it."""
     bundled_pictures(tmp_path / "images.npz")
     (tmp_path / f"{name}.py").write_text("open('it-was-run', 'w').close()\nraise SystemExit(9)\n")
-    found = run_command(
-        "decompose", CNN, "--images", "images.npz", "-o", "a.h5", "--bands", "3", "--workers", "2",
-        folder=tmp_path,
-    )  # fmt: skip
+    # Where the installed command has its script.
+    (tmp_path / "bin").mkdir()
+    script = "import sys\nfrom iaside_onnx.cli import main\nmain()\n"
+    words = ["decompose", str(CNN), "--images", "images.npz", "-o", "a.h5", "--bands", "3"]
+    found = run_script(script, tmp_path / "bin", *words, "--workers", "2", cwd=tmp_path)
     assert found.code == 0, found.err
     assert not (tmp_path / "it-was-run").exists()
 
