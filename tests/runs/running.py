@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import h5py
 import numpy as np
 
-from iaside_onnx.cli import main
-from tests.support.command import CNN, MODELS, PATIENCE, PICTURES
+from tests.support.command import CNN, MODELS, PATIENCE, PICTURES, Outcome, in_process
 
 __all__ = [
     "CNN",
@@ -26,7 +22,6 @@ __all__ = [
     "PATIENCE",
     "PICTURES",
     "ROOT",
-    "Finished",
     "assert_same_results",
     "bundled_pictures",
     "children_of",
@@ -40,15 +35,6 @@ __all__ = [
 ]
 
 ROOT = MODELS.parent
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What a process left behind: exit status, stdout and stderr."""
-
-    code: int
-    out: str
-    err: str
 
 
 def bundled_pictures(path: Path, start: int = 0, stop: int = 8) -> Path:
@@ -75,43 +61,31 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "400"}
 
 
-def run_script(text: str, folder: Path, *words: str, cwd: Path | None = None) -> Finished:
+def run_script(text: str, folder: Path, *words: str, cwd: Path | None = None) -> Outcome:
     """Run a script that lies in a folder, in that folder or in another."""
     script = folder / "script.py"
     script.write_text(text, encoding="utf-8")
     return _run([sys.executable, str(script), *words], cwd or folder)
 
 
-def run_command(*words: str | Path, folder: Path) -> Finished:
+def run_command(*words: str | Path, folder: Path) -> Outcome:
     """Run ``iaside`` in a folder, which is not searched for modules, as with the installed one."""
     command = [sys.executable, "-P", "-m", "iaside_onnx", *map(str, words)]
     return _run(command, folder)
 
 
-def run_here(*words: str | Path, folder: Path) -> Finished:
+def run_here(*words: str | Path, folder: Path) -> Outcome:
     """Run ``iaside`` in this process, which is faster."""
-    out, err = io.StringIO(), io.StringIO()
-    code: object = 0
-    with (
-        contextlib.chdir(folder),
-        mock.patch.object(sys, "argv", ["iaside", *map(str, words)]),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code
-    assert isinstance(code, int)
-    return Finished(code, out.getvalue(), err.getvalue())
+    with contextlib.chdir(folder):
+        return in_process(*words)
 
 
-def _run(command: list[str], folder: Path) -> Finished:
+def _run(command: list[str], folder: Path) -> Outcome:
     done = subprocess.run(
         command, cwd=folder, env=_environment(), capture_output=True, text=True,
         timeout=PATIENCE, check=False,
     )  # fmt: skip
-    return Finished(done.returncode, done.stdout, done.stderr)
+    return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 def start_command(*words: str | Path, folder: Path) -> subprocess.Popen[str]:

@@ -16,14 +16,7 @@ from iaside_onnx.analysis import check
 from iaside_onnx.cli import iaside
 from iaside_onnx.errors import ArchiveError, OptionError
 from tests.game.single_permutation import SinglePermutationDesign, registered
-from tests.runs.running import (
-    CNN,
-    MODELS,
-    PICTURES,
-    bundled_pictures,
-    run_command,
-    run_script,
-)
+from tests.runs.running import CNN, MODELS, PICTURES, bundled_pictures, run_command, run_script
 
 BANDS = 4
 # The whole image and the proper prefixes; the ends are known.

@@ -81,7 +81,7 @@ def test_an_extension_with_workers_equals_one_without(tmp_path: Path) -> None:
     assert_same_results(tmp_path / "1.h5", tmp_path / "2.h5")
 
 
-@pytest.mark.parametrize("batch_size", [16, "auto"])
+@pytest.mark.parametrize("batch_size", [pytest.param(16, marks=pytest.mark.slow), "auto"])
 def test_an_archive_of_all_cores_is_extended_by_workers(batch_size: Any, tmp_path: Path) -> None:
     """Workers share the cores, so the threads of each are others than those of the archive."""
     path = tmp_path / "a.h5"
@@ -111,7 +111,14 @@ def test_killed_workers_are_replaced(tmp_path: Path) -> None:
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.h5", "b.h5"]
 
 
-@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2), (2, 3)])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (2, 3),
+        pytest.param(2, 1, marks=pytest.mark.slow),
+        pytest.param(1, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_is_resumed_with_other_workers(first: int, then: int, tmp_path: Path) -> None:
     """What was evaluated is thrown away, or refused, where only the number of workers differs."""
     words = RUNS["exact"]
@@ -218,7 +225,14 @@ def test_a_script_need_not_be_written_for_workers(tmp_path: Path) -> None:
     assert found.out == "run\ndone\n"
 
 
-@pytest.mark.parametrize("name", ["multiprocessing", "numpy", "iaside_onnx", "signal", "h5py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "multiprocessing",
+        "iaside_onnx",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("numpy", "signal", "h5py")),
+    ],
+)
 def test_modules_of_the_working_directory_are_not_imported(name: str, tmp_path: Path) -> None:
     """A stranger's folder of images holds code, and runs it."""
     bundled_pictures(tmp_path / "images.npz")
