@@ -16,7 +16,8 @@ OWN_ANSWER = -1
 """The label that stands for the model's own answer on the whole image."""
 
 
-@dataclass(frozen=True, slots=True)
+# Arrays cannot be compared for equality.
+@dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """What is wanted of some images.
 
