@@ -27,13 +27,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here
 
 
-@pytest.fixture(scope="session", params=["exact", "sampled"])
-def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small archive of all coalitions, or of a sample with pairs that differ."""
-    path = tmp_path_factory.mktemp(request.param) / "a.h5"
+def save_archive(path: Path, kind: str) -> Path:
+    """Make a small archive of all coalitions, or of a sample with pairs that differ."""
     options: dict[str, Any] = {"limit": 20, "bands": 4}
-    if request.param == "sampled":
+    if kind == "sampled":
         # A second pair for some images.
         options |= {"method": "sampled", "budget": 180}
     iaside_onnx.decompose(CNN, PICTURES, path, **options)
     return path
+
+
+@pytest.fixture(scope="session", params=["exact", "sampled"])
+def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small archive of each kind."""
+    return save_archive(tmp_path_factory.mktemp(request.param) / "a.h5", request.param)
+
+
+@pytest.fixture(scope="session", params=["exact", pytest.param("sampled", marks=pytest.mark.slow)])
+def evaluated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, where evaluating takes long."""
+    return save_archive(tmp_path_factory.mktemp(request.param) / "a.h5", request.param)
