@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive import DECOMPOSITION, ArchiveFile
+from iaside_onnx.archive import DECOMPOSITION, ArchiveFile, open_any
 from iaside_onnx.errors import ArchiveError, ExtraMissingError, OptionError
 from iaside_onnx.files import finished_file
 
@@ -67,7 +67,9 @@ class LongTable:
     blocks: Callable[[], Iterator[Mapping[str, NDArray[Any]]]]
 
 
-def convert(archive: ArchiveFile, output: Path, table: str | None = None) -> None:
+def convert(
+    archive: ArchiveFile | str | Path, output: str | Path, table: str | None = None
+) -> None:
     """Write a table of an archive as CSV, JSON or Parquet, or all of it as NetCDF.
 
     Args:
@@ -83,6 +85,9 @@ def convert(archive: ArchiveFile, output: Path, table: str | None = None) -> Non
         ExtraMissingError: if a package that writes this format is not installed.
         ArchiveError: if the archive cannot be read, or the file cannot be written.
     """
+    if not isinstance(archive, ArchiveFile):
+        archive = open_any(Path(archive))
+    output = Path(output)
     writers: dict[str, Callable[[ArchiveFile, LongTable, Path], None]] = {
         ".csv": _write_csv,
         ".json": _write_json,

@@ -142,6 +142,8 @@ class Recipe:
         Raises:
             ValueError: if a field is missing or has another type; the message names it.
         """
+        if not isinstance(data, Mapping):
+            raise ValueError(f"a recipe is an object, not {type(data).__name__}")
         known = {key: value for key, value in data.items() if key not in ("about", "access")}
         if "about" in data:
             about = data["about"]
@@ -186,12 +188,24 @@ def describe_differences(
     ours: Mapping[str, object], theirs: Mapping[str, object], ignoring: Collection[str] = ()
 ) -> str:
     """Name the keys in which two runs differ, with both values."""
-    names = sorted({*ours, *theirs} - set(ignoring))
+    ours, theirs = _flat(ours, theirs), _flat(theirs, ours)
+    names = sorted(n for n in {*ours, *theirs} if n.split(".")[0] not in ignoring)
     return ", ".join(
         f"{name} ({_shown(theirs.get(name))} there, {_shown(ours.get(name))} now)"
         for name in names
         if ours.get(name) != theirs.get(name)
     )
+
+
+def _flat(values: Mapping[str, object], others: Mapping[str, object]) -> dict[str, object]:
+    """Values that are mappings on both sides as one value for each of their keys."""
+    found: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and isinstance(others.get(name), Mapping):
+            found |= {f"{name}.{key}": inner for key, inner in value.items()}
+        else:
+            found[name] = value
+    return found
 
 
 def _shown(value: object) -> str:

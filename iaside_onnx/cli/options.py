@@ -189,7 +189,8 @@ limit_options = together(
 
 workers_option = click.option(
     "--workers", type=int, default=1, metavar="N",
-    help="Processes that evaluate side by side; by default 1.",
+    help="Processes that evaluate side by side, by default 1. They share the cores, which changes "
+    "results by rounding: with equal --threads they are equal.",
 )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ ImagesLike: TypeAlias = "str | Path | NDArray[Any] | tuple[NDArray[Any], NDArray
 
 def open_images(
     source: ImagesLike,
-    classes: Path | Mapping[str, int] | None = None,
+    classes: str | Path | Mapping[str, int] | None = None,
     labels: NDArray[Any] | None = None,
 ) -> ImageSource:
     """Open a source of images; no image is read yet.
@@ -50,8 +50,8 @@ def open_images(
     known = None
     if classes is not None:
         known = (
-            read_classes(classes)
-            if isinstance(classes, Path)
+            read_classes(Path(classes))
+            if isinstance(classes, str | Path)
             else check_classes(classes, "classes")
         )
     if isinstance(source, tuple):

@@ -85,7 +85,7 @@ def execute(plan: Plan, workspace: Workspace, started: str, progress: Progress) 
         IasideError: as `decompose` does.
     """
     file = plan.options.profile
-    executor = _executor(plan)
+    executor = _executor(plan, workspace)
     if file is not None:
         executor.profile.synchronize = plan.classifier.memory.synchronize
     try:
@@ -98,9 +98,9 @@ def execute(plan: Plan, workspace: Workspace, started: str, progress: Progress) 
     assemble(plan, workspace, started, progress, results, profile)
 
 
-def _executor(plan: Plan) -> Executor:
+def _executor(plan: Plan, workspace: Workspace) -> Executor:
     if plan.options.workers > 1:
-        return ProcessExecutor(plan.options.workers)
+        return ProcessExecutor(plan.options.workers, workspace.folder)
     return LocalExecutor(plan.evaluator)
 
 
@@ -131,9 +131,11 @@ def _is_recognised(inputs: Inputs, options: Options, workspace: Workspace) -> bo
     recipe, given = archive.recipe, archive.metadata.options["given"]
     asked = {**options.as_given(), **inputs.names}
     facts, selection = inputs.model.facts, inputs.selection
+    # Without threads that are given, workers share the cores, and have fewer of them each.
+    aside = _ASIDE if options.threads is not None else {*_ASIDE} - {"workers"}
     return (
-        {k: v for k, v in given.items() if k not in _ASIDE}
-        == {k: v for k, v in asked.items() if k not in _ASIDE}
+        {k: v for k, v in given.items() if k not in aside}
+        == {k: v for k, v in asked.items() if k not in aside}
         and "array" not in asked.values()
         and recipe.tool_version == __version__
         and _is_installed(recipe.runtime, recipe.runtime_version)
@@ -167,6 +169,9 @@ def _finished(
     """The archive that is there already."""
     archive = open_archive(workspace.output)
     progress.say(f"{workspace.output} is already finished")
+    failed = archive.metadata.images_failed
+    if failed and options.on_bad_image == "error":
+        progress.warn(f"{failed} of its images failed, and were skipped when it was made")
     workspace.clear_leftovers((recipe or archive.recipe).to_json())
     if options.profile is not None and archive.metadata.profile is None:
         progress.warn("it was made without --profile, so no profile is written")

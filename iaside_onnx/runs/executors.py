@@ -40,6 +40,8 @@ _Done: TypeAlias = tuple[Shard, dict[str, float]]
 _IN_FLIGHT = 2
 """Jobs of a worker: the one that it evaluates, and the next, so that it never waits."""
 _SAFE_PATH = "PYTHONSAFEPATH"
+# What is changed while a worker starts belongs to the whole process.
+_INTERPRETER = threading.RLock()
 _DEATHS = 3
 """After so many workers have died of one job, it is given up."""
 
@@ -96,12 +98,15 @@ class ProcessExecutor:
     A worker that dies, however it dies, is replaced, and its jobs are given to the new one.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, folder: Path | None = None) -> None:
         """Workers are started when the first jobs come.
 
         Args:
             workers: number of processes, at least 1.
+            folder: where the recipe is written for them, such as the folder of work of the run,
+                which is cleared however the run ends; by default the system's for temporary files.
         """
+        self._folder = folder
         self.profile = Profile()
         self._count = workers
         self._workers: list[_Worker] = []
@@ -112,7 +117,7 @@ class ProcessExecutor:
     ) -> Iterator[tuple[Job, Shard]]:
         """Each job with its shard, as they are finished."""
         if self._recipe is None:
-            self._recipe = _store(recipe)
+            self._recipe = _store(recipe, self._folder)
             self._workers = [_Worker(self._recipe) for _ in range(self._count)]
         waiting = deque(jobs)
         deaths: dict[int, int] = {}
@@ -243,6 +248,11 @@ def _fresh_interpreter() -> Iterator[None]:
     They do not look for modules in the working directory, which may be a stranger's. And they do
     not run the main module of this process again: a user's script need not be written for that.
     """
+    with _INTERPRETER:
+        yield from _hide_main()
+
+
+def _hide_main() -> Iterator[None]:
     before = os.environ.get(_SAFE_PATH)
     main = vars(sys.modules["__main__"])
     hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
@@ -260,7 +270,7 @@ def _fresh_interpreter() -> Iterator[None]:
             os.environ[_SAFE_PATH] = before
 
 
-def _store(recipe: Recipe) -> Path:
+def _store(recipe: Recipe, folder: Path | None) -> Path:
     """Write a recipe to a file that only this user can read.
 
     It may hold arrays of images. Sent through the pipe of a process that is killed while it starts,
@@ -269,7 +279,7 @@ def _store(recipe: Recipe) -> Path:
     Raises:
         ArchiveError: if the file system refuses.
     """
-    descriptor, name = tempfile.mkstemp(prefix="iaside-recipe-")
+    descriptor, name = tempfile.mkstemp(".tmp", ".iaside-recipe-", folder)
     path = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:

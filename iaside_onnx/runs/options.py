@@ -111,7 +111,7 @@ class Options:
     """
 
     labels: Labels | None = None
-    classes: Path | Mapping[str, int] | None = None
+    classes: str | Path | Mapping[str, int] | None = None
     preprocess: PreprocessLike | None = None
     input_size: tuple[int, int, int] | None = None
     bands: int = 8
@@ -184,6 +184,10 @@ class Options:
                 f"the method {self.method} evaluates every image in full, without a budget or a "
                 "target: leave these out, or choose another method"
             )
+        # Workers get the options by pickling.
+        for name in ("classes", "provider_options"):
+            if isinstance(getattr(self, name), Mapping):
+                object.__setattr__(self, name, dict(getattr(self, name)))
         for key, value in (self.provider_options or {}).items():
             if not isinstance(key, str) or not isinstance(value, str):
                 raise OptionError(f"provider options are text, not {key!r}: {value!r}")
@@ -261,7 +265,7 @@ class OptionWords(TypedDict, total=False):
     """The attributes of `Options` as keyword arguments."""
 
     labels: Labels | None
-    classes: Path | Mapping[str, int] | None
+    classes: str | Path | Mapping[str, int] | None
     preprocess: PreprocessLike | None
     input_size: tuple[int, int, int] | None
     bands: int

@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -51,6 +52,7 @@ _SPIN_MICROSECONDS = 200
 """How long idle threads of the runtime spin: longer than the gap between two operators, and short
 enough to free the cores for the work between two runs. The default is about 26 ms. The runtime has
 this setting from 1.26 on."""
+_STDOUT = threading.Lock()
 _INSTALL_CPU = "pip install 'iaside-onnx[cpu]'"
 _INSTALL_CUDA = "pip install 'iaside-onnx[cuda]'"
 
@@ -140,6 +142,16 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def _captured_stdout() -> Iterator[io.StringIO]:
+    """What is printed within, in place of stdout; one thread after the other.
+
+    The stream belongs to the process: threads that replace it side by side restore each other's.
+    """
+    with _STDOUT, redirect_stdout(io.StringIO()) as captured:
+        yield captured
 
 
 @contextmanager
@@ -248,7 +260,7 @@ def _create(
     runtime: ModuleType, path: Path, settings: Any, name: str, options: Mapping[str, str]
 ) -> Any:
     """A session without fallback: by default it prints an error and falls back to the CPU."""
-    with redirect_stdout(io.StringIO()):
+    with _captured_stdout():
         session = runtime.InferenceSession(
             str(path), sess_options=settings, providers=[(name, dict(options))]
         )
@@ -294,8 +306,7 @@ def _preload(runtime: ModuleType) -> str:
         runtime.set_default_logger_severity(4)
     if not hasattr(runtime, "preload_dlls"):
         return ""
-    said = io.StringIO()
-    with redirect_stdout(said):
+    with _captured_stdout() as said:
         runtime.preload_dlls()
     failed = re.findall(r"Failed to load (\S+?):", said.getvalue())
     return f"{', '.join(failed)} did not load" if failed else ""

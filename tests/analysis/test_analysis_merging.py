@@ -155,7 +155,7 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "labels": ({"labels": "predicted"}, 'labels ("given" there, "predicted" now)'),
     "method": (SAMPLE, 'method ("exact" there, "sampled" now)'),
     "batch size": ({"batch_size": 7}, "batch_size (32 there, 7 now)"),
-    "preprocessing": ({"preprocess": {"mean": [0.1], "std": [0.5]}}, "preprocess ({"),
+    "preprocessing": ({"preprocess": {"mean": [0.1], "std": [0.5]}}, "preprocess.mean ("),
 }
 
 
