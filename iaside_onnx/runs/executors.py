@@ -34,11 +34,13 @@ __all__ = ["Executor", "LocalExecutor", "ProcessExecutor"]
 Advance = Callable[[int], None]
 """Is told the number of images that have been finished since the last call."""
 
-_Done: TypeAlias = tuple[Shard, dict[str, float]]
-"""What a worker gives back: a shard, and seconds by phase."""
+_Done: TypeAlias = tuple[Path, dict[str, float]]
+"""What a worker gives back: the file of a shard, and seconds by phase."""
 
 _IN_FLIGHT = 2
 """Jobs of a worker: the one that it evaluates, and the next, so that it never waits."""
+_PREFIX = ".iaside-"
+"""How the names of files begin that the driver and its workers exchange."""
 _SAFE_PATH = "PYTHONSAFEPATH"
 # What is changed while a worker starts belongs to the whole process.
 _INTERPRETER = threading.RLock()
@@ -129,7 +131,7 @@ class ProcessExecutor:
             for future in [future for future in running if future in done]:
                 worker, job = running.pop(future)
                 try:
-                    shard, seconds = future.result()
+                    path, seconds = future.result()
                 except BrokenProcessPool:
                     lost = [job, *(j for w, j in running.values() if w is worker)]
                     running = {f: (w, j) for f, (w, j) in running.items() if w is not worker}
@@ -139,6 +141,7 @@ class ProcessExecutor:
                     waiting.extendleft(reversed(lost))
                     worker.restart()
                     break
+                shard = _take(path)
                 self.profile.add(seconds, share=1 / self._count)
                 advance(job.positions.size)
                 yield job, shard
@@ -168,6 +171,9 @@ class ProcessExecutor:
         for worker in self._workers:
             worker.kill()
         self._workers = []
+        # Shards that nobody has taken.
+        for path in self._folder.glob(f"{_PREFIX}*") if self._folder else ():
+            path.unlink(missing_ok=True)
         if self._recipe is not None:
             self._recipe.unlink(missing_ok=True)
             self._recipe = None
@@ -270,26 +276,34 @@ def _hide_main() -> Iterator[None]:
             os.environ[_SAFE_PATH] = before
 
 
-def _store(recipe: Recipe, folder: Path | None) -> Path:
-    """Write a recipe to a file that only this user can read.
+def _store(value: object, folder: Path | None) -> Path:
+    """Write a recipe or a shard to a file that only this user can read.
 
-    It may hold arrays of images. Sent through the pipe of a process that is killed while it starts,
-    what is larger than the buffer of the pipe blocks the driver for ever.
+    Through the pipe to or from a process that may be killed at any moment, only what fits into one
+    write can be sent: the other end waits for the rest of a longer message for ever.
 
     Raises:
         ArchiveError: if the file system refuses.
     """
-    descriptor, name = tempfile.mkstemp(".tmp", ".iaside-recipe-", folder)
+    descriptor, name = tempfile.mkstemp(".tmp", _PREFIX, folder)
     path = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            pickle.dump(recipe, file)
+            pickle.dump(value, file)
     except BaseException as error:
         path.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise write_failure(path, error) from error
         raise
     return path
+
+
+def _take(path: Path) -> Shard:
+    """Read a shard that a worker has written, and remove the file."""
+    # Written by our own process, into a file of this user alone.
+    shard: Shard = pickle.loads(path.read_bytes())  # noqa: S301
+    path.unlink()
+    return shard
 
 
 def _died(job: Job) -> str:
@@ -326,7 +340,7 @@ def _end_with_parent() -> None:
 
 
 def _evaluate(job: Job) -> _Done:
-    """The shard of a job, and where the time went."""
+    """The file with the shard of a job, and where the time went."""
     if _Process.evaluator is None:
         # Written by the driver.
         recipe = pickle.loads(_Process.recipe.read_bytes())  # noqa: S301
@@ -334,4 +348,4 @@ def _evaluate(job: Job) -> _Done:
     evaluator = _Process.evaluator
     evaluator.profile.clear()
     ((_, shard),) = evaluator.evaluate([job])
-    return shard, dict(evaluator.profile.seconds)
+    return _store(shard, _Process.recipe.parent), dict(evaluator.profile.seconds)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from iaside_onnx.errors import PreprocessError
+from iaside_onnx.errors import ExtraMissingError, PreprocessError
 from iaside_onnx.images import Preprocess, find_preprocess, parse_preprocess, read_preprocess
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -97,7 +97,7 @@ def test_yaml_without_its_library_says_what_to_install(
     monkeypatch.setitem(sys.modules, "yaml", None)
     path = tmp_path / "a.yaml"
     path.write_text("mean: [0.5]\n")
-    with pytest.raises(PreprocessError, match=r"pip install 'iaside-onnx\[yaml\]'"):
+    with pytest.raises(ExtraMissingError, match=r"pip install 'iaside-onnx\[yaml\]'"):
         read_preprocess(path)
 
 

@@ -209,7 +209,7 @@ class TestFinished:
     @pytest.mark.parametrize("game", GAMES)
     def test_it_is_recognised_before_anything_is_loaded(self, game: str, inputs: Path) -> None:
         """Minutes for a large model, only to hear that nothing is left to do."""
-        words = (*self.WORDS, *self.GAMES[game])
+        words = (*self.WORDS, *self.GAMES[game], "--threads", "1")
         assert run_here(*words, "--overwrite", folder=inputs).code == 0
         before = (inputs / "a.h5").read_bytes()
         found = run_script(_UNLOADABLE, inputs, *words)
