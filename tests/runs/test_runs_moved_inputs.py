@@ -293,6 +293,7 @@ class TestWords:
         found = self.run("--output", known, "--output-name", known, folder=tmp_path)
         assert found.code == 2
 
+    @pytest.mark.slow
     def test_what_intervals_are_about(self, tmp_path: Path) -> None:
         """Intervals about another thing than was asked for."""
         recipes = []

@@ -177,7 +177,9 @@ def test_workers_die_with_their_driver(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*iaside-*")), "a recipe may hold all images"
 
 
-@pytest.mark.parametrize("moment", ["workers start", "shards are made"])
+@pytest.mark.parametrize(
+    "moment", ["workers start", pytest.param("shards are made", marks=pytest.mark.slow)]
+)
 def test_ctrl_c_is_one_sentence_and_leaves_nobody(moment: str, tmp_path: Path) -> None:
     """A traceback from each worker, or workers that go on; what was finished must be kept."""
     words = ("decompose", CNN, "--images", PICTURES, "-o", "a.h5", *LONG)
