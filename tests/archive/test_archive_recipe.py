@@ -124,7 +124,7 @@ def test_each_field_counts(name: str) -> None:
     assert changed != recipe()
     assert recipe().differing(changed, FULL) == [name]
     text = recipe().differences(changed)
-    assert text.startswith(f"{name} (")
+    assert text.startswith((f"{name} (", f"{name}."))
     assert " there, " in text
     assert text.endswith(" now)")
     assert recipe().differences(changed, ignoring=[name]) == ""

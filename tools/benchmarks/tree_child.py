@@ -20,8 +20,9 @@ def main() -> None:
     if not package.is_relative_to(job["tree"]):
         raise SystemExit(f"iaside_onnx was imported from {package.parent}, not from {job['tree']}")
     profile_file = Path(job["folder"]) / "profile.json"
+    decompose = iaside_onnx.decompose  # imported here, if it is imported lazily
     begun, cpu_begun = time.perf_counter(), time.process_time()
-    archive = iaside_onnx.decompose(
+    archive = decompose(
         job["model"],
         job["images"],
         Path(job["folder"]) / "out.h5",
