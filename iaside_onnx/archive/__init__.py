@@ -15,13 +15,14 @@ from iaside_onnx.archive.metadata import (
     attributes_of,
 )
 from iaside_onnx.archive.reading import ArchiveFile, open_any, open_as, register_kind
-from iaside_onnx.archive.recipe import Access, Recipe, describe_differences
+from iaside_onnx.archive.recipe import INFERENCE_OF_ABOUT, Access, Recipe, describe_differences
 from iaside_onnx.archive.schema import SCHEMA_VERSION, Schema, Variable
 from iaside_onnx.archive.shards import Failure, Shard, Workspace
 from iaside_onnx.archive.writing import Rows, check_output, failed_variables, write_archive
 
 __all__ = [
     "DECOMPOSITION",
+    "INFERENCE_OF_ABOUT",
     "SCHEMA_VERSION",
     "Access",
     "Archive",

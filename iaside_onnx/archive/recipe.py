@@ -13,11 +13,12 @@ import msgspec
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.types import Baseline, Inference, OutputKind, Partition, PixelRange, Spacing
 
-__all__ = ["Access", "Recipe", "describe_differences"]
+__all__ = ["INFERENCE_OF_ABOUT", "Access", "Recipe", "describe_differences"]
 
 _SHOWN = 40
 # The words of `inference` in archives of earlier versions, where it is named `about`.
-_INFERENCE = {"population": "population", "images": "sample"}
+INFERENCE_OF_ABOUT = {"population": "population", "images": "sample"}
+"""The words of `inference` by those of `about`, as earlier versions called it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,9 @@ class Recipe:
         known = {key: value for key, value in data.items() if key not in ("about", "access")}
         if "about" in data:
             about = data["about"]
-            known["inference"] = _INFERENCE.get(about, about) if isinstance(about, str) else about
+            known["inference"] = (
+                INFERENCE_OF_ABOUT.get(about, about) if isinstance(about, str) else about
+            )
         try:
             return msgspec.convert(known, cls)
         except msgspec.ValidationError as error:

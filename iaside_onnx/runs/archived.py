@@ -7,17 +7,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypedDict
 
-from iaside_onnx.archive import Archive
+from iaside_onnx.archive import INFERENCE_OF_ABOUT, Archive
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.model import PreprocessLike
 from iaside_onnx.runs.options import Labels, Options, parse_options
 from iaside_onnx.runs.planning import Inputs, find_inputs
 
 __all__ = ["Moved", "archived_inputs", "archived_options"]
-
-# What an option is in words of earlier versions.
-_RENAMED = {"about": "inference"}
-_WORDS = {"images": "sample"}
 
 
 class Moved(TypedDict, total=False):
@@ -47,9 +43,9 @@ def archived_options(old: Archive, changes: Mapping[str, Any], moved: Moved) -> 
             f"{old.path}: is merged from several archives, each with images of its own; do this "
             "with those archives"
         )
-    given = {_RENAMED.get(name, name): value for name, value in given.items()}
-    inference = str(given.get("inference", "population"))
-    given["inference"] = _WORDS.get(inference, inference)
+    if "about" in given:
+        about = str(given["about"])
+        given = {**given, "inference": INFERENCE_OF_ABOUT.get(about, about)}
     names = {field.name for field in fields(Options)}
     words = {name: value for name, value in given.items() if name in names}
     there = {name: value for name, value in moved.items() if value is not None}

@@ -65,7 +65,8 @@ def decompose(
     inputs = find_inputs(model, images, chosen)
     if _is_recognised(inputs, chosen, workspace):
         return _finished(workspace, chosen, progress)
-    plan = make_plan(inputs, chosen, progress, _earlier(workspace))
+    earlier = _earlier(workspace) if chosen.batch_size == "auto" else []
+    plan = make_plan(inputs, chosen, progress, earlier)
     if _is_finished(plan, workspace):
         return _finished(workspace, chosen, progress, plan.recipe)
     with workspace.lock():

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from iaside_onnx.archive import INFERENCE_OF_ABOUT
 from iaside_onnx.errors import OptionError
 from iaside_onnx.game import MAX_SAMPLED_BANDS, design_names, design_type
 from iaside_onnx.images import Preprocess
@@ -55,8 +56,6 @@ _WHOLE_NUMBERS = (
 _OPTIONAL = ("limit", "budget", "threads")
 _WORDS = [("batch_size", "auto")]
 _TARGETS = LIMITS[1:]
-# The option that is now `inference`, and its words.
-_ABOUT = {"population": "population", "images": "sample"}
 
 
 @dataclass(frozen=True)
@@ -257,7 +256,7 @@ def parse_options(words: Mapping[str, Any]) -> Options:
             stacklevel=3,
         )
         about = words.pop("about")
-        words["inference"] = _ABOUT.get(about, about)
+        words["inference"] = INFERENCE_OF_ABOUT.get(about, about)
     return Options(**words)
 
 
