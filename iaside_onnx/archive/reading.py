@@ -19,7 +19,7 @@ from iaside_onnx.archive.structure import refuse_unsafe
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.hdf5 import open_hdf5
 
-__all__ = ["ArchiveFile", "Kind", "kind_of", "open_any", "open_as", "register_kind"]
+__all__ = ["ArchiveFile", "Kind", "kind_of", "open_any", "open_as", "register_kind", "row_ranges"]
 
 # The values of real archives hardly compress, so these stay far below the limits.
 _SMALL_BYTES, _SMALL_EXPANSION = 1 << 26, 16
@@ -31,6 +31,12 @@ KIND = "kind"
 
 FIRST_KIND = "decomposition"
 """The kind of an archive without that attribute."""
+
+
+def row_ranges(rows: int, width: int) -> list[slice]:
+    """Ranges of consecutive rows of ``width`` bytes each, each of which takes little memory."""
+    step = int(np.clip(_PIECE_BYTES // width, 1, _PIECE_ROWS))
+    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
 
 class ArchiveFile:
@@ -84,8 +90,7 @@ class ArchiveFile:
         variable = self.declared[name]
         rows, *others = (self.size(dim) for dim in variable.dims)
         width = math.prod(others) * np.dtype(variable.dtype).itemsize
-        step = int(np.clip(_PIECE_BYTES // width, 1, _PIECE_ROWS))
-        return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+        return row_ranges(rows, width)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """A variable by its name in the schema, read-only; text as an array of str.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive import Failure, Rows, Shard, Workspace
+from iaside_onnx.archive import Failure, Rows, Shard, Workspace, row_ranges
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.game import Estimate
 from iaside_onnx.runs.planning import Plan
@@ -18,10 +18,6 @@ from iaside_onnx.runs.schedule import Piece
 from iaside_onnx.types import Phi, Worth
 
 __all__ = ["Results"]
-
-_MOST_ROWS = 256
-_ROWS_BYTES = 1 << 22
-"""Worths that are put together at a time."""
 
 
 class Results:
@@ -190,13 +186,10 @@ class Results:
     def streamed(self) -> Iterator[Rows]:
         """The large variables of the images that have results, some images at a time."""
         own = not self._design.shared
-        size = self.replicates.size
-        rows = int(np.clip(_ROWS_BYTES // (4 * self.slots), 1, _MOST_ROWS))
-        for start in range(0, size, rows):
-            stop = min(start + rows, size)
-            draws = np.arange(start, stop)
+        for rows in row_ranges(self.replicates.size, 4 * self.slots):
+            draws = np.arange(rows.start, rows.stop)
             draws = draws[self.replicates[draws] > 0]
-            worth = self.worths(start, stop)[draws - start]
+            worth = self.worths(rows.start, rows.stop)[draws - rows.start]
             yield {"worth": worth, **({"coalition": self._masks(draws)} if own else {})}
 
     def _masks(self, draws: NDArray[np.int64]) -> NDArray[np.uint64]:
