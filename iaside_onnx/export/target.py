@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -11,10 +10,13 @@ import numpy as np
 
 from iaside_onnx.errors import OptionError
 from iaside_onnx.images import ImagesLike, Preprocess, read_preprocess
+from iaside_onnx.outputs import check_output_file
 
 __all__ = ["ExportOptions", "Target", "check_output", "size_of_images"]
 
 OPSET = 18
+# Keys of the metadata of the files that `finish` and `quantize` write.
+_MARKS = (b"iaside.export", b"iaside.quantize")
 
 
 class ExportOptions(TypedDict, total=False):
@@ -87,12 +89,7 @@ def check_output(output: Path, overwrite: bool) -> None:
     """
     if output.suffix != ".onnx":
         raise OptionError(f"{output}: an ONNX file is written; end its name in .onnx")
-    if not output.absolute().parent.is_dir():
-        raise OptionError(f"{output}: its folder does not exist; create it")
-    if not os.access(output.absolute().parent, os.W_OK):
-        raise OptionError(f"{output}: its folder cannot be written to; choose another")
-    if output.is_dir() or (output.exists() and not overwrite):
-        raise OptionError(f"{output}: already exists; give --overwrite or another name")
+    check_output_file(output, _MARKS, overwrite=overwrite)
 
 
 def size_of_images(
