@@ -58,7 +58,8 @@ class Builder:
 
     def conv(self, x: str, before: int, after: int, group: int = 1) -> str:
         """Add a convolution of 3 x 3 that keeps the size."""
-        w, b = self.random(after, before // group, 3, 3), self.random(after)
+        w = self.random(after, before // group, 3, 3)
+        b = self.array(np.linspace(-0.1, 0.1, after, dtype=np.float32))
         return self("Conv", x, w, b, kernel_shape=[3, 3], pads=[1, 1, 1, 1], group=group)
 
     def norm(self, x: str, channels: int) -> str:
@@ -69,9 +70,11 @@ class Builder:
 
     def gemm(self, x: str, before: int) -> str:
         """Add the scores, of flat rows."""
-        # Weights that spread the scores, so that classes do not hang on the last bit.
-        w, b = self.random(CLASSES, before), self.random(CLASSES)
-        return self("Gemm", x, w, b, transB=1, alpha=8.0)
+        # Scores that are spread, and that brightness alone does not decide.
+        w = self._rng.normal(0, 1 / np.sqrt(before), (CLASSES, before))
+        w = (w - w.mean(axis=1, keepdims=True)).astype(np.float32)
+        b = self.array(np.linspace(-0.1, 0.1, CLASSES, dtype=np.float32))
+        return self("Gemm", x, self.array(w), b, transB=1, alpha=8.0)
 
 
 def plain(b: Builder) -> str:
@@ -141,7 +144,8 @@ def bytes_in(b: Builder) -> str:
 
 
 def pooled(b: Builder) -> str:
-    x = b("PRelu", b.norm(b.conv("image", 1, 8), 8), b.random(8, 1, 1))
+    x = b.conv(b("Sub", "image", b.floats(0.5)), 1, 8)
+    x = b("PRelu", b.norm(x, 8), b.random(8, 1, 1))
     x = b("GlobalAveragePool", b("Relu", b.conv(x, 8, 32)))
     return b("LogSoftmax", b.gemm(b("Flatten", x), 32), axis=-1)
 
@@ -153,7 +157,8 @@ def layer_norm(b: Builder) -> str:
 
 
 def reduced(b: Builder) -> str:
-    x = b("Resize", b.conv("image", 1, 4), "", b.floats(1, 1, 2, 2), mode="cubic")
+    x = b.conv(b("Sub", "image", b.floats(0.5)), 1, 4)
+    x = b("Resize", x, "", b.floats(1, 1, 2, 2), mode="cubic")
     x = b("Min", b("Max", b.conv(x, 4, 32), b.array(np.float32(-1))), b.array(np.float32(1)))
     x = b("ReduceMean", x, b.whole(2, 3), keepdims=0)
     return b.gemm(x, 32)
