@@ -19,7 +19,13 @@ __all__ = [
     "PreprocessError",
     "RunConflictError",
     "RuntimeMissingError",
+    "install_extra",
 ]
+
+
+def install_extra(extra: str) -> str:
+    """What installs an extra: from a package index, and in a checkout of the project."""
+    return f"pip install 'iaside-onnx[{extra}]' (in a checkout: pip install '.[{extra}]')"
 
 
 class IasideError(Exception):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.archive import DECOMPOSITION, ArchiveFile, Variable, open_any
-from iaside_onnx.errors import ArchiveError, ExtraMissingError, OptionError
+from iaside_onnx.errors import ArchiveError, ExtraMissingError, OptionError, install_extra
 from iaside_onnx.files import finished_file
 from iaside_onnx.outputs import check_output_file
 
@@ -207,7 +207,7 @@ def _write_parquet(archive: ArchiveFile, table: LongTable, path: Path) -> None:
         from pyarrow import parquet
     except ImportError as error:
         raise ExtraMissingError(
-            f"Parquet files need PyArrow ({error}): pip install 'iaside-onnx[parquet]'"
+            f"Parquet files need PyArrow ({error}): {install_extra('parquet')}"
         ) from error
     writer = None
     try:
@@ -249,7 +249,7 @@ def _write_netcdf(archive: ArchiveFile, _table: LongTable, path: Path) -> None:
         import xarray
     except ImportError as error:
         raise ExtraMissingError(
-            f"NetCDF files need xarray ({error}): pip install 'iaside-onnx[netcdf]'"
+            f"NetCDF files need xarray ({error}): {install_extra('netcdf')}"
         ) from error
     try:
         with xarray.open_dataset(archive.path, engine="h5netcdf") as dataset:
@@ -261,5 +261,5 @@ def _write_netcdf(archive: ArchiveFile, _table: LongTable, path: Path) -> None:
             dataset.to_netcdf(path, engine="h5netcdf", invalid_netcdf=False)
     except (ImportError, ModuleNotFoundError) as error:
         raise ExtraMissingError(
-            f"NetCDF files need h5netcdf ({error}): pip install 'iaside-onnx[netcdf]'"
+            f"NetCDF files need h5netcdf ({error}): {install_extra('netcdf')}"
         ) from error

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from iaside_onnx.errors import ModelError
+from iaside_onnx.runtime.foreign import name_export
 from iaside_onnx.types import Layout, OutputKind
 
 __all__ = ["GraphFacts", "output_hint", "read_graph"]
@@ -82,6 +83,7 @@ class GraphFacts:
         return None
 
 
+@name_export
 def read_graph(path: Path) -> GraphFacts:
     """Read and hash an ONNX file and its external data; nothing is executed.
 

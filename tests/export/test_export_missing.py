@@ -53,6 +53,8 @@ def test_a_framework_that_is_missing(blocked: str, words: str, extra: str, tmp_p
     output = str(tmp_path / "out.onnx")
     outcome = without([blocked], "export", *words.split(), "-o", output)
     outcome.fails(f"{blocked} is not installed: pip install 'iaside-onnx[{extra}]'")
+    # The name of the project finds nothing on an index where only a checkout is at hand.
+    outcome.fails(f"in a checkout: pip install '.[{extra}]'")
     assert not Path(output).exists()
 
 
@@ -77,7 +79,7 @@ def test_parquet_without_pyarrow(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     words = ["decompose", "models/fashion-cnn.onnx", "--images", str(tmp_path / "a.parquet")]
     outcome = without(["pyarrow"], *words, "-o", str(tmp_path / "out.h5"))
-    outcome.fails("pip install 'iaside-onnx[parquet]'")
+    outcome.fails("pip install 'iaside-onnx[parquet]'", "pip install '.[parquet]'")
 
 
 def test_no_framework_is_imported_with_the_package() -> None:
