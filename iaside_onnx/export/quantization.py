@@ -176,7 +176,8 @@ class _Job:
 
     def run(self, target: Path, to: Precision, calibration: int) -> Quantized:
         """Quantise, compare, and write the file."""
-        facts, notes = self.found.facts, []
+        facts = self.found.facts
+        notes: list[str] = []
         raised = self._raised(INT8_OPSET if to == "int8" else LOWEST_OPSET, notes)
         # Where ONNX Runtime does not run the original itself, its conversion stands in.
         runs = self.found if facts.opset >= LOWEST_OPSET else replace(self.found, facts=raised)

@@ -13,7 +13,7 @@ import pytest
 from tests.support.command import CNN, PICTURES, Outcome, in_process
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "schema-1-exact.h5"
-ELSE = {
+ELSE: dict[str, tuple[Callable[[Path], object], str]] = {
     "file": (lambda p: p.write_bytes(b"somebody's"), "was not made by iaside"),
     "pipe": (lambda p: os.mkfifo(p), "is a named pipe"),
     "folder": (lambda p: p.mkdir(), "is a folder"),
@@ -21,7 +21,7 @@ ELSE = {
     "link": (lambda p: _link(p), "was not made by iaside"),
 }  # fmt: skip
 # Each command that writes, and the file that it writes; all with leave to replace.
-COMMANDS = {
+COMMANDS: dict[str, tuple[list[str | Path], str]] = {
     "convert csv": (["convert", ARCHIVE, "-o", "x.csv"], "x.csv"),
     "convert json": (["convert", ARCHIVE, "-o", "x.json"], "x.json"),
     "convert parquet": (["convert", ARCHIVE, "-o", "x.parquet"], "x.parquet"),
@@ -140,10 +140,9 @@ def test_demos_of_two_models_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_link_is_written_through(tmp_path: Path) -> None:
     """The link would become a file, and what it leads to would stay as it was."""
-    make: Callable[[], Outcome] = lambda: in_process("convert", ARCHIVE, "-o", "link.csv")  # noqa: E731
     (tmp_path / "there").mkdir()
     Path("link.csv").symlink_to(Path("there") / "x.csv")
-    make().succeeds()
-    make().succeeds()
+    for _ in range(2):
+        in_process("convert", ARCHIVE, "-o", "link.csv").succeeds()
     assert Path("link.csv").is_symlink()
     assert Path("there/x.csv").read_text().startswith("image,")

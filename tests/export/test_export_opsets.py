@@ -43,7 +43,7 @@ def pictures() -> NDArray[np.uint8]:
 
 def exact(path: Path, pictures: NDArray[np.uint8]) -> NDArray[Any]:
     """Scores in FP32, by a plain session; by onnx's own evaluator where that has no kernels."""
-    x = pictures[:, None]
+    x: NDArray[Any] = pictures[:, None]
     kind = onnx.load(str(path)).graph.input[0].type.tensor_type.elem_type
     x = x if kind == onnx.TensorProto.UINT8 else x.astype(np.float32) / np.float32(255)
     if path.stem.startswith("6-"):
@@ -59,7 +59,7 @@ def _by_hand(path: Path, x: NDArray[Any]) -> NDArray[Any]:
         del node.attribute[:]
         node.attribute.extend(kept)
     model.opset_import[0].version = 13
-    return np.asarray(ReferenceEvaluator(model).run(["scores"], {"image": x})[0])
+    return np.asarray(next(iter(ReferenceEvaluator(model).run(["scores"], {"image": x}))))
 
 
 def scores(path: Path, x: NDArray[Any]) -> NDArray[Any]:
@@ -105,7 +105,7 @@ def test_the_command_line_says_what_it_does(pictures: NDArray[np.uint8], tmp_pat
     """Minutes without a word look like a command that hangs; a raised opset is another model."""
     save_graph("11-depthwise-cumsum", tmp_path / "m.onnx")
     np.save(tmp_path / "i.npy", pictures)
-    words = ["quantize", tmp_path / "m.onnx", "--images", tmp_path / "i.npy"]
+    words: list[str | Path] = ["quantize", tmp_path / "m.onnx", "--images", tmp_path / "i.npy"]
     outcome = in_process(*words, "-o", tmp_path / "q.onnx")
     outcome.succeeds()
     told = [line.split()[0] for line in outcome.err.splitlines()]
@@ -126,7 +126,14 @@ def test_an_opset_that_cannot_be_raised(pictures: NDArray[np.uint8], tmp_path: P
     model.opset_import[0].version = 6
     onnx.save(model, str(path))
     np.save(tmp_path / "i.npy", pictures)
-    words = ["quantize", path, "--images", tmp_path / "i.npy", "-o", tmp_path / "q.onnx"]
+    words: list[str | Path] = [
+        "quantize",
+        path,
+        "--images",
+        tmp_path / "i.npy",
+        "-o",
+        tmp_path / "q.onnx",
+    ]
     for precision in ("int8", "fp16"):
         outcome = in_process(*words, "--to", precision)
         outcome.fails("its opset is 6", "opset 13 is needed", "export the model again")
