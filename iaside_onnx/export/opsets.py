@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import onnx
-from onnx import ModelProto, ValueInfoProto, version_converter
+from onnx import ModelProto, ValueInfoProto, helper, version_converter
 
 from iaside_onnx.errors import ExportError
 from iaside_onnx.export.code import one_line
@@ -15,6 +15,8 @@ __all__ = ["LOWEST_OPSET", "opset_of", "raise_opset"]
 LOWEST_OPSET = 7
 """The first operator set that ONNX Runtime supports."""
 
+# The first in which Resize has coordinate modes, of which the default is none of before.
+_RESIZE_OPSET = 11
 # Stands for a batch of any size while a model is converted; no other size is likely to be equal.
 _PLACEHOLDER = 7919
 
@@ -53,7 +55,22 @@ def _converted(model: ModelProto, opset: int) -> ModelProto:
     # It does not copy them.
     del made.metadata_props[:]
     made.metadata_props.extend(model.metadata_props)
+    if opset_of(model) < _RESIZE_OPSET <= opset:
+        _keep_coordinates(made)
     return made
+
+
+def _keep_coordinates(model: ModelProto) -> None:
+    """Say of Resize how it was until opset 10, where the converter takes the later default."""
+    before = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            said = {attribute.name for attribute in node.attribute}
+            node.attribute.extend(
+                helper.make_attribute(name, value)
+                for name, value in before.items()
+                if name not in said
+            )
 
 
 def _with_fixed_batch(model: ModelProto) -> ModelProto:

@@ -19,6 +19,7 @@ ELSE: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder": (lambda p: p.mkdir(), "is a folder"),
     "device": (lambda p: p.symlink_to("/dev/null"), "is a device"),
     "link": (lambda p: _link(p), "was not made by iaside"),
+    "lost link": (lambda p: p.symlink_to("none/x"), "its folder does not exist"),
 }  # fmt: skip
 # Each command that writes, and the file that it writes; all with leave to replace.
 COMMANDS: dict[str, tuple[list[str | Path], str]] = {

@@ -17,6 +17,7 @@ from onnx.reference import ReferenceEvaluator
 pytest.importorskip("sympy")
 
 import iaside_onnx
+from iaside_onnx.errors import ExportError
 from iaside_onnx.export.quantization import split_images
 from iaside_onnx.images import open_images
 from tests.export.opset_graphs import GRAPHS, SIDE, save_graph
@@ -138,6 +139,15 @@ def test_an_opset_that_cannot_be_raised(pictures: NDArray[np.uint8], tmp_path: P
         outcome = in_process(*words, "--to", precision)
         outcome.fails("its opset is 6", "opset 13 is needed", "export the model again")
     assert not (tmp_path / "q.onnx").exists()
+
+
+def test_a_raised_opset_that_changes_outputs(pictures: NDArray[np.uint8], tmp_path: Path) -> None:
+    """An error of onnx's converter would be taken for the loss of INT8, and audited."""
+    path = tmp_path / "m.onnx"
+    save_graph("11-hardmax", path)
+    with pytest.raises(ExportError, match=r"raising its opset from 11 to 13 changes its outputs"):
+        iaside_onnx.quantize(path, pictures, tmp_path / "q.onnx", calibration=CALIBRATION)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
 
 
 def test_a_tool_that_fails_for_each_channel(pictures: NDArray[np.uint8], tmp_path: Path) -> None:

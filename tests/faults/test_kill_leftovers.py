@@ -21,7 +21,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 def test_quantize_killed_in_the_middle(tmp_path: Path) -> None:
     """Each kill would leave several copies of the model beside the output, out of sight."""
-    words = ["quantize", CNN, "--images", PICTURES, "-o", tmp_path / "q.onnx"]
+    words: list[str | Path] = ["quantize", CNN, "--images", PICTURES, "-o", tmp_path / "q.onnx"]
     with subprocess.Popen(
         command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -38,7 +38,7 @@ def test_quantize_killed_in_the_middle(tmp_path: Path) -> None:
 
 def test_a_supervised_command_that_is_stopped(tmp_path: Path) -> None:
     """`--timeout` ends what never ends, and its temporary files would stay."""
-    words = ["quantize", CNN, "--images", PICTURES, "-o", tmp_path / "q.onnx"]
+    words: list[str | Path] = ["quantize", CNN, "--images", PICTURES, "-o", tmp_path / "q.onnx"]
     for seconds in ("0.8", "1.6", "2.4"):
         subprocess.run(command(*words, "--timeout", seconds), capture_output=True, check=False)
     in_process(*words, "--overwrite").succeeds()
