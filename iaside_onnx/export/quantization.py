@@ -23,7 +23,7 @@ from iaside_onnx.files import scratch_folder
 from iaside_onnx.images import ImagesLike, ImageSource, Preprocess, open_images, sample_images
 from iaside_onnx.model import METADATA_KEY, FoundModel, input_transform, make_predictor
 from iaside_onnx.progress import LogProgress, Progress
-from iaside_onnx.runtime import Classifier, GraphFacts, load_classifier, read_graph
+from iaside_onnx.runtime import Classifier, GraphFacts, read_graph
 from iaside_onnx.version import __version__
 
 __all__ = ["QUANTIZE_KEY", "Precision", "Quantized", "quantize", "split_images"]
@@ -180,39 +180,27 @@ class _Job:
         notes: list[str] = []
         raised = self._raised(INT8_OPSET if to == "int8" else LOWEST_OPSET, notes)
         # Where ONNX Runtime does not run the original itself, its conversion stands in.
-        runs = self.found if facts.opset >= LOWEST_OPSET else replace(self.found, facts=raised)
-        original = runs.load(self.output_name, self.input_size, device="cpu")
+        runs = facts if facts.opset >= LOWEST_OPSET else raised
+        original = self._load(runs, self.input_size)
         source = open_images(self.images)
         spec = self.found.complete(original, self.input_size, source.size)
         check_preprocess_file(target, spec)
         first, second = split_images(source, calibration if to == "int8" else 0, self.seed)
         inputs = _Inputs(original, source, spec)
-        if raised.path != runs.facts.path:
+        if raised is not runs:
             self._check_raised(raised, inputs, second)
-        if to == "int8":
-            self.progress.say(f"calibrating on {len(first)} images, and quantising to INT8")
-            made, more = to_int8(
-                raised.path, str(facts.path), original.signature.input_name,
-                lambda: inputs.batches(first), self.scratch,
-            )  # fmt: skip
-            notes += more
-        else:
-            self.progress.say("converting to FP16")
-            made = to_fp16(onnx.load(str(raised.path)), str(facts.path))
-        kept = None if self.found.preprocess is None else spec
-        made_of = {p.key: p.value for p in made.metadata_props}
+        made = self._made(raised, to, inputs, first, notes)
+        metadata = {p.key: p.value for p in made.metadata_props}
         with temporary_model(target) as temporary:
             write_model(made, temporary, target)
             self.progress.say(f"comparing with the original on {len(second)} other images")
-            quantized = load_classifier(
-                read_graph(temporary), output=self.output_name, input_size=spec.size(), device="cpu"
-            )
+            quantized = self._load(read_graph(temporary), spec.size())
             agreement = _agreement(inputs, quantized, second, target)
             provenance = _provenance(facts, to, len(first), len(second), agreement, notes)
-            metadata = {**made_of, QUANTIZE_KEY: json.dumps(provenance)}
-            if kept is not None:
+            metadata[QUANTIZE_KEY] = json.dumps(provenance)
+            if self.found.preprocess is not None:
                 # A guessed preprocessing is not stored, so that an audit still warns of the guess.
-                metadata[METADATA_KEY] = json.dumps(kept.to_dict())
+                metadata[METADATA_KEY] = json.dumps(spec.to_dict())
             onnx.helper.set_model_props(made, metadata)
             self.progress.say(f"writing {target}")
             write_model(made, temporary, target)
@@ -220,6 +208,10 @@ class _Job:
             read_graph(target), facts, to, len(first), len(second), agreement, self.found.note,
             tuple(notes),
         )  # fmt: skip
+
+    def _load(self, facts: GraphFacts, size: tuple[int, int, int] | None) -> Classifier:
+        """Load the model, or what was made of it."""
+        return replace(self.found, facts=facts).load(self.output_name, size, device="cpu")
 
     def _raised(self, opset: int, notes: list[str]) -> GraphFacts:
         """The model in an operator set that is at least the one needed; a note if it was raised."""
@@ -234,19 +226,40 @@ class _Job:
         write_model(model, path, facts.path)
         return read_graph(path)
 
+    def _made(
+        self,
+        facts: GraphFacts,
+        to: Precision,
+        inputs: _Inputs,
+        rows: NDArray[np.int64],
+        notes: list[str],
+    ) -> onnx.ModelProto:
+        """The model in the new precision, calibrated on these images; adds notes."""
+        name = str(self.found.facts.path)
+        if to == "fp16":
+            self.progress.say("converting to FP16")
+            return to_fp16(onnx.load(str(facts.path)), name)
+        self.progress.say(f"calibrating on {len(rows)} images, and quantising to INT8")
+        input_name = inputs.classifier.signature.input_name
+        made, more = to_int8(
+            facts.path, name, input_name, lambda: inputs.batches(rows), self.scratch
+        )
+        notes += more
+        return made
+
     def _check_raised(self, raised: GraphFacts, inputs: _Inputs, rows: NDArray[np.int64]) -> None:
         """Check that raising the opset changed no output.
 
         Raises:
             ExportError: if it did.
         """
-        classifier = replace(self.found, facts=raised).load(
-            self.output_name, self.input_size, device="cpu"
-        )
+        classifier = self._load(raised, self.input_size)
         batch = next(inputs.batches(rows))
         before, after = inputs.classifier.run(batch), classifier.run(batch)
-        largest = float(np.abs(before).max())
-        difference = float(np.abs(after - before).max())
+        # Some models give NaN or infinity for some images.
+        before, after = (values[np.isfinite(before)] for values in (before, after))
+        largest = float(np.abs(before).max(initial=0))
+        difference = float(np.abs(after - before).max(initial=0))
         if not difference <= _ROUNDING * max(largest, 1):
             raise ExportError(
                 f"{self.found.facts.path}: raising its opset from {self.found.facts.opset} to "
