@@ -10,13 +10,25 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from iaside_onnx.errors import ImageError
+from iaside_onnx.images.png import without_texts
+from iaside_onnx.images.said import collected, say
 
-__all__ = ["MAX_PIXELS", "decode_image"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "decode_image"]
+
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif", ".jfif",
+)  # fmt: skip
+"""Suffixes of image files: those of torchvision's ImageFolder, .gif and .jfif."""
 
 MAX_PIXELS = 89_478_485
 """Most pixels of one image, decoded or resized: 256 MiB of RGB, Pillow's own threshold."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP")
+# Formats whose decoders run no other program and read no other file.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
+_NAMES = "JPEG, PNG, WebP, BMP, GIF, PPM or TIFF"
+
+# Modes of Pillow that have 8 bits or fewer a channel, and a conversion to RGB.
+_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
 # Exceptions of Pillow's decoders on damaged or hostile files.
 _DAMAGE = (
@@ -56,7 +68,10 @@ _UPRIGHT = {
 
 
 def decode_image(data: bytes, channels: int, where: str) -> Image.Image:
-    """Decode the first frame of a JPEG, PNG or WebP file, upright, without alpha.
+    """Decode the first frame of an image file, upright, without alpha.
+
+    The formats are JPEG, PNG, WebP, BMP, GIF, PPM (PBM, PGM) and TIFF. Pillow's warnings are said
+    with the name of the image, by the logger ``iaside_onnx``.
 
     Args:
         data: the bytes of the file.
@@ -64,19 +79,33 @@ def decode_image(data: bytes, channels: int, where: str) -> Image.Image:
         where: what to call the image in an error.
 
     Raises:
-        ImageError: the file is of another format, damaged, cut short, or has more than
-            ``MAX_PIXELS`` pixels.
+        ImageError: the file is of another format, damaged, cut short, has more than
+            ``MAX_PIXELS`` pixels, or pixels of another kind than 8 or 16 bits.
     """
+    texts: list[str] = []
+    with collected(texts):
+        image = _decode(data, channels, where, texts)
+    say(where, texts)
+    return image
+
+
+def _decode(data: bytes, channels: int, where: str, texts: list[str]) -> Image.Image:
+    """As `decode_image`; what is to be said of the image is appended to ``texts``."""
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with _open(data) as image:
             width, height = image.size
             # Only the header has been read: no memory for the pixels is allocated yet.
             if width * height <= MAX_PIXELS:
+                # A JPEG of several pictures is a photograph with its previews.
+                if getattr(image, "is_animated", False) and image.format not in ("JPEG", "MPO"):
+                    texts.append("the file has several frames, of which the first is taken")
                 image.load()
                 return _upright(image, _convert(image, channels))
+    except ImageError as error:
+        raise ImageError(f"{where} {error}") from None
     except UnidentifiedImageError:
         raise ImageError(
-            f"{where} is not a JPEG, PNG or WebP image, or its header is damaged; convert, replace "
+            f"{where} is not a {_NAMES} image, or its header is damaged; convert, replace "
             "or remove it"
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -91,11 +120,26 @@ def decode_image(data: bytes, channels: int, where: str) -> Image.Image:
     )
 
 
+def _open(data: bytes) -> Image.Image:
+    # Texts and profiles in a PNG change no pixel, and Pillow refuses long ones.
+    return Image.open(io.BytesIO(without_texts(data)), formats=_FORMATS)
+
+
 def _convert(image: Image.Image, channels: int) -> Image.Image:
-    if image.mode.startswith("I"):
+    """Convert to RGB or L.
+
+    Raises:
+        ImageError: the pixels have another range; the message lacks the name of the image.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         # 16-bit grey: Pillow's own conversion would clip at 255. 65535 = 257 * 255.
         grey = (np.asarray(image).astype(np.uint32) + 128) // 257
         image = Image.fromarray(grey.astype(np.uint8))
+    elif image.mode not in _MODES:
+        raise ImageError(
+            f"has pixels whose range is unknown (Pillow's mode {image.mode}); save it with 8 or 16 "
+            "bits a channel"
+        )
     elif image.mode in ("P", "PA"):
         # Pillow warns if it converts a palette with a transparency table to RGB in one step.
         image = image.convert("RGBA")
