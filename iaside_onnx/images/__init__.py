@@ -15,6 +15,7 @@ from iaside_onnx.images.preprocess import (
     Interpolation,
     Preprocess,
 )
+from iaside_onnx.images.said import Notices
 from iaside_onnx.images.source import ImageSource, PreparedImage, SourceKind
 from iaside_onnx.images.specfile import find_preprocess, parse_preprocess, read_preprocess
 
@@ -29,6 +30,7 @@ __all__ = [
     "ImageSource",
     "ImagesLike",
     "Interpolation",
+    "Notices",
     "PreparedImage",
     "Preprocess",
     "SourceKind",

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from iaside_onnx.errors import ImageError
 from iaside_onnx.images.png import without_texts
-from iaside_onnx.images.said import collected, say
+from iaside_onnx.images.said import NOTICES, Notices, collected
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "decode_image"]
 
@@ -67,7 +67,7 @@ _UPRIGHT = {
 }
 
 
-def decode_image(data: bytes, channels: int, where: str) -> Image.Image:
+def decode_image(data: bytes, channels: int, where: str, notices: Notices = NOTICES) -> Image.Image:
     """Decode the first frame of an image file, upright, without alpha.
 
     The formats are JPEG, PNG, WebP, BMP, GIF, PPM (PBM, PGM) and TIFF. Pillow's warnings are said
@@ -77,6 +77,7 @@ def decode_image(data: bytes, channels: int, where: str) -> Image.Image:
         data: the bytes of the file.
         channels: 3 gives mode RGB, 1 gives mode L (ITU-R 601 luma of a colour image).
         where: what to call the image in an error.
+        notices: where warnings go.
 
     Raises:
         ImageError: the file is of another format, damaged, cut short, has more than
@@ -85,7 +86,7 @@ def decode_image(data: bytes, channels: int, where: str) -> Image.Image:
     texts: list[str] = []
     with collected(texts):
         image = _decode(data, channels, where, texts)
-    say(where, texts)
+    notices.say(where, texts)
     return image
 
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
-__all__ = ["collected", "say"]
+__all__ = ["NOTICES", "Notices", "collected"]
 
 _LOGGER = logging.getLogger("iaside_onnx")
-_MOST = 20
 
 
 class _Collector(threading.local):
@@ -30,12 +29,15 @@ class _Collector(threading.local):
         """Take the text if this thread decodes; the warning is then ignored."""
         if self.texts is None:
             return False
-        self.texts.append(text)
+        self.texts.append(f"Pillow warns: {text}")
         return True
 
 
 _COLLECTOR = _Collector()
-_FILTER: Any = ("ignore", _COLLECTOR, Warning, None, 0)
+# Not deprecations, which are for programmers.
+_FILTERS: list[Any] = [
+    ("ignore", _COLLECTOR, category, None, 0) for category in (UserWarning, RuntimeWarning)
+]
 
 
 @contextmanager
@@ -43,8 +45,8 @@ def collected(texts: list[str]) -> Iterator[None]:
     """Append the texts of warnings that this thread raises meanwhile, and show none of them."""
     # Tests and notebooks replace the list of filters, so it is looked at each time.
     filters = cast(list[Any], warnings.filters)
-    if not filters or filters[0] is not _FILTER:
-        filters.insert(0, _FILTER)
+    if filters[: len(_FILTERS)] != _FILTERS:
+        filters[:0] = _FILTERS
     before, _COLLECTOR.texts = _COLLECTOR.texts, texts
     try:
         yield
@@ -52,40 +54,40 @@ def collected(texts: list[str]) -> Iterator[None]:
         _COLLECTOR.texts = before
 
 
-class _Said:
-    """What this process has said: an image is read in the look before the work and again in it."""
+class Notices:
+    """Warns of images by the logger ``iaside_onnx``; from any thread.
 
-    def __init__(self) -> None:
+    An image is read in the look before the work and again in it, so no line is said twice.
+
+    Args:
+        most: number of lines; one more says that others are not shown.
+    """
+
+    def __init__(self, most: int = 20) -> None:
+        self._most = most
         self._lines: set[str] = set()
         self._lock = threading.Lock()
 
-    def is_new(self, line: str) -> bool:
-        with self._lock:
-            if line in self._lines or len(self._lines) > _MOST:
-                return False
-            self._lines.add(line)
-            return True
+    def say(self, where: str, texts: Sequence[str]) -> None:
+        """Warn of one image.
 
-    def is_full(self) -> bool:
-        return len(self._lines) > _MOST
-
-
-_SAID = _Said()
-
-
-def say(where: str, texts: list[str]) -> None:
-    """Warn once of each text about an image; after 20 lines a last one says that more follow.
-
-    Args:
-        where: name of the image.
-        texts: of Pillow's warnings, or ours.
-    """
-    for text in texts:
-        line = _printable(f"{where}: {' '.join(text.split())}")
-        if _SAID.is_new(line):
-            if _SAID.is_full():
-                line = "further images have such warnings, which are not shown"
+        Args:
+            where: name of the image.
+            texts: of Pillow's warnings, or ours.
+        """
+        for text in texts:
+            line = _printable(f"{where}: {' '.join(text.split())}")
+            with self._lock:
+                if line in self._lines or len(self._lines) > self._most:
+                    continue
+                self._lines.add(line)
+                if len(self._lines) > self._most:
+                    line = "further images have such warnings, which are not shown"
             _LOGGER.warning("%s", line)
+
+
+NOTICES = Notices()
+"""Those of this process."""
 
 
 def _printable(text: str) -> str:
