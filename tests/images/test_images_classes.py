@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +16,8 @@ from iaside_onnx.images import ImageSource, labels_from_file, open_images, read_
 from tests.support.pictures import picture
 
 ACCENTS = ("Käfer", "São Paulo", "é")
-ACROSS = [("NFC", "NFD"), ("NFD", "NFC")]
+Form: TypeAlias = Literal["NFC", "NFD"]
+ACROSS: list[tuple[Form, Form]] = [("NFC", "NFD"), ("NFD", "NFC")]
 
 
 def labels(source: ImageSource) -> list[int]:
@@ -146,15 +147,15 @@ def test_shards_of_several_splits(tmp_path: Path, suffix: str, names: tuple[str,
 
 
 @pytest.mark.parametrize(("here", "there"), ACROSS)
-def test_names_of_folders_in_the_other_form(tmp_path: Path, here: str, there: str) -> None:
-    """Finder on macOS writes accents apart from their letters; both look the same on every screen."""
+def test_names_of_folders_in_the_other_form(tmp_path: Path, here: Form, there: Form) -> None:
+    """A Mac writes accents apart from their letters; both look the same on every screen."""
     root = folders(tmp_path, *(unicodedata.normalize(here, name) for name in ACCENTS))
     given = {unicodedata.normalize(there, name): 5 + i for i, name in enumerate(ACCENTS)}
     assert sorted(labels(open_images(root, classes=given))) == [5, 6, 7]
 
 
 @pytest.mark.parametrize(("here", "there"), ACROSS)
-def test_ids_and_labels_in_the_other_form(tmp_path: Path, here: str, there: str) -> None:
+def test_ids_and_labels_in_the_other_form(tmp_path: Path, here: Form, there: Form) -> None:
     ids = [unicodedata.normalize(here, f"x/{name}.jpg") for name in ACCENTS]
     lines = [unicodedata.normalize(there, f"x/{name}.jpg,{name}") for name in ACCENTS]
     path = tmp_path / "labels.csv"
