@@ -50,6 +50,9 @@ _DAMAGE = (
 )
 
 _ORIENTATION_TAG = 0x0112
+# TIFF 6.0, section 15: width and length of a tile. Common ones have 256 to 1,024 pixels a side.
+_TILE_TAGS = (322, 323)
+_MAX_TILE_PIXELS = 2**24
 
 # EXIF 2.32, 4.6.4 A: the transposition that displays the stored image upright.
 #
@@ -100,6 +103,7 @@ def _decode(data: bytes, channels: int, where: str, texts: list[str]) -> Image.I
                 # A JPEG of several pictures is a photograph with its previews.
                 if getattr(image, "is_animated", False) and image.format not in ("JPEG", "MPO"):
                     texts.append("the file has several frames, of which the first is taken")
+                _refuse_large_tiles(image)
                 image.load()
                 return _upright(image, _convert(image, channels))
     except ImageError as error:
@@ -119,6 +123,23 @@ def _decode(data: bytes, channels: int, where: str, texts: list[str]) -> Image.I
     raise ImageError(
         f"{where} has more pixels than the limit of {MAX_PIXELS}; make it smaller or remove it"
     )
+
+
+def _refuse_large_tiles(image: Image.Image) -> None:
+    """Refuse a TIFF of which a single tile would fill the memory, however small the image is.
+
+    Raises:
+        ImageError: a tile is larger; the message lacks the name of the image.
+    """
+    # Other formats have no tiles, and Pillow reads strips row by row.
+    tags = getattr(image, "tag_v2", {})
+    sides = [tags.get(tag, 0) for tag in _TILE_TAGS]
+    if not all(isinstance(side, int) for side in sides) or sides[0] * sides[1] > max(
+        _MAX_TILE_PIXELS, image.width * image.height
+    ):
+        raise ImageError(
+            f"has tiles of {sides[0]} x {sides[1]} pixels, far too large; save it again"
+        )
 
 
 def _open(data: bytes) -> Image.Image:

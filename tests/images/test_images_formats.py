@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
+import struct
 import sys
 import threading
 import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -51,6 +53,22 @@ def decoded(
 def test_formats_without_loss(kind: str, options: dict[str, Any]) -> None:
     """Every pixel would be another, or the image would be left out."""
     assert (decoded(encode(RGB, kind, **options)) == PIXELS).all()
+
+
+def tiled(side: int) -> bytes:
+    """A grey TIFF of 8 x 8 white pixels, stored as one deflated tile (TIFF 6.0, sections 2, 15)."""
+    data = zlib.compress(b"\xff" * side**2)
+    tags = [(256, 8), (257, 8), (258, 8), (259, 8), (262, 1), (277, 1)]
+    tags += [(322, side), (323, side), (324, 8 + 2 + 12 * 10 + 4), (325, len(data))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + data
+
+
+def test_a_tile_that_would_fill_the_memory() -> None:
+    """One MB of a stranger would take one GB for an image of 8 x 8 pixels."""
+    assert (decoded(tiled(256)) == 255).all()
+    with pytest.raises(ImageError, match=r"^photo has tiles of 4112 x 4112 pixels"):
+        decoded(tiled(4112))
 
 
 def test_gif_of_few_colours() -> None:
@@ -105,7 +123,7 @@ def test_further_frames_are_said(kind: str, caplog: pytest.LogCaptureFixture) ->
 
 
 def long_text(kind: str) -> bytes:
-    """A PNG whose text takes 3 MB and a few kB of the file, and an orientation in EXIF."""
+    """A PNG whose texts are many MB and a few kB of the file, with an orientation in EXIF."""
     info = PngImagePlugin.PngInfo()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -115,8 +133,9 @@ def long_text(kind: str) -> bytes:
     elif kind == "itxt":
         info.add_itxt("prompt", "x" * (3 << 20), zip=True)
     elif kind == "many":
-        for i in range(40):
-            info.add_text(f"t{i}", "x" * (1 << 20))
+        # Each is short enough for Pillow, but not all together.
+        for i in range(140):
+            info.add_text(f"t{i}", "x" * (1 << 19), zip=True)
     else:
         info.add_text("prompt", "x" * (3 << 20), zip=True)
     return encode(RGB, "PNG", pnginfo=info, **options)
