@@ -14,15 +14,17 @@ from iaside_onnx.errors import ImageError
 from iaside_onnx.images.array_files import ARRAY_SUFFIXES, open_arrays
 from iaside_onnx.images.arrays import ArraySource
 from iaside_onnx.images.classes import ClassesLike, KnownClasses, find_classes, no_word
+from iaside_onnx.images.encoded import EncodedSource
 from iaside_onnx.images.folders import SPLITS, open_folder
 from iaside_onnx.images.keys import Keys
+from iaside_onnx.images.left_out import HIDDEN, LeftOut, suffix_of
 from iaside_onnx.images.parquet import open_parquet
 from iaside_onnx.images.source import ImageSource
 from iaside_onnx.images.webdataset import open_tars
 
 __all__ = ["ImagesLike", "open_images"]
 
-_Opener: TypeAlias = Callable[[Sequence[Path], str, KnownClasses, Keys], ImageSource]
+_Opener: TypeAlias = Callable[[Sequence[Path], str, KnownClasses, Keys], EncodedSource]
 _SHARDS: dict[str, _Opener] = {".parquet": open_parquet, ".tar": open_tars}
 # The hub's naming scheme for the shards of a split.
 _SPLIT = re.compile(r"(.+)-[0-9]{5}-of-[0-9]{5}")
@@ -98,14 +100,16 @@ def _from_path(path: Path, classes: KnownClasses, keys: Keys) -> ImageSource:
         if not shards:
             keys.refuse(str(path))
             return open_folder(path, classes)
-        return _SHARDS[shards[0].suffix](shards, str(path), classes, keys)
+        found = _SHARDS[shards[0].suffix](shards, str(path), classes, keys)
+        found.notes = (*_beside(path, shards), *found.notes)
+        return found
     if path.suffix.lower() in _SHARDS and path.is_file():
         return _SHARDS[path.suffix.lower()]([path], str(path), classes, keys)
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return open_arrays(path, no_word(classes, str(path)), keys)
-    found = "is neither a folder nor" if path.exists() else "does not exist; give a folder or"
+    missing = "is neither a folder nor" if path.exists() else "does not exist; give a folder or"
     suffixes = ", ".join((*ARRAY_SUFFIXES, *_SHARDS))
-    raise ImageError(f"{path} {found} a file of images ({suffixes})")
+    raise ImageError(f"{path} {missing} a file of images ({suffixes})")
 
 
 def _find_shards(folder: Path) -> list[Path]:
@@ -140,3 +144,16 @@ def _find_shards(folder: Path) -> list[Path]:
             "folder with the shards of one"
         )
     return shards
+
+
+def _beside(folder: Path, shards: Sequence[Path]) -> tuple[str, ...]:
+    """What a folder of shards holds besides, which is not read."""
+    left_out = LeftOut()
+    for path in sorted(set(folder.iterdir()) - set(shards)):
+        if path.name.startswith("."):
+            left_out.add(HIDDEN, path.name)
+        elif path.is_dir():
+            left_out.add("folders", f"{path.name}/")
+        else:
+            left_out.add(suffix_of(path.name), path.name)
+    return left_out.notes(f"folder {folder.name or folder}")

@@ -212,3 +212,15 @@ def test_arrays_and_columns_that_are_not_taken(tmp_path: Path) -> None:
     assert open_images(tmp_path / "a.parquet").notes == (
         f"left out of {tmp_path / 'a.parquet'}: columns of images: mask",
     )
+
+
+def test_what_lies_beside_shards(tmp_path: Path) -> None:
+    """A hundred photographs beside one shard would be passed over."""
+    tar(tmp_path / "a.tar", [("a.png", png(0)), ("a.txt", b"x")])
+    picture(tmp_path / "b.png")
+    picture(tmp_path / "c.png")
+    picture(tmp_path / "cat" / "d.png")
+    assert open_images(tmp_path).notes == (
+        f"left out of folder {tmp_path.name}: 2 .png (b.png, ...), 1 folders (cat/)",
+        f"left out of WebDataset {tmp_path.name}: 1 .txt (a.txt)",
+    )
