@@ -117,22 +117,31 @@ def _dataset(file: Any, name: str, path: Path, *, texts: bool = False) -> ArrayL
             f"{path}: {name} holds Python objects, which are not read; save a plain array, "
             "uint8 or float in [0, 1]"
         )
-    chunks = file[name].chunks or (1,)
+    _check_size(file[name], f"{path}: {name}")
+    return dataset
+
+
+def _check_size(dataset: Any, where: str) -> None:
+    """Refuse a dataset of which a part takes too much memory, or that claims what is not stored.
+
+    Raises:
+        ImageError: its chunks are too large, or the stored bytes cannot hold its values.
+    """
+    chunks = dataset.chunks or (1,)
     size = dataset.dtype.itemsize
     for side in chunks:
         size *= side
     if size > _MAX_CHUNK_BYTES:
         raise ImageError(
-            f"{path}: {name} has chunks of {size} bytes, over the limit of {_MAX_CHUNK_BYTES}; "
+            f"{where} has chunks of {size} bytes, over the limit of {_MAX_CHUNK_BYTES}; "
             "save it with one image per chunk"
         )
-    stored = file[name].id.get_storage_size()
-    if file[name].nbytes > _MAX_EXPANSION * stored and _is_built_in(file[name]):
+    stored = dataset.id.get_storage_size()
+    if dataset.nbytes > _MAX_EXPANSION * stored and _is_built_in(dataset):
         raise ImageError(
-            f"{path}: {name} of shape {dataset.shape} is incomplete: only {stored} bytes are "
+            f"{where} of shape {dataset.shape} is incomplete: only {stored} bytes are "
             "stored; create the file again"
         )
-    return dataset
 
 
 def _is_built_in(dataset: Any) -> bool:
