@@ -163,12 +163,19 @@ def make_plan(
         output_kind=outputs.kind,
         mean_color=None if color is None else tuple(color.tolist()),
         access=Access(
-            found.facts.path, inputs.images, options.classes, options.own_labels, session
+            found.facts.path,
+            inputs.images,
+            options.classes,
+            options.own_labels,
+            session,
+            options.images_key,
+            options.labels_key,
         ),
     )
     if warning:
         progress.warn(warning)
     notes = [
+        *selection.source.notes,
         found.note,
         f"model: {classifier.signature.takes}",
         why,
