@@ -19,7 +19,6 @@ __all__ = [
     "PreprocessError",
     "RunConflictError",
     "RuntimeMissingError",
-    "install_extra",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -18,6 +19,7 @@ def check_output_file(
     marks: Sequence[bytes],
     *,
     overwrite: bool,
+    may_stay: bool = False,
     error: type[IasideError] = OptionError,
 ) -> None:
     """Look, before the work starts, at what is at the path of an output.
@@ -29,6 +31,7 @@ def check_output_file(
         path: the file to write; if it is a symbolic link, its target is what counts.
         marks: each file of this kind that iaside wrote contains one of these.
         overwrite: replace such a file, rather than refuse.
+        may_stay: what is there may turn out to be the result already, so that nothing is written.
         error: what to raise.
 
     Raises:
@@ -54,14 +57,17 @@ def check_output_file(
             f"{named}: was not made by iaside, so it is not replaced; move it away, or give "
             "another name"
         )
-    _check_folder(named, path.parent, error)
+    if not may_stay:
+        _check_folder(named, path.parent, error)
 
 
 def _check_folder(named: Path, folder: Path, error: type[IasideError]) -> None:
     if not folder.is_dir():
         raise error(f"{named}: its folder does not exist; create it, or write elsewhere")
     if not os.access(folder, os.W_OK):
-        raise error(f"{named}: its folder cannot be written to; choose another")
+        read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+        why = os.strerror(errno.EROFS if read_only else errno.EACCES)
+        raise error(f"{named}: its folder cannot be written to: {why}; choose another")
 
 
 def _reason(error: Exception) -> str:
