@@ -55,7 +55,7 @@ def is_flat(dims: Sequence[int | None], size: tuple[int, int, int] | None) -> bo
     if len(dims) != 4 or len(extents) != 1:
         return False
     if size is None:
-        return _square(extents[0]) is not None
+        return extents[0] is not None
     return extents[0] == math.prod(size) and 1 not in size[1:]
 
 
