@@ -13,7 +13,12 @@ _LOADING = re.compile(r"^Load model from .*? failed: ?(?:Fatal error: )?")
 _SOURCE = re.compile(r"(?:[A-Za-z]:)?[\w./\\-]*\.(?:cc|cpp|cu|cuh|h|hpp|inl):\d+ ")
 _FUNCTION = re.compile(r"(?:[\w&*:<>,\[\]~= ]*?[ :~])?[\w:~]+(?:<[^()]*>)?\(")
 # What CUDA's errors have at their end.
-_PLACE = re.compile(r" ; (?:hostname|file|line|expr)=[^;]*")
+_PLACE = re.compile(r" *; (?:hostname|file|line|expr)=[^;]*")
+# Sentences that say nothing of the model.
+_PHRASES = re.compile(
+    r"This is an invalid model\. |ONNX Runtime only \*guarantees\* support [^.]*\. "
+    r"|The operator schemas and or other functionality [^.]*\. "
+)
 
 # What to do, by words of the reason; the first that fits.
 _ADVICE: tuple[tuple[str, str], ...] = (
@@ -67,7 +72,7 @@ def reason_of(error: Exception) -> str:
     text = _LOADING.sub("", text)
     while (found := _SOURCE.search(text)) is not None:
         text = text[: found.start()] + _after_function(text[found.end() :])
-    text = _PLACE.sub("", text).replace("This is an invalid model. ", "").rstrip(". ")
+    text = _PHRASES.sub("", _PLACE.sub("", text)).rstrip(".; ")
     # Most reasons are at the end: lists of nodes or types are before them.
     return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]} ... {text[-_TAIL:]}"
 

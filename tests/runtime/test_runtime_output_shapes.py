@@ -107,7 +107,7 @@ def test_bytes_are_scaled_by_the_constants_of_the_graph(
 
 def test_bytes_behind_a_softmax_are_probabilities(tmp_path: Path) -> None:
     """Probabilities of steps of 1/255 would be taken as logits."""
-    zero = {"s": np.array(1 / 255, np.float32), "z": np.array(0, np.uint8)}
+    zero: dict[str, Any] = {"s": np.array(1 / 255, np.float32), "z": np.array(0, np.uint8)}
     node = helper.make_node("QuantizeLinear", ["raw", "s", "z"], ["out"])
     out = helper.make_tensor_value_info("out", TensorProto.UINT8, ["n", 5])
     model = end(Net(ending="softmax", gain=0.2).model(), [node], out, zero)
@@ -204,9 +204,10 @@ def test_a_scaled_tanh_is_no_logit_by_its_last_addition(tmp_path: Path) -> None:
 def zipped(tmp_path: Path, names: list[int] | list[str]) -> Path:
     """What skl2onnx writes by default: a label, and a map from class to probability."""
     key = "classlabels_int64s" if isinstance(names[0], int) else "classlabels_strings"
+    labels: dict[str, Any] = {key: names}
     nodes = [
         helper.make_node("ArgMax", ["raw"], ["label"], axis=1, keepdims=0),
-        helper.make_node("ZipMap", ["raw"], ["out"], domain="ai.onnx.ml", **{key: names}),
+        helper.make_node("ZipMap", ["raw"], ["out"], domain="ai.onnx.ml", **labels),
     ]
     kind = TensorProto.INT64 if isinstance(names[0], int) else TensorProto.STRING
     maps = helper.make_sequence_type_proto(
