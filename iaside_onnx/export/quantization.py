@@ -20,8 +20,16 @@ from iaside_onnx.export.extras import quiet, require, version_of
 from iaside_onnx.export.target import check_output
 from iaside_onnx.export.writing import check_preprocess_file, temporary_model, write_model
 from iaside_onnx.images import ImagesLike, ImageSource, Preprocess, open_images, sample_images
-from iaside_onnx.model import METADATA_KEY, FoundModel, input_transform, make_predictor
+from iaside_onnx.model import (
+    METADATA_KEY,
+    AutoOutputKind,
+    FoundModel,
+    check_choices,
+    input_transform,
+    make_predictor,
+)
 from iaside_onnx.runtime import Classifier, GraphFacts, load_classifier, read_graph
+from iaside_onnx.types import Layout
 from iaside_onnx.version import __version__
 
 __all__ = ["QUANTIZE_KEY", "Precision", "Quantized", "quantize", "split_images"]
@@ -70,7 +78,9 @@ def quantize(
     calibration: int = 128,
     preprocess: str | Path | Preprocess | None = None,
     input_size: tuple[int, int, int] | None = None,
+    input_layout: Layout | None = None,
     output_name: str | None = None,
+    output_kind: AutoOutputKind = "auto",
     seed: int = 0,
     overwrite: bool = False,
 ) -> Quantized:
@@ -88,7 +98,9 @@ def quantize(
         calibration: number of images that calibrate INT8, at most half of all.
         preprocess: as in `iaside_onnx.Options`.
         input_size: as in `iaside_onnx.Options`.
+        input_layout: as in `iaside_onnx.Options`.
         output_name: as in `iaside_onnx.Options`.
+        output_kind: as in `iaside_onnx.Options`; matters for one number for each image only.
         seed: seed of the choice of images.
         overwrite: replace an existing file.
 
@@ -105,7 +117,9 @@ def quantize(
     found = FoundModel.read(model, preprocess)
     facts = found.facts
     _check_float(facts, target)
-    original = found.load(output_name, input_size, device="cpu")
+    said: dict[str, Any] = {"input_layout": input_layout, "output_kind": output_kind}
+    check_choices(**said)
+    original = found.load(output_name, input_size, device="cpu", **said)
     source = open_images(images)
     spec = found.complete(original, input_size, source.size)
     check_preprocess_file(target, spec)
@@ -115,8 +129,9 @@ def quantize(
     with temporary_model(target) as temporary:
         write_model(made, temporary, target)
         quantized = load_classifier(
-            read_graph(temporary), output=output_name, input_size=spec.size(), device="cpu"
-        )
+            read_graph(temporary), output=output_name, input_size=spec.size(), device="cpu",
+            **said,
+        )  # fmt: skip
         agreement = _agreement(inputs, quantized, second, target)
         metadata = {p.key: p.value for p in made.metadata_props}
         provenance = _provenance(facts, to, len(first), len(second), agreement)
@@ -139,6 +154,11 @@ def _check_options(to: str, calibration: int) -> None:
 def _check_float(facts: GraphFacts, target: Path) -> None:
     if target.exists() and target.samefile(facts.path):
         raise OptionError(f"{target} is the model itself, which is kept; choose another name")
+    if facts.is_ort:
+        raise ExportError(
+            f"{facts.path} has ONNX Runtime's own format, which only it can read; give the .onnx "
+            "file that it was made of"
+        )
     if facts.precision != "float32":
         raise ExportError(
             f"{facts.path} is already {facts.precision}; give the float32 model that it was made of"
@@ -192,7 +212,7 @@ class _Inputs:
             if signature.batch is not None and len(inputs) < size:
                 zeros = np.zeros((size - len(inputs), *inputs.shape[1:]), inputs.dtype)
                 inputs = np.concatenate([inputs, zeros])
-            yield inputs
+            yield inputs.reshape(signature.input_shape(inputs.shape))
 
 
 def _to_fp16(facts: GraphFacts) -> onnx.ModelProto:

@@ -94,8 +94,11 @@ class Scores:
             raw = (raw.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
         if raw.shape[1] != 1:
             return raw
-        zero = xp.zeros_like(raw)
-        return xp.concatenate([1 - raw if self.single == "probabilities" else zero, raw], axis=1)
+        both = xp.zeros((len(raw), 2), raw.dtype)
+        both[:, 1:] = raw
+        if self.single == "probabilities":
+            both[:, :1] = 1 - raw
+        return both
 
     def _check_single(self) -> None:
         if self.hint in ("probabilities", "log-probabilities"):

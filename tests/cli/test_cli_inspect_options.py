@@ -47,8 +47,8 @@ def test_following_the_messages_ends_in_success(tmp_path: Path) -> None:
     assert "class 1 of two" in run(str(path), *words).out
 
 
-@pytest.mark.parametrize("command", ["decompose", "inspect"])
-def test_both_commands_have_the_options(command: str) -> None:
+@pytest.mark.parametrize("command", ["decompose", "inspect", "quantize"])
+def test_the_commands_have_the_options(command: str) -> None:
     text = in_process(command, "--help").out
     for option in ("--input-size", "--input-layout", "--output-kind", "--output-name"):
         assert option in text

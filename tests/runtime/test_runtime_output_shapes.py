@@ -18,7 +18,17 @@ from scipy import special
 
 from iaside_onnx import Archive, decompose, inspect_model
 from iaside_onnx.errors import ModelError
-from iaside_onnx.runtime import Predictor, load_classifier, read_graph
+from iaside_onnx.runtime import (
+    Classifier,
+    Game,
+    Predictor,
+    WorthEvaluator,
+    load_classifier,
+    read_graph,
+)
+from iaside_onnx.runtime.memory import HostMemory
+from iaside_onnx.spectrum import band_index
+from tests.runtime.fake_device import FakeDevice, install_fft
 from tests.support.onnx_ends import end, run, save
 from tests.support.onnx_models import Net, make_model, value
 
@@ -128,8 +138,8 @@ def test_bytes_without_a_scale_are_refused(tmp_path: Path) -> None:
             inspect_model(path, output_name=name)
 
 
-def test_half_precision_bytes_and_floats_of_one_number(tmp_path: Path) -> None:
-    """1 - p would be computed in another type than p, and floors would be those of that type."""
+def test_one_number_in_half_precision(tmp_path: Path) -> None:
+    """1 - p would be of another type than p, and floors those of that type."""
     path = Net(classes=1, weights="float16", dtype="float16", ending="sigmoid").save(
         tmp_path / "net.onnx"
     )
@@ -255,3 +265,49 @@ def test_maps_of_features_are_no_classes(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "net.onnx")
     with pytest.raises(ModelError, match=r"no output of shape \(batch, classes\)"):
         inspect_model(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("kind", ["bytes", "sigmoid", "logit", "squeezed"])
+def test_scores_are_made_in_the_memory_of_the_model(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU an array of the host would be mixed with its own, which only a GPU shows."""
+    install_fft(monkeypatch)
+    if kind == "bytes":
+        path = quantised(np.uint8, "logits", 0.04, True, tmp_path)
+    elif kind == "squeezed":
+        reshape = helper.make_node("Reshape", ["raw", "shape"], ["out"])
+        model = end(Net().model(), [reshape], value("out", ["n", 5, 1, 1]),
+                    {"shape": np.array([-1, 5, 1, 1])})  # fmt: skip
+        path = save(model, tmp_path / "net.onnx")
+    else:
+        ending: Any = "sigmoid" if kind == "sigmoid" else "logits"
+        path = Net(classes=1, ending=ending).save(tmp_path / "net.onnx")
+    asked: Any = "logits" if kind == "logit" else "auto"
+    loaded = load_classifier(read_graph(path), output_kind=asked, device="cpu")
+    found = []
+    for memory in (HostMemory(), FakeDevice()):
+        model_here = Classifier(
+            loaded.facts, loaded.signature, loaded.execution, memory, loaded.scores
+        )
+        predictor = Predictor(
+            model_here, image_shape=(1, 8, 8), scale=np.ones(1, np.float32),
+            shift=np.zeros(1, np.float32), batch_size=3,
+            output_kind="probabilities" if kind == "sigmoid" else "logits",
+        )  # fmt: skip
+        evaluator = WorthEvaluator(predictor, band_index(8, 8, 3), 3)
+        game = Game(INPUTS[0], INPUTS[1] - INPUTS[0], np.arange(8, dtype=np.uint64), None, 1)
+        (answer,) = evaluator.evaluate([game])
+        assert answer.error is None
+        found.append(answer.values)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6, atol=1e-6)
+    # All bands make the second image.
+    raw = run(path, INPUTS[1:2]).astype(np.float64)
+    rows = {
+        "bytes": lambda: (raw - 100) * 0.04,
+        "squeezed": lambda: raw.reshape(1, 5),
+        "logit": lambda: raw * [[0, 1]],
+        "sigmoid": lambda: np.log([[1 - raw.item(), raw.item()]]),
+    }[kind]()
+    whole = special.log_softmax(rows, axis=1)[0, 1]
+    np.testing.assert_allclose(found[0][7], whole, rtol=1e-5, atol=1e-5)
