@@ -115,14 +115,16 @@ def test_bytes_are_scaled_by_the_constants_of_the_graph(
     assert any("0.04" in note for note in found.notes)
 
 
-def test_bytes_behind_a_softmax_are_probabilities(tmp_path: Path) -> None:
-    """Probabilities of steps of 1/255 would be taken as logits."""
-    zero: dict[str, Any] = {"s": np.array(1 / 255, np.float32), "z": np.array(0, np.uint8)}
+@pytest.mark.parametrize(("dtype", "zero"), [(np.uint8, 0), (np.int8, -128)])
+def test_bytes_behind_a_softmax_are_probabilities(dtype: Any, zero: int, tmp_path: Path) -> None:
+    """Probabilities of steps of 1/255 would be taken as logits, or be shifted by the zero point."""
+    weights: dict[str, Any] = {"s": np.array(1 / 255, np.float32), "z": np.array(zero, dtype)}
     node = helper.make_node("QuantizeLinear", ["raw", "s", "z"], ["out"])
-    out = helper.make_tensor_value_info("out", TensorProto.UINT8, ["n", 5])
-    model = end(Net(ending="softmax", gain=0.2).model(), [node], out, zero)
+    kind = TensorProto.INT8 if dtype == np.int8 else TensorProto.UINT8
+    out = helper.make_tensor_value_info("out", kind, ["n", 5])
+    model = end(Net(ending="softmax", gain=0.2).model(), [node], out, weights)
     path = save(model, tmp_path / "net.onnx")
-    raw = run(path, INPUTS).astype(np.float64)
+    raw = run(path, INPUTS).astype(np.float64) - zero
     assert raw.min() > 0
     made = check(path, np.log(raw / 255))
     assert made.recipe.output_kind == "probabilities"
@@ -303,11 +305,11 @@ def test_scores_are_made_in_the_memory_of_the_model(
     np.testing.assert_allclose(found[1], found[0], rtol=1e-6, atol=1e-6)
     # All bands make the second image.
     raw = run(path, INPUTS[1:2]).astype(np.float64)
-    rows = {
-        "bytes": lambda: (raw - 100) * 0.04,
-        "squeezed": lambda: raw.reshape(1, 5),
-        "logit": lambda: raw * [[0, 1]],
-        "sigmoid": lambda: np.log([[1 - raw.item(), raw.item()]]),
-    }[kind]()
+    if kind == "bytes":
+        rows = (raw - 100) * 0.04
+    elif kind == "squeezed":
+        rows = raw.reshape(1, 5)
+    else:
+        rows = raw * [[0, 1]] if kind == "logit" else np.log([[1 - raw.item(), raw.item()]])
     whole = special.log_softmax(rows, axis=1)[0, 1]
     np.testing.assert_allclose(found[0][7], whole, rtol=1e-5, atol=1e-5)
