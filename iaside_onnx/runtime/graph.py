@@ -120,18 +120,7 @@ def read_graph(path: Path) -> GraphFacts:
     graph = model.graph
     if not graph.node or not graph.output:
         raise ModelError(f"{path}: not an ONNX model, or an empty one: it has no graph")
-    domains = {_text(node.domain) for node in _nodes(model)}
-    foreign = sorted(domains - _STANDARD_DOMAINS - _local_domains(model))
-    if foreign:
-        raise ModelError(
-            f"{path}: uses operators of the domain {foreign[0]!r}, which ONNX Runtime does not "
-            "have built in; export the model with standard operators only"
-        )
-    if any(node.op_type == "EPContext" for node in _nodes(model)):
-        raise ModelError(
-            f"{path}: holds or names compiled code for one device (EPContext), which is not "
-            "loaded; give the model that it was compiled from"
-        )
+    _check_operators(path, model)
     external = external_data(path, _tensors(model))
     own = ModelFile(path, hashlib.sha256(data).hexdigest(), stamp)
     return GraphFacts(
@@ -150,6 +139,22 @@ def read_graph(path: Path) -> GraphFacts:
         input_scale=input_scale(graph),
         files=(own, *external.values()),
     )
+
+
+def _check_operators(path: Path, model: ModelProto) -> None:
+    """Refuse operators that ONNX Runtime has not built in, or that name files of their own."""
+    domains = {_text(node.domain) for node in _nodes(model)}
+    foreign = sorted(domains - _STANDARD_DOMAINS - _local_domains(model))
+    if foreign:
+        raise ModelError(
+            f"{path}: uses operators of the domain {foreign[0]!r}, which ONNX Runtime does not "
+            "have built in; export the model with standard operators only"
+        )
+    if any(node.op_type == "EPContext" for node in _nodes(model)):
+        raise ModelError(
+            f"{path}: holds or names compiled code for one device (EPContext), which is not "
+            "loaded; give the model that it was compiled from"
+        )
 
 
 def _outputs(graph: GraphProto) -> dict[str, Any]:

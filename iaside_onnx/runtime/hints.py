@@ -83,7 +83,7 @@ def output_hint(graph: GraphProto, name: str) -> OutputHint | None:
     if node.op_type == "LogSoftmax":
         return "log-probabilities"
     if node.op_type == "Log":
-        before = makers.get(node.input[0])
+        before = makers.get(node.input[0]) if node.input else None
         return "log-probabilities" if before is not None and before.op_type == "Softmax" else None
     if node.op_type == "Add":
         # A bias; a sum such as 0.5 + 0.5 tanh(x) may be a probability.
@@ -99,8 +99,10 @@ def output_quantisation(graph: GraphProto, name: str) -> Quantisation | None:
         return None
     constants = _Constants(graph)
     scale = constants.get(node.input[at])
-    zero = constants.get(node.input[at + 1]) if len(node.input) > at + 1 else np.zeros(1)
+    zero = constants.get(node.input[at + 1]) if len(node.input) > at + 1 else np.zeros(1, np.uint8)
     if scale is None or zero is None or scale.size != 1 or zero.size != 1:
+        return None
+    if scale.dtype.kind != "f" or zero.dtype.kind not in "iu":
         return None
     value = float(scale.item())
     return Quantisation(value, int(zero.item())) if 0 < value < np.inf else None
@@ -263,5 +265,5 @@ def _values(tensor: TensorProto) -> NDArray[np.generic] | None:
     try:
         return np.asarray(numpy_helper.to_array(tensor))
     # Dimensions and data of an untrusted file may contradict each other.
-    except (ValueError, TypeError, KeyError):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from iaside_onnx.errors import ModelError
-from iaside_onnx.runtime.axes import Axes, find_axes, is_flat, shape_of
+from iaside_onnx.runtime.axes import Axes, FoundAxes, find_axes, is_flat, shape_of
 from iaside_onnx.runtime.graph import GraphFacts
 from iaside_onnx.runtime.hints import OutputHint
 from iaside_onnx.runtime.scores import classes_of
@@ -90,7 +90,28 @@ def read_signature(
     Raises:
         ModelError: if it is not an image classifier that can be audited.
     """
-    inputs = session.get_inputs()
+    image = _image_input(facts, session.get_inputs())
+    found = _read_axes(facts, image.shape, input_size, input_layout)
+    chosen = _choose_output(facts, session.get_outputs(), output, found.batch)
+    classes = classes_of(chosen.shape, found.batch) if chosen.shape else None
+    return Signature(
+        input_name=image.name,
+        dtype=np.dtype(_DTYPES[image.type]),
+        layout=found.layout,
+        channels=found.channels,
+        height=found.height,
+        width=found.width,
+        batch=found.batch,
+        output_name=chosen.name,
+        classes=2 if classes == 1 else classes or None,
+        output_hint=facts.output_hints.get(chosen.name),
+        axes=found.axes or None,
+        notes=tuple(filter(None, [found.note, *_zip_notes(facts)])),
+    )
+
+
+def _image_input(facts: GraphFacts, inputs: Sequence[Any]) -> Any:
+    """The one input of a model."""
     if len(inputs) != 1:
         names = ", ".join(repr(i.name) for i in inputs)
         raise ModelError(
@@ -103,45 +124,35 @@ def read_signature(
             f"{facts.path}: its input {image.name!r} is a {image.type}, where float32, float16, "
             "float64 or uint8 was expected; export it with one of these"
         )
-    dims = [d if isinstance(d, int) and d > 0 else None for d in image.shape]
-    axes, notes = None, [f"output: {note}" for note in _zip_note(facts)]
+    return image
+
+
+def _read_axes(
+    facts: GraphFacts,
+    shape: Sequence[object],
+    input_size: tuple[int, int, int] | None,
+    input_layout: Layout | None,
+) -> FoundAxes:
+    """What is along each axis of the input; the axes themselves are empty if as in the layout."""
+    dims = [d if isinstance(d, int) and d > 0 else None for d in shape]
     if dims and (len(dims) != 4 or is_flat(dims, input_size)):
-        where = f"{facts.path}: its input has the shape {list(image.shape)}"
-        found = find_axes(dims, input_size, input_layout, where)
-        layout, axes, batch = found.layout, found.axes, found.batch
-        channels, height, width = found.channels, found.height, found.width
-        notes += [found.note] if found.note else []
-    else:
-        layout = _layout(facts, dims, image.shape, input_size, input_layout)
-        first, rows = (1, 2) if layout == "NCHW" else (3, 1)
-        channels = _channels(facts, dims[first], input_size)
-        height, width, batch = dims[rows], dims[rows + 1], dims[0]
-    chosen = _choose_output(facts, session.get_outputs(), output, batch)
-    classes = classes_of(chosen.shape, batch) if chosen.shape else None
-    return Signature(
-        input_name=image.name,
-        dtype=np.dtype(_DTYPES[image.type]),
-        layout=layout,
-        channels=channels,
-        height=height,
-        width=width,
-        batch=batch,
-        output_name=chosen.name,
-        classes=2 if classes == 1 else classes or None,
-        output_hint=facts.output_hints.get(chosen.name),
-        axes=axes,
-        notes=tuple(notes),
-    )
+        where = f"{facts.path}: its input has the shape {list(shape)}"
+        return find_axes(dims, input_size, input_layout, where)
+    layout = _layout(facts, dims, shape, input_size, input_layout)
+    first, rows = (1, 2) if layout == "NCHW" else (3, 1)
+    channels = _channels(facts, dims[first], input_size)
+    return FoundAxes((), layout, channels, dims[rows], dims[rows + 1], dims[0], "")
 
 
-def _zip_note(facts: GraphFacts) -> list[str]:
+def _zip_notes(facts: GraphFacts) -> list[str]:
+    """What is read in place of the maps that ZipMap makes."""
     notes = []
     for name, zipped in facts.zipped.items():
         numbered = zipped.classes == tuple(map(str, range(len(zipped.classes))))
         named = f"; the classes, counted from 0, are {', '.join(zipped.classes[:10])}"
         named += ", ..." if len(zipped.classes) > 10 else ""
         notes.append(
-            f"the tensor {zipped.tensor!r} is read, of which ZipMap makes {name!r}"
+            f"output: the tensor {zipped.tensor!r} is read, of which ZipMap makes {name!r}"
             f"{'' if numbered else named}"
         )
     return notes
@@ -173,25 +184,18 @@ def _layout(
             "channels, height, width) or (batch, height, width, channels), were expected; wrap "
             "the model so that it takes images"
         )
-    if input_size is None:
-        fits: dict[Layout, bool] = {"NCHW": dims[1] in _CHANNELS, "NHWC": dims[3] in _CHANNELS}
-    else:
-        c, h, w = input_size
-        fits = {
-            "NCHW": _agrees(dims[1:], (c, h, w)),
-            "NHWC": _agrees(dims[1:], (h, w, c)),
-        }
-    possible: list[Layout] = [layout for layout, fit in fits.items() if fit]
-    channels = {"NCHW": dims[1], "NHWC": dims[3]}
-    if asked is not None and (asked in possible or (not possible and channels[asked] is None)):
-        return asked
-    if len(possible) == 1 and asked is None:
-        return possible[0]
+    has = f"{facts.path}: its input has the shape {list(shape)}"
+    fits = _fitting(dims, input_size)
     if asked is not None:
+        channels = dims[1] if asked == "NCHW" else dims[3]
+        if fits[asked] or (input_size is None and channels is None):
+            return asked
         raise ModelError(
-            f"{facts.path}: its input has the shape {list(shape)}, which does not fit the layout "
-            f"{asked}; correct --input-layout or --input-size"
+            f"{has}, which does not fit the layout {asked}; correct --input-layout or --input-size"
         )
+    possible: list[Layout] = [layout for layout, fit in fits.items() if fit]
+    if len(possible) == 1:
+        return possible[0]
     if facts.layout_hint is not None and (possible or None in (dims[1], dims[3])):
         return facts.layout_hint
     if possible:
@@ -205,9 +209,17 @@ def _layout(
         if input_size is None
         else f"(channels, height, width) {input_size}; correct --input-size or the spec"
     )
-    raise ModelError(
-        f"{facts.path}: its input has the shape {list(shape)}, which does not fit {expected}"
-    )
+    raise ModelError(f"{has}, which does not fit {expected}")
+
+
+def _fitting(
+    dims: Sequence[int | None], input_size: tuple[int, int, int] | None
+) -> dict[Layout, bool]:
+    """Whether four axes fit each layout."""
+    if input_size is None:
+        return {"NCHW": dims[1] in _CHANNELS, "NHWC": dims[3] in _CHANNELS}
+    c, h, w = input_size
+    return {"NCHW": _agrees(dims[1:], (c, h, w)), "NHWC": _agrees(dims[1:], (h, w, c))}
 
 
 def _agrees(dims: Sequence[int | None], wanted: Sequence[int]) -> bool:
