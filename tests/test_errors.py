@@ -73,7 +73,7 @@ def _spec_with_a_key_twice(folder: Path) -> None:
 
 
 def _arrays_without_images(folder: Path) -> None:
-    np.savez(folder / "other.npz", pictures=np.zeros(3))
+    np.savez(folder / "other.npz", first=np.zeros(3), second=np.zeros(3))
     open_images(folder / "other.npz")
 
 

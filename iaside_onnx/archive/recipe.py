@@ -39,6 +39,8 @@ class Access:
         classes: class index of each name, likewise.
         labels: labels of an array of images, ``(n,)``, likewise.
         session: keyword arguments of `iaside_onnx.runtime.load_classifier`.
+        images_key: name of the array or column of images, as ``images``.
+        labels_key: that of labels, likewise.
     """
 
     model: Path
@@ -46,6 +48,8 @@ class Access:
     classes: Any = None
     labels: Any = None
     session: Mapping[str, Any] = field(default_factory=dict)
+    images_key: str | None = None
+    labels_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from iaside_onnx.cli.options import (
     input_layout_option,
     input_size_option,
     json_option,
+    key_options,
     limit_options,
     out_option,
     output_kind_option,
@@ -62,9 +63,11 @@ def _parse_batch(
     help="CSV or JSON of image id and label; the source's own (default); or the model's answers.",
 )  # fmt: skip
 @click.option(
-    "--classes", type=click.Path(path_type=Path), metavar="FILE",
-    help="JSON from folder name to class index.",
+    "--classes", type=click.Path(path_type=Path), metavar="FILE|in-order|numbers",
+    help="JSON from class name to class index or back; or: class folders in string order are "
+    "classes 0, 1, ...; or: their names are class indices.",
 )  # fmt: skip
+@key_options
 @click.option(
     "--preprocess", metavar="SPEC",
     help="Spec file (ours, timm's, the hub's), or keras:caffe|tf|torch|raw.",

@@ -21,6 +21,7 @@ __all__ = [
     "input_layout_option",
     "input_size_option",
     "json_option",
+    "key_options",
     "limit_options",
     "moved_options",
     "out_option",
@@ -133,6 +134,15 @@ def _parse_provider_options(
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+# Which arrays or columns of a file hold images and labels.
+key_options = together(
+    click.option(
+        "--images-key", metavar="NAME",
+        help="Array of a .npz or HDF5 file, or Parquet column, that holds the images.",
+    ),
+    click.option("--labels-key", metavar="NAME", help="Likewise of the labels."),
+)  # fmt: skip
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 

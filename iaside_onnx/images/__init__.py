@@ -1,9 +1,10 @@
 """Sources of images and labels, and preprocessing: from image files to a model's input."""
 
 from iaside_onnx.images.bundled import BUNDLED_IMAGES, bundled_folder
+from iaside_onnx.images.classes import ClassesLike, find_classes, read_classes
 from iaside_onnx.images.decode import MAX_PIXELS, decode_image
 from iaside_onnx.images.foreign import KERAS_MODES
-from iaside_onnx.images.labels import labels_from_file, read_classes, sample_images
+from iaside_onnx.images.labels import labels_from_file, match_labels, sample_images
 from iaside_onnx.images.loader import load_ahead
 from iaside_onnx.images.opening import ImagesLike, open_images
 from iaside_onnx.images.prepare import prepare, prepare_array
@@ -14,6 +15,7 @@ from iaside_onnx.images.preprocess import (
     Interpolation,
     Preprocess,
 )
+from iaside_onnx.images.said import Notices
 from iaside_onnx.images.source import ImageSource, PreparedImage, SourceKind
 from iaside_onnx.images.specfile import find_preprocess, parse_preprocess, read_preprocess
 
@@ -21,20 +23,24 @@ __all__ = [
     "BUNDLED_IMAGES",
     "KERAS_MODES",
     "MAX_PIXELS",
+    "ClassesLike",
     "ColorOrder",
     "CropMode",
     "CropOffset",
     "ImageSource",
     "ImagesLike",
     "Interpolation",
+    "Notices",
     "PreparedImage",
     "Preprocess",
     "SourceKind",
     "bundled_folder",
     "decode_image",
+    "find_classes",
     "find_preprocess",
     "labels_from_file",
     "load_ahead",
+    "match_labels",
     "open_images",
     "parse_preprocess",
     "prepare",

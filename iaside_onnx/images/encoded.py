@@ -14,9 +14,8 @@ from iaside_onnx.images.prepare import prepare
 from iaside_onnx.images.preprocess import Preprocess
 from iaside_onnx.images.source import PreparedImage, SourceKind, check_index, sha256_of
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_FILE_BYTES", "EncodedSource", "check_length"]
+__all__ = ["MAX_FILE_BYTES", "EncodedSource", "check_length"]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MAX_FILE_BYTES = 512 * 2**20
 """Largest image file, in bytes."""
 
@@ -30,6 +29,7 @@ class EncodedSource(ABC):
         ids: name of each image within the source.
         labels: ``(n,)``, if there are any.
         classes: class index of each name, if known.
+        notes: what people should know of the source, such as what was left out.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class EncodedSource(ABC):
         ids: Sequence[str],
         labels: NDArray[np.int64] | None,
         classes: dict[str, int] | None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.kind: SourceKind = kind
         self.title = title
@@ -46,6 +47,7 @@ class EncodedSource(ABC):
         self.labels = labels
         self.classes = classes
         self.size: tuple[int, int] | None = None
+        self.notes = tuple(notes)
 
     def __len__(self) -> int:
         return len(self.ids)

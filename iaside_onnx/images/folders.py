@@ -10,10 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ImageError
-from iaside_onnx.images.encoded import IMAGE_SUFFIXES, MAX_FILE_BYTES, EncodedSource
+from iaside_onnx.images.classes import KnownClasses, named, number_folders
+from iaside_onnx.images.decode import IMAGE_SUFFIXES
+from iaside_onnx.images.encoded import MAX_FILE_BYTES, EncodedSource
 from iaside_onnx.images.files import read_bytes
+from iaside_onnx.images.left_out import HIDDEN, LeftOut, suffix_of
 
-__all__ = ["FolderSource", "open_folder"]
+__all__ = ["SPLITS", "FolderSource", "open_folder"]
+
+SPLITS = ("test", "testing", "val", "valid", "validation", "dev", "train", "training")
+"""Names of the splits of a data set; what is best audited comes first."""
 
 
 class FolderSource(EncodedSource):
@@ -25,12 +31,13 @@ class FolderSource(EncodedSource):
         ids: Sequence[str],
         labels: NDArray[np.int64] | None,
         classes: dict[str, int] | None,
+        notes: Sequence[str] = (),
     ) -> None:
         name = root.name or str(root)
         if labels is None:
-            super().__init__("folder", f"folder {name}", ids, labels, classes)
+            super().__init__("folder", f"folder {name}", ids, labels, classes, notes)
         else:
-            super().__init__("class-folder", f"class folder {name}", ids, labels, classes)
+            super().__init__("class-folder", f"class folder {name}", ids, labels, classes, notes)
         self.root = root
 
     def encoded(self, index: int) -> bytes:
@@ -46,88 +53,126 @@ class FolderSource(EncodedSource):
         return str(self.root / self.ids[index])
 
 
-def open_folder(root: Path, classes: Mapping[str, int] | None) -> FolderSource:
+def open_folder(root: Path, classes: KnownClasses) -> FolderSource:
     """Open a folder of class folders, or a flat one, in the order of torchvision's ImageFolder.
 
     The index of a class is the position of its folder among all folders sorted as strings, unless
-    ``classes`` gives another. Hidden files and folders, and files with other suffixes, are ignored.
+    ``classes`` gives another. Hidden files and folders, and files with other suffixes, are left
+    out, which the notes of the source say.
 
     Args:
         root: the folder.
-        classes: class index of each folder name.
+        classes: class index of each folder name, or a rule.
 
     Raises:
-        ImageError: there are no images, or images both in ``root`` and in folders; a folder is
-            not in ``classes``; without ``classes``, a folder is empty; a link leads out of
-            ``root``.
+        ImageError: there are no images, or images both in ``root`` and in folders; ``root`` holds
+            the splits of a data set; a folder is not in ``classes``; a link leads out of ``root``.
     """
-    here = root.resolve()
-    folders, files = _listing(root, here)
-    found = {folder: _images_below(root / folder, here) for folder in folders}
+    here, left_out = root.resolve(), LeftOut()
+    folders, files = _listing(root, here, root, left_out)
+    found = {folder: _images_below(root / folder, here, left_out) for folder in folders}
     held = {folder: paths for folder, paths in found.items() if paths}
+    title = f"folder {root.name or root}"
     if held and files:
         raise ImageError(
             f"{root} holds images both directly ({files[0]}) and in folders ({min(held)}); move "
             "them so that each class has a folder, or all images are in one folder"
         )
+    for folder in folders:
+        if folder not in held:
+            left_out.add("without images", f"{folder}/")
     if files:
-        return FolderSource(root, files, None, None if classes is None else dict(classes))
+        names = classes if isinstance(classes, dict) else None
+        return FolderSource(root, files, None, names, left_out.notes(title))
     if not held:
         raise ImageError(
             f"{root} holds no images; {', '.join(IMAGE_SUFFIXES)} files were expected, directly or "
-            "in one folder per class"
+            f"in one folder per class; {left_out.found()}"
         )
-    used = _class_map(root, found, classes)
+    if not isinstance(classes, dict):
+        _refuse_splits(root, held)
+    used, notes = _class_map(root, found, classes)
     ids = [path.relative_to(root).as_posix() for folder in held for path in held[folder]]
     labels = [used[folder] for folder in held for _ in held[folder]]
-    return FolderSource(root, ids, np.array(labels, dtype=np.int64), used)
+    notes = (*left_out.notes(title), *notes)
+    return FolderSource(root, ids, np.array(labels, dtype=np.int64), used, notes)
+
+
+def _refuse_splits(root: Path, held: Mapping[str, Sequence[Path]]) -> None:
+    """Refuse a data set that is divided for training and testing.
+
+    Raises:
+        ImageError: two folders are named as splits, or the only one is and holds folders.
+    """
+    splits = [folder for folder in held if folder.lower() in SPLITS]
+    # "train" alone is a class of CIFAR-100; two such names, or class folders inside, are splits.
+    inner = len(held) == 1 and any(len(p.relative_to(root).parts) > 2 for p in held[min(held)])
+    if len(splits) > 1 or (splits and inner):
+        best = min(splits, key=lambda folder: SPLITS.index(folder.lower()))
+        raise ImageError(
+            f"{root} holds the split{'s' if len(splits) > 1 else ''} {', '.join(splits)} of a data "
+            f"set, not class folders; give one, such as {root / best}"
+        )
 
 
 def _class_map(
-    root: Path, found: Mapping[str, Sequence[Path]], classes: Mapping[str, int] | None
-) -> dict[str, int]:
+    root: Path, found: Mapping[str, Sequence[Path]], classes: KnownClasses
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Class index of each folder, and what is to be said of it."""
     if classes is None:
-        empty = [folder for folder, paths in found.items() if not paths]
-        if empty:
-            raise ImageError(
-                f"folder {root / empty[0]} holds no images, so it is unclear whether it counts "
-                "as a class; remove it, or map names to class indices in a classes file"
-            )
-        return {folder: index for index, folder in enumerate(found)}
+        return number_folders(list(found))
+    if classes == "in-order":
+        return number_folders(list(found))[0], ()
     held = [folder for folder, paths in found.items() if paths]
-    missing = [folder for folder in held if folder not in classes]
+    if classes == "numbers":
+        wrong = [folder for folder in held if not folder.isdecimal() or len(folder) > 9]
+        if wrong:
+            raise ImageError(
+                f"the name of the class folder {root / wrong[0]} is not a class index, as "
+                "--classes numbers expects; map names to class indices in a file"
+            )
+        return {folder: int(folder) for folder in held}, ()
+    indices = {folder: named(folder, classes) for folder in held}
+    missing = [folder for folder, index in indices.items() if index is None]
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise ImageError(
             f"{len(missing)} of the {len(held)} class folders of {root} are not in the classes "
             f"given ({shown}); add them"
         )
-    return {folder: classes[folder] for folder in held}
+    return {folder: index for folder, index in indices.items() if index is not None}, ()
 
 
-def _listing(folder: Path, root: Path) -> tuple[list[str], list[str]]:
+def _listing(
+    folder: Path, root: Path, shown_from: Path, left_out: LeftOut
+) -> tuple[list[str], list[str]]:
     """Names of the folders and of the images in one folder, each sorted as strings."""
-    folders, files = [], []
+    folders, files, others = [], [], []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
+                    others.append((HIDDEN, entry.name))
                     continue
                 if entry.is_dir():
                     folders.append(entry.name)
                 elif entry.name.lower().endswith(IMAGE_SUFFIXES):
                     files.append(entry.name)
                 else:
+                    others.append((suffix_of(entry.name), entry.name))
                     continue
                 _check_entry(entry, root)
     except OSError as failure:
         raise ImageError(
             f"{folder} cannot be listed ({failure.strerror}); check the path and permissions"
         ) from None
+    # The system lists in any order; the example must be the same every time.
+    for kind, name in sorted(others):
+        left_out.add(kind, (folder / name).relative_to(shown_from).as_posix())
     return sorted(folders), sorted(files)
 
 
-def _images_below(folder: Path, root: Path) -> list[Path]:
+def _images_below(folder: Path, root: Path, left_out: LeftOut) -> list[Path]:
     """Images of one class, grouped by folder; folders are sorted as strings."""
     below: dict[Path, list[str]] = {}
     seen: set[Path] = set()
@@ -138,8 +183,8 @@ def _images_below(folder: Path, root: Path) -> list[Path]:
         if here.resolve() in seen:
             raise ImageError(f"{here} is a link to a folder that was already read; remove the link")
         seen.add(here.resolve())
-        folders, below[here] = _listing(here, root)
-        waiting += [here / name for name in folders]
+        folders, below[here] = _listing(here, root, folder.parent, left_out)
+        waiting += [here / name for name in reversed(folders)]
     return [here / name for here in sorted(below, key=str) for name in below[here]]
 
 

@@ -1,33 +1,27 @@
-"""Labels from files, the map of class names, and the sample of images for a limited run."""
+"""Labels from files and arrays, and the sample of images for a limited run."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeGuard
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ImageError, OptionError
+from iaside_onnx.images.classes import class_index
+from iaside_onnx.images.decode import IMAGE_SUFFIXES
 from iaside_onnx.images.files import MAX_TEXT_BYTES, read_bytes, read_json
 
-__all__ = [
-    "check_classes",
-    "checked_labels",
-    "class_index",
-    "labels_from_file",
-    "read_classes",
-    "sample_images",
-]
+__all__ = ["checked_labels", "labels_from_file", "match_labels", "sample_images"]
 
-_INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
-_LARGEST = int(np.iinfo(np.int64).max)
 # Separates this random stream from others that use the same seed.
 _SAMPLING = 0x5A3F1E
+_BLOCK_BYTES = 2**24
 
 
 def labels_from_file(
@@ -37,7 +31,8 @@ def labels_from_file(
 
     Args:
         path: CSV of two columns, with or without the header ``image_id,label``; or a JSON object
-            that maps image ids to labels. A label is an integer, or a name in ``classes``.
+            that maps image ids to labels. A label is an integer, or a name in ``classes``. Ids may
+            lack the suffix of the image file, and may be in another form of Unicode.
         ids: the ids of the images in their source.
         classes: class index of each name.
 
@@ -45,78 +40,109 @@ def labels_from_file(
         ImageError: the file cannot be read, names an image twice, lacks images, or has a label
             that is neither a class index nor a known name.
     """
+    return match_labels(path, ids, classes)[0]
+
+
+def match_labels(
+    path: Path, ids: Sequence[str], classes: Mapping[str, int] | None
+) -> tuple[NDArray[np.int64], bool]:
+    """As `labels_from_file`; also whether names of classes were needed.
+
+    Raises:
+        ImageError: as there.
+    """
+    labels = _file_labels(path)
+    keys = _matched(path, ids, labels)
+    values = [
+        class_index(labels[key], classes, f"{path}: image {name!r}")
+        for name, key in zip(ids, keys, strict=True)
+    ]
+    texts = {label for key in keys if isinstance(label := labels[key], str)}
+    by_name = any(not text.lstrip("+").isdecimal() for text in texts)
+    return np.array(values, dtype=np.int64), by_name
+
+
+def _file_labels(path: Path) -> dict[str, object]:
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".json"):
         raise ImageError(
             f"{path} is neither .csv nor .json; give the labels in one of these formats"
         )
-    pairs = _csv_pairs(path) if suffix == ".csv" else _json_pairs(path)
     labels: dict[str, object] = {}
-    for name, label in pairs:
+    for name, label in _csv_pairs(path) if suffix == ".csv" else _json_pairs(path):
         if name in labels:
             raise ImageError(f"{path} labels the image {name!r} more than once; keep one line")
         labels[name] = label
-    missing = [name for name in ids if name not in labels]
+    return labels
+
+
+def _matched(path: Path, ids: Sequence[str], labels: Mapping[str, object]) -> list[str]:
+    """The key in ``labels`` of each image, ``len(ids)`` of them.
+
+    Raises:
+        ImageError: an image has none, or shares it with another.
+    """
+    found = [(name, next((key for key in _names(name) if key in labels), None)) for name in ids]
+    keys = {name: key for name, key in found if key is not None}
+    missing = [name for name, key in found if key is None]
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise ImageError(
             f"{path} has no label for {len(missing)} of {len(ids)} images ({shown}); add them, "
             "with the images' paths relative to their source"
         )
-    values = [class_index(labels[name], classes, f"{path}: image {name!r}") for name in ids]
-    return np.array(values, dtype=np.int64)
-
-
-def read_classes(path: Path) -> dict[str, int]:
-    """Read the class index of each name from a JSON object.
-
-    Raises:
-        ImageError: the file cannot be read, or is not an object that maps names to non-negative
-            integers.
-    """
-    return check_classes(read_json(path, str(path), ImageError), str(path))
-
-
-def check_classes(data: object, where: str) -> dict[str, int]:
-    """Check a map of class names to class indices.
-
-    Raises:
-        ImageError: it does not map names to non-negative integers.
-    """
-    if not isinstance(data, Mapping) or not data:
-        raise ImageError(f'{where} must map class names to class indices, such as {{"cat": 0}}')
-    for name, index in data.items():
-        if not isinstance(name, str) or not _is_index(index):
+    owner: dict[str, str] = {}
+    for name, key in keys.items():
+        if owner.setdefault(key, name) != name:
             raise ImageError(
-                f"{where} maps {name!r} to {index!r}; a class index must be an integer, at least 0"
+                f"{path}: the line {key!r} may be that of {owner[key]} or of {name}; write the "
+                "names of the files in full"
             )
-    return {name: int(index) for name, index in data.items()}
+    return list(keys.values())
 
 
-def checked_labels(labels: Any, n: int, where: str) -> NDArray[np.int64]:
+def _names(name: str) -> Iterator[str]:
+    """What a file of labels may call an image; most images are found by the first."""
+    yield name
+    plain = PurePosixPath(name)
+    stem = str(plain.with_suffix("")) if plain.suffix.lower() in IMAGE_SUFFIXES else name
+    for text in (name, stem):
+        yield from (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text))
+
+
+def checked_labels(
+    labels: Any, n: int, where: str, classes: Mapping[str, int] | None = None
+) -> NDArray[np.int64]:
     """Check an array or dataset of labels.
 
     Args:
-        labels: ``(n,)``, of integers.
+        labels: ``(n,)`` or ``(n, 1)``, of integers, or of text that names classes; or ``(n, C)``
+            with a single 1 in each row, as one-hot labels have.
         n: number of images.
         where: name of the source in an error.
+        classes: class index of each name.
 
     Returns:
         ``(n,)``.
 
     Raises:
-        ImageError: it has another shape or type, or a label is negative.
+        ImageError: it has another shape or type, a label is negative, or a name is not known.
     """
-    if labels.shape != (n,):
+    shape, kind = labels.shape, labels.dtype.kind
+    if len(shape) not in (1, 2) or shape[0] != n:
         raise ImageError(
-            f"{where}: labels have shape {labels.shape}, but there are {n} images; one label "
+            f"{where}: labels have shape {shape}, but there are {n} images; one label "
             f"per image, shape ({n},), was expected"
         )
-    if labels.dtype.kind not in "iu":
+    if len(shape) == 2 and shape[1] > 1:
+        return _from_one_hot(labels, where)
+    if kind in "US":
+        return _from_texts(labels, where, classes)
+    if kind not in "iu":
         raise ImageError(
             f"{where}: labels have type {labels.dtype}; integers were expected, save class indices"
         )
-    values = np.asarray(labels[:])
+    values = np.asarray(labels[:]).reshape(n)
     outside = (values < 0) | (values > np.iinfo(np.int64).max)
     if outside.any():
         index = int(np.argmax(outside))
@@ -125,6 +151,38 @@ def checked_labels(labels: Any, n: int, where: str) -> NDArray[np.int64]:
             "was expected"
         )
     return values.astype(np.int64)
+
+
+def _from_one_hot(labels: Any, where: str) -> NDArray[np.int64]:
+    """The column of the 1 in each row of ``(n, C)``."""
+    n, columns = labels.shape
+    step = max(_BLOCK_BYTES // (columns * labels.dtype.itemsize), 1)
+    found: list[NDArray[np.intp]] = []
+    for start in range(0, n, step):
+        rows = np.asarray(labels[start : start + step])
+        numeric = rows.dtype.kind in "iufb"
+        good = (rows.astype(bool).sum(axis=1) == 1) & (rows.max(axis=1) == 1) if numeric else None
+        if good is None or not good.all():
+            index = start + (0 if good is None else int(np.argmin(good)))
+            raise ImageError(
+                f"{where}: labels have shape {labels.shape}, and that of image {index} is not "
+                "one-hot (a single 1 among 0); save one class index per image"
+            )
+        found.append(rows.argmax(axis=1))
+    return np.concatenate(found).astype(np.int64)
+
+
+def _from_texts(labels: Any, where: str, classes: Mapping[str, int] | None) -> NDArray[np.int64]:
+    """Class index of each text, ``(n,)`` or ``(n, 1)``."""
+    indices: dict[str, int] = {}
+    found: list[int] = []
+    for start in range(0, labels.shape[0], 1024):
+        for value in np.asarray(labels[start : start + 1024]).ravel().tolist():
+            text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+            if text not in indices:
+                indices[text] = class_index(text, classes, f"{where}: image {len(found)}")
+            found.append(indices[text])
+    return np.array(found, dtype=np.int64)
 
 
 def sample_images(
@@ -193,39 +251,3 @@ def _json_pairs(path: Path) -> Iterable[tuple[str, object]]:
             f'{path} must be a JSON object that maps image ids to labels, such as {{"a.jpg": 0}}'
         )
     return data.items()
-
-
-def class_index(label: object, classes: Mapping[str, int] | None, where: str) -> int:
-    """Class index of a label that is an index, or a name in ``classes``.
-
-    Raises:
-        ImageError: it is neither; the message begins with ``where``.
-    """
-    if isinstance(label, str):
-        label = _from_text(label, classes, where)
-    if _is_index(label):
-        return label
-    known = "no class names were given" if classes is None else "it is not among the class names"
-    raise ImageError(
-        f"{where} has the label {label!r}; an integer of at least 0 or the name of a class was "
-        f"expected ({known})"
-    )
-
-
-def _from_text(label: str, classes: Mapping[str, int] | None, where: str) -> object:
-    """Class index of a text that is a name or a number; other text is returned as it is."""
-    named = None if classes is None else classes.get(label)
-    # More digits overflow int64, and Python refuses to parse very many.
-    number = int(label) if len(label) < 20 and _INTEGER.fullmatch(label) else None
-    if named is None:
-        return label if number is None else number
-    if number not in (None, named):
-        raise ImageError(
-            f"{where} has the label {label!r}, both a class index and the name of class {named}; "
-            "rename the class or write its index"
-        )
-    return named
-
-
-def _is_index(value: object) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value <= _LARGEST

@@ -77,6 +77,10 @@ class ImageSource(Protocol):
     def size(self) -> tuple[int, int] | None:
         """``(height, width)`` in pixels if it is known to be the same for all images."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What people should know before they use the source, such as what was left out."""
+
     def __len__(self) -> int: ...
 
     def sha256(self, index: int) -> str:

@@ -88,7 +88,9 @@ class Evaluator:
         largest = Schedule.of(recipe).largest_batch
         predictor = make_predictor(classifier, spec, min(recipe.batch_size, largest))
         predictor.output_kind = recipe.output_kind
-        source = open_images(access.images, access.classes, access.labels)
+        source = open_images(
+            access.images, access.classes, access.labels, access.images_key, access.labels_key
+        )
         return cls(recipe, predictor, source, Baselines.of(recipe, *spec.size()[1:]))
 
     @property

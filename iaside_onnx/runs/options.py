@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from iaside_onnx.archive import INFERENCE_OF_ABOUT
 from iaside_onnx.errors import OptionError
 from iaside_onnx.game import MAX_SAMPLED_BANDS, design_names, design_type
-from iaside_onnx.images import Preprocess
+from iaside_onnx.images import ClassesLike, Preprocess
 from iaside_onnx.model import AutoOutputKind, PreprocessLike, check_choices
 from iaside_onnx.types import (
     BASELINES,
@@ -67,8 +67,13 @@ class Options:
             the array file; ``predicted``, the model's own answer on the whole image; a CSV or
             JSON file of image id and label; or whole numbers, ``(n,)``. By default the source's
             own.
-        classes: folder name to class index, as a JSON file or a mapping; by default folders are
-            numbered in string order.
+        classes: class names to class indices or back, as a file or a mapping; or ``in-order``, if
+            the class folders in string order are the classes from 0 on, though there are fewer or
+            more of them than the model has; or ``numbers``, if their names are class indices. By
+            default folders are numbered in string order, and as many as the model's classes.
+        images_key: the array of a .npz or HDF5 file, or column of a Parquet file, that holds the
+            images, where it is not found by its name.
+        labels_key: likewise of the labels.
         preprocess: a spec, a mapping or a file that holds one, or ``keras:caffe|tf|torch|raw``; by
             default the one beside the model, then the one inside it, then plain scaling to [0, 1].
         input_size: channels, height and width, for models that leave them open.
@@ -114,7 +119,9 @@ class Options:
     """
 
     labels: Labels | None = None
-    classes: str | Path | Mapping[str, int] | None = None
+    classes: ClassesLike | None = None
+    images_key: str | None = None
+    labels_key: str | None = None
     preprocess: PreprocessLike | None = None
     input_size: tuple[int, int, int] | None = None
     input_layout: Layout | None = None
@@ -161,7 +168,7 @@ class Options:
                     f"unknown {name.replace('_', ' ')} {value!r}: choose from {', '.join(words)}"
                 )
         check_choices(input_layout=self.input_layout, output_kind=self.output_kind)
-        for name in ("device", "provider", "output_name"):
+        for name in ("device", "provider", "output_name", "images_key", "labels_key"):
             value = getattr(self, name)
             if not isinstance(value, str) and (value is not None or name == "device"):
                 raise OptionError(f"{name.replace('_', ' ')} must be a name, not {value!r}")
@@ -269,7 +276,9 @@ class OptionWords(TypedDict, total=False):
     """The attributes of `Options` as keyword arguments."""
 
     labels: Labels | None
-    classes: str | Path | Mapping[str, int] | None
+    classes: ClassesLike | None
+    images_key: str | None
+    labels_key: str | None
     preprocess: PreprocessLike | None
     input_size: tuple[int, int, int] | None
     input_layout: Layout | None

@@ -164,12 +164,19 @@ def make_plan(
         output_kind=outputs.kind,
         mean_color=None if color is None else tuple(color.tolist()),
         access=Access(
-            found.facts.path, inputs.images, options.classes, options.own_labels, session
+            found.facts.path,
+            inputs.images,
+            options.classes,
+            options.own_labels,
+            session,
+            options.images_key,
+            options.labels_key,
         ),
     )
     for text in filter(None, [found.warning(spec), warning]):
         progress.warn(text)
     notes = [
+        *selection.source.notes,
         found.note,
         f"model: {classifier.signature.takes}",
         why,

@@ -8,6 +8,7 @@ from iaside_onnx.analysis import chance_warning
 from iaside_onnx.errors import ImageError
 from iaside_onnx.images import PreparedImage, Preprocess, load_ahead
 from iaside_onnx.model import Outputs, examine_outputs
+from iaside_onnx.runs.labels import check_labels
 from iaside_onnx.runs.options import Options
 from iaside_onnx.runs.selection import Selection
 from iaside_onnx.runtime import Predictor, usable_cores
@@ -42,23 +43,9 @@ def probe(
     classifier = predictor.classifier
     hint, where = classifier.signature.output_hint, str(classifier.facts.path)
     found = examine_outputs(outputs, hint, where, options.output_kind)
-    _check_labels(selection, found.classes)
+    check_labels(selection, found.classes)
     if selection.labels is None:
         return found, None
     labels = selection.labels[rows[good]]
     warning = chance_warning(outputs.argmax(axis=1), labels, found.classes)
     return found, warning and f"a look at {len(good)} images: {warning}"
-
-
-def _check_labels(selection: Selection, classes: int) -> None:
-    if selection.labels is None:
-        return
-    outside = np.flatnonzero((selection.labels < 0) | (selection.labels >= classes))
-    if outside.size:
-        first = int(outside[0])
-        name = selection.source.ids[int(selection.positions[first])]
-        raise ImageError(
-            f"{outside.size} of {selection.labels.size} labels are not among the model's {classes} "
-            f"classes, the first is {selection.labels[first]} of image {name}; labels count from "
-            "0: correct them, or map folders to classes with --classes"
-        )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import ImageError
-from iaside_onnx.images import ImageSource, labels_from_file, open_images, sample_images
+from iaside_onnx.images import ImageSource, match_labels, open_images, sample_images
 from iaside_onnx.runs.options import Options
 
 __all__ = ["Selection", "select_images"]
@@ -28,12 +28,15 @@ class Selection:
         positions: of the chosen ones in the source, ``(n,)``, ascending.
         labels: of the chosen ones, ``(n,)``; None if the model's own answers are taken.
         strata: their classes, ``(n,)``, whatever is decomposed; None where none are known.
+        numbered: whether the labels follow the source's own numbering of class names, which nobody
+            has said to be that of the model.
     """
 
     source: ImageSource
     positions: NDArray[np.int64]
     labels: NDArray[np.int64] | None
     strata: NDArray[np.int64] | None = None
+    numbered: bool = False
 
     def label_of(self, row: int) -> int | None:
         """Label of the row-th chosen image; None if the model's own answer is taken."""
@@ -63,8 +66,10 @@ def select_images(images: Any, options: Options) -> Selection:
     Raises:
         ImageError: if there are no images, or labels are missing or do not fit them.
     """
-    source = open_images(images, classes=options.classes, labels=options.own_labels)
-    labels = _labels(source, options)
+    source = open_images(
+        images, options.classes, options.own_labels, options.images_key, options.labels_key
+    )
+    labels, by_name = _labels(source, options)
     # Labels balance the sample even where the model's own answers are what is decomposed.
     balance = source.labels if labels is None else labels
     positions = sample_images(len(source), balance, options.limit, options.seed)
@@ -73,18 +78,20 @@ def select_images(images: Any, options: Options) -> Selection:
         positions,
         None if labels is None else labels[positions],
         None if balance is None else balance[positions],
+        by_name and options.classes is None and source.classes is not None,
     )
 
 
-def _labels(source: ImageSource, options: Options) -> NDArray[np.int64] | None:
+def _labels(source: ImageSource, options: Options) -> tuple[NDArray[np.int64] | None, bool]:
+    """Labels of all images, and whether they follow from the names of classes."""
     wanted = options.labels
     if isinstance(wanted, str) and wanted == "predicted":
-        return None
+        return None, False
     if not isinstance(wanted, str | Path) or wanted == "folder":
         if source.labels is None:
             raise ImageError(
                 f"{source.describe()}: has no labels; give --labels FILE (CSV or JSON of image id "
                 "and label), or --labels predicted for the model's own answers"
             )
-        return source.labels
-    return labels_from_file(Path(wanted), source.ids, source.classes)
+        return source.labels, True
+    return match_labels(Path(wanted), source.ids, source.classes)

@@ -207,7 +207,9 @@ def test_class_numbers_must_mean_the_same(tmp_path: Path) -> None:
         for number in range(2):
             pixels = rng.integers(0, 256, (28, 28), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / part / folder / f"{number}.png")
-        iaside_onnx.decompose(CNN, tmp_path / part, tmp_path / f"{part}.h5", **WORDS)
+        iaside_onnx.decompose(
+            CNN, tmp_path / part, tmp_path / f"{part}.h5", classes="in-order", **WORDS
+        )
     with pytest.raises(RunConflictError, match="class 0 is the folder 'dog' here and 'cat' there"):
         merge([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "c.h5")
     (tmp_path / "b.h5").unlink()

@@ -41,7 +41,7 @@ def _file(name: str, data: bytes) -> Callable[[Path], object]:
 
 
 def _nameless(folder: Path) -> None:
-    np.savez(folder / "images.npz", pictures=pixels())
+    np.savez(folder / "images.npz", first=pixels(), second=np.arange(6))
 
 
 def objects_npy(folder: Path) -> None:
@@ -134,7 +134,7 @@ _SOURCES = [
     _photos("folder empty", "photos holds no images", lambda f: (f / "photos").mkdir()),
     _photos("folder without images", "photos holds no images", _without_images),
     _photos("images beside and in folders", "directly (stray.jpg) and in folders (cat)", _mixed),
-    Case("npz without images", "no array named images (it has pictures)", make=_nameless),
+    Case("npz without images", "no array named images (it has first, second)", make=_nameless),
     Case(
         "npy of objects",
         "images.npy: the array holds Python objects",
@@ -177,12 +177,14 @@ _VALUES = [
     Case("images of int64", "images have type int64",
          make=_arrays(images=pixels().astype(np.int64))),
     _photos("one JPEG cut short", "1 of 6 images failed, the first is image cat/1.jpg",
-            lambda f: _cut_jpeg(f, "cat/1.jpg")),
+            lambda f: _cut_jpeg(f, "cat/1.jpg"), "--input-size 1,8,8 --classes in-order"),
     _photos("all JPEGs cut short", "is damaged or cut short",
             lambda f: _cut_jpeg(f, *(f"{k}/{i}.jpg" for k in ("cat", "dog") for i in range(3)))),
 ]  # fmt: skip
 
 _LABELS = [
+    _photos("fewer class folders than classes", "2 class folders (cat, dog), but the model has 5",
+            _class_folders),
     Case("labels too few", "labels have shape (5,)", make=_arrays(labels=np.arange(5))),
     Case("labels of floats", "labels have type float64", make=_arrays(labels=np.zeros(6))),
     Case("labels past the classes", "the first is 9 of image 0",

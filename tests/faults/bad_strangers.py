@@ -45,13 +45,6 @@ def _good_png() -> bytes:
     return buffer.getvalue()
 
 
-def _gif() -> bytes:
-    buffer = io.BytesIO()
-    frames = [Image.fromarray(image) for image in pixels()]
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
-    return buffer.getvalue()
-
-
 def _beside(name: str, data: bytes) -> Callable[[Path], object]:
     """A folder with a good image and this one."""
 
@@ -200,7 +193,7 @@ def _foreign_inside(folder: Path) -> None:
     save_model(folder, model)
 
 
-_NO_IMAGE = "is not a JPEG, PNG or WebP image"
+_NO_IMAGE = "is not a JPEG, PNG, WebP"
 _TOO_MANY = "more pixels than the limit"
 _ZEROS = zlib.compress(bytes(10**7))
 
@@ -208,7 +201,6 @@ _IMAGES = [
     Case(f"image: {name}", says, images="photos", make=make, options=_IN_TAR)
     for name, says, make in (
         ("SVG under another name", _NO_IMAGE, _beside("b.png", _SVG)),
-        ("an animated GIF called PNG", _NO_IMAGE, _beside("b.png", _gif())),
         ("65,535 pixels to each side", _TOO_MANY, _beside("b.png", _png(65535, 65535))),
         ("a bomb of zeros", _TOO_MANY, _beside("b.png", _png(30000, 30000, _ZEROS))),
         ("header without pixels", "damaged or cut short", _beside("b.png", _png(300, 300))),

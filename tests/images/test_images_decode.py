@@ -181,9 +181,10 @@ def test_an_animation_gives_its_first_frame() -> None:
     assert (pixels(data) == np.asarray(RGB)).all()
 
 
-@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM"])
+@pytest.mark.parametrize("kind", ["EPS", "ICO", "PDF", "TGA", "PCX", "SGI"])
 def test_other_formats_are_refused(kind: str) -> None:
-    with pytest.raises(ImageError, match=r"^photo 7 is not a JPEG, PNG or WebP image"):
+    """Some decoders run other programs; those of rare formats are seldom tried by attackers."""
+    with pytest.raises(ImageError, match=r"^photo 7 is not a JPEG, PNG, WebP, BMP, GIF, PPM or"):
         decode_image(encode(RGB, kind), 3, "photo 7")
 
 

@@ -89,7 +89,10 @@ def test_classes_say_which_index_a_folder_has(tmp_path: Path, as_file: bool) -> 
         ({"cat": 0, "dog": 1.0}, "'dog' to 1.0"),
         ({"cat": 0, "dog": "1"}, "'dog' to '1'"),
         ({"cat": 0, "dog": 2**63}, "'dog' to 9223372036854775808"),
-        ({"0": ["n01", "cat"]}, "'0' to "),
+        ({"0": [1, "cat"]}, "names class 0 1"),
+        ({"0": "cat", "1": "cat"}, "classes 0 and 1 the same name 'cat'"),
+        ({"cat": "0", "dog": "1"}, "'cat' to '0'"),
+        ({"0": "1", "1": "0"}, "numbers in quotes"),
         ({}, "must map class names"),
         ([], "must map class names"),
     ],
@@ -109,19 +112,33 @@ def test_images_beside_and_in_folders_are_refused(tmp_path: Path) -> None:
         open_images(tmp_path)
 
 
-def test_an_empty_class_folder_would_shift_the_indices(tmp_path: Path) -> None:
+def test_an_empty_class_folder_counts_and_is_named(tmp_path: Path) -> None:
+    """Without it all later classes would be numbered one too low."""
     class_folders(tmp_path, "cat/1.png", "dog/1.png")
     (tmp_path / "bird").mkdir()
-    with pytest.raises(ImageError, match="bird holds no images"):
-        open_images(tmp_path)
+    source = open_images(tmp_path)
+    assert source.labels is not None
+    assert source.labels.tolist() == [1, 2]
+    assert source.classes == {"bird": 0, "cat": 1, "dog": 2}
+    assert source.notes == (f"left out of folder {tmp_path.name}: 1 without images (bird/)",)
 
 
-@pytest.mark.parametrize("name", [None, "a.txt", "sub/a.gif"])
-def test_a_folder_without_images_is_refused(tmp_path: Path, name: str | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (None, "found nothing"),
+        ("a.txt", r"found 1 \.txt \(a\.txt\)"),
+        ("sub/a.heic", r"found 1 \.heic \(sub/a\.heic\), 1 without images \(sub/\)"),
+        (".hidden", r"found 1 hidden \(\.hidden\)"),
+        ("a", r"found 1 without suffix \(a\)"),
+    ],
+)
+def test_a_folder_without_images_is_refused(tmp_path: Path, name: str | None, found: str) -> None:
+    """What is there instead is named, or users would look for a wrong path."""
     if name:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
-    with pytest.raises(ImageError, match=r"holds no images; \.jpg, \.jpeg, \.png, \.webp"):
+    with pytest.raises(ImageError, match=rf"holds no images; \.jpg, \.jpeg, \.png, .*; {found}$"):
         open_images(tmp_path)
 
 
@@ -169,7 +186,7 @@ def test_a_bad_file_names_its_path_and_costs_no_other(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "c.png")
     source = open_images(tmp_path)
     assert source.read(0, SPEC).pixels.shape == (3, 4, 5)
-    with pytest.raises(ImageError, match=r"b\.png is not a JPEG, PNG or WebP image"):
+    with pytest.raises(ImageError, match=r"b\.png is not a JPEG, PNG, WebP"):
         source.read(1, SPEC)
     with pytest.raises(ImageError, match=r"c\.png is not a file"):
         source.read(2, SPEC)

@@ -45,6 +45,7 @@ class FakeSource:
     labels = None
     classes = None
     size = None
+    notes: Sequence[str] = ()
 
     def __init__(
         self,

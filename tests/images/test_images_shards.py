@@ -112,7 +112,7 @@ def test_labels_of_parquet(files: list[Path], tmp_path: Path) -> None:
     known = open_images(words, classes={"cat": 5, "dog": 7})
     assert known.labels is not None
     assert known.labels.tolist() == [7, 5]
-    with pytest.raises(ImageError, match="'cat' is not in the classes given"):
+    with pytest.raises(ImageError, match=r"the label 'cat'.*not among the class names"):
         open_images(words, classes={"dog": 7})
 
 
@@ -266,7 +266,7 @@ def test_an_image_that_cannot_be_read_is_named(files: list[Path], tmp_path: Path
     source = open_images(parquet(tmp_path / "a.parquet", found))
     with pytest.raises(ImageError, match=r"a\.parquet: image p01\.png has no bytes"):
         source.read(1, SPEC)
-    with pytest.raises(ImageError, match=r"image p02\.png is not a JPEG, PNG or WebP image"):
+    with pytest.raises(ImageError, match=r"image p02\.png is not a JPEG, PNG, WebP"):
         source.read(2, SPEC)
     source.read(3, SPEC)
     shard = tar(tmp_path / "a.tar", samples(files[:3], [0, 1, 2]))

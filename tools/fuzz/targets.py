@@ -119,7 +119,8 @@ def _arrays() -> list[tuple[str, bytes]]:
 
 _MODES = (
     ("RGB", "JPEG"), ("CMYK", "JPEG"), ("L", "JPEG"), ("RGB", "PNG"), ("P", "PNG"),
-    ("I;16", "PNG"), ("LA", "PNG"), ("RGB", "WEBP"), ("RGBA", "WEBP"),
+    ("I;16", "PNG"), ("LA", "PNG"), ("RGB", "WEBP"), ("RGBA", "WEBP"), ("RGB", "BMP"), ("P", "BMP"),
+    ("P", "GIF"), ("RGB", "PPM"), ("RGB", "TIFF"), ("I;16", "TIFF"), ("CMYK", "TIFF"),
 )  # fmt: skip
 
 
@@ -134,7 +135,7 @@ def _pictures() -> list[tuple[str, bytes]]:
             colour.convert(mode).save(buffer, form)
         made.append(("." + form.lower(), buffer.getvalue()))
     frames = [colour, colour.rotate(90).resize(colour.size)]
-    for form in ("PNG", "WEBP"):
+    for form in ("PNG", "WEBP", "GIF", "TIFF"):
         buffer = io.BytesIO()
         frames[0].save(buffer, form, save_all=True, append_images=frames[1:])
         made.append(("." + form.lower(), buffer.getvalue()))
