@@ -42,8 +42,8 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"cannot be reshaped|Reshape node",
-        "the graph may fix its batch or image size inside: try --batch-size 1 or another "
-        "--input-size, or export it with a dynamic batch",
+        "the graph may fix its batch or image size inside: export it with a dynamic batch, or try "
+        "another --input-size, or one image a call (`iaside decompose --batch-size 1`)",
     ),
     (
         r"Got invalid dimensions for input|Invalid rank for input",

@@ -36,7 +36,9 @@ def classes_of(shape: list[Any], batch: int | None) -> int | None:
     """
     if len(shape) == 1:
         # (classes,) of a single image, or one number for each image.
-        return shape[0] if batch == 1 and isinstance(shape[0], int) else 1
+        if batch != 1:
+            return 1
+        return shape[0] if isinstance(shape[0], int) else 0
     extents = [extent for extent in shape[1:] if extent != 1]
     known = [extent for extent in extents if isinstance(extent, int) and extent > 0]
     if len(known) > 1:

@@ -250,7 +250,7 @@ def _choose_output(
         [o for o in numbers if len(o.shape) != 2 and (rows.get(o.name) or 0) > 1],
         # What is not declared is a candidate only where nothing better is.
         [o for o in numbers if not o.shape],
-        [o for o in numbers if len(o.shape) > 2 and rows[o.name] == 0],
+        [o for o in numbers if len(o.shape) not in (0, 2) and rows[o.name] == 0],
         [o for o in numbers if rows.get(o.name) == 1],
     )
     candidates = next((tier for tier in tiers if tier), [])

@@ -74,14 +74,8 @@ def test_an_output_without_batch_is_that_of_one_image(output: list[Any], tmp_pat
     model = end(Net(batch=1).model(), [squeeze], value("out", output), {"shape": np.array([5])})
     path = save(model, tmp_path / "net.onnx")
     raw = np.stack([run(path, image[None]) for image in INPUTS])
-    if output == [5]:
-        check(path, special.log_softmax(raw.astype(np.float64), axis=1))
-    else:
-        predictor = Predictor(
-            load_classifier(read_graph(path)), image_shape=(1, 8, 8),
-            scale=np.ones(1, np.float32), shift=np.zeros(1, np.float32),
-        )  # fmt: skip
-        np.testing.assert_array_equal(predictor.outputs(INPUTS), raw)
+    check(path, special.log_softmax(raw.astype(np.float64), axis=1))
+    assert inspect_model(path).classes == 5
 
 
 def quantised(dtype: Any, ending: Any, scale: Any, tail: bool, tmp_path: Path) -> Path:
@@ -313,3 +307,20 @@ def test_scores_are_made_in_the_memory_of_the_model(
         rows = raw * [[0, 1]] if kind == "logit" else np.log([[1 - raw.item(), raw.item()]])
     whole = special.log_softmax(rows, axis=1)[0, 1]
     np.testing.assert_allclose(found[0][7], whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("squeezenet", "probabilities"), ("densenet121", "logits")]
+)
+def test_models_of_the_onnx_package(name: str, kind: str) -> None:
+    """Real graphs, with generated weights, whose outputs are (1, 1000, 1, 1)."""
+    path = Path(onnx.__file__).parent / f"backend/test/data/light/light_{name}.onnx"
+    if not path.exists():
+        pytest.skip("this onnx package has no test data")
+    found = inspect_model(path)
+    assert (found.classes, found.output_kind) == (1000, kind)
+    image = np.random.default_rng(8).random((1, 3, 224, 224), dtype=np.float32)
+    raw = run(path, image, found.signature.output_name)
+    assert raw.shape == (1, 1000, 1, 1)
+    scores = load_classifier(read_graph(path)).run(image)
+    np.testing.assert_array_equal(scores, raw[:, :, 0, 0])
