@@ -11,7 +11,15 @@ from typing import Any, Literal
 import msgspec
 
 from iaside_onnx.errors import ArchiveError
-from iaside_onnx.types import Baseline, Inference, OutputKind, Partition, PixelRange, Spacing
+from iaside_onnx.types import (
+    Baseline,
+    Inference,
+    Layout,
+    OutputKind,
+    Partition,
+    PixelRange,
+    Spacing,
+)
 
 __all__ = ["INFERENCE_OF_ABOUT", "Access", "Recipe", "describe_differences"]
 
@@ -85,6 +93,7 @@ class Recipe:
         inference: what the intervals are about: the ``population`` that the images were drawn
             from, or the images of the source, of which those evaluated are a ``sample``.
         population: number of images in the source, where the intervals are about these.
+        input_layout: where the model has the channels, where that was asked for.
         merged: number of archives that it was merged from; None for a run.
         extends: digest of the archive that an unfinished extension continues.
         access: where model and images are on this machine; not compared, and not in the JSON.
@@ -121,6 +130,7 @@ class Recipe:
     target_sis_width: float | None = None
     inference: Inference = "population"
     population: int | None = None
+    input_layout: Layout | None = None
     merged: int | None = None
     extends: str | None = None
     access: Access | None = field(default=None, compare=False, repr=False)

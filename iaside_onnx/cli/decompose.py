@@ -13,11 +13,13 @@ from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import (
     check_name,
     device_options,
+    input_layout_option,
     input_size_option,
     json_option,
     key_options,
     limit_options,
     out_option,
+    output_kind_option,
     output_name_option,
     renamed,
     workers_option,
@@ -28,7 +30,6 @@ from iaside_onnx.runs import Options
 from iaside_onnx.types import (
     BASELINES,
     INFERENCES,
-    OUTPUT_KINDS,
     PARTITIONS,
     PIXEL_RANGES,
     SPACINGS,
@@ -72,6 +73,7 @@ def _parse_batch(
     help="Spec file (ours, timm's, the hub's), or keras:caffe|tf|torch|raw.",
 )  # fmt: skip
 @input_size_option
+@input_layout_option
 @click.option(
     "--bands", type=int, default=Options.bands, show_default=True, metavar="M",
     help="Number of bands, 2 to 64; above 16 only a sample can be taken.",
@@ -104,10 +106,7 @@ def _parse_batch(
     help="Intervals for the population that the images were drawn from, or for these images alone.",
 )  # fmt: skip
 @output_name_option
-@click.option(
-    "--output-kind", type=click.Choice(["auto", *OUTPUT_KINDS]), default=Options.output_kind,
-    show_default=True, help="What that output is; auto looks at the graph and at a few images.",
-)  # fmt: skip
+@output_kind_option
 @click.option("--limit", type=int, metavar="N", help="Take N images, balanced over the classes.")
 @click.option(
     "--batch-size", callback=_parse_batch, default=str(Options.batch_size), show_default=True,

@@ -12,17 +12,20 @@ from click.core import ParameterSource
 
 from iaside_onnx.cli.console import warn
 from iaside_onnx.errors import OptionError
+from iaside_onnx.types import LAYOUTS, OUTPUT_KINDS
 
 __all__ = [
     "check_name",
     "device_options",
     "given",
+    "input_layout_option",
     "input_size_option",
     "json_option",
     "key_options",
     "limit_options",
     "moved_options",
     "out_option",
+    "output_kind_option",
     "output_name_option",
     "overwrite_option",
     "preprocess_option",
@@ -148,6 +151,16 @@ preprocess_option = click.option("--preprocess", metavar="SPEC", help="As in `ia
 input_size_option = click.option(
     "--input-size", callback=_parse_size, metavar="C,H,W",
     help="Channels, height and width, where nothing else says them, as 3,224,224.",
+)  # fmt: skip
+
+input_layout_option = click.option(
+    "--input-layout", type=click.Choice(LAYOUTS),
+    help="Channels first or last, where the model leaves it open.",
+)  # fmt: skip
+
+output_kind_option = click.option(
+    "--output-kind", type=click.Choice(["auto", *OUTPUT_KINDS]), default="auto",
+    show_default=True, help="What that output is; auto looks at the graph and at a few images.",
 )  # fmt: skip
 
 output_name_option = click.option(

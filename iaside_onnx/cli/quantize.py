@@ -10,9 +10,11 @@ import click
 from iaside_onnx.cli.console import ConsoleProgress, printable, results, write_json
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import (
+    input_layout_option,
     input_size_option,
     json_option,
     out_option,
+    output_kind_option,
     output_name_option,
     overwrite_option,
     preprocess_option,
@@ -41,7 +43,9 @@ __all__ = ["quantize"]
 )  # fmt: skip
 @preprocess_option
 @input_size_option
+@input_layout_option
 @output_name_option
+@output_kind_option
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of the choice of images."
 )

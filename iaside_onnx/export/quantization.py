@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +21,17 @@ from iaside_onnx.export.target import check_output
 from iaside_onnx.export.writing import check_preprocess_file, temporary_model, write_model
 from iaside_onnx.files import scratch_folder
 from iaside_onnx.images import ImagesLike, ImageSource, Preprocess, open_images, sample_images
-from iaside_onnx.model import METADATA_KEY, FoundModel, input_transform, make_predictor
+from iaside_onnx.model import (
+    METADATA_KEY,
+    AutoOutputKind,
+    FoundModel,
+    check_choices,
+    input_transform,
+    make_predictor,
+)
 from iaside_onnx.progress import LogProgress, Progress
 from iaside_onnx.runtime import Classifier, GraphFacts, read_graph
+from iaside_onnx.types import Layout
 from iaside_onnx.version import __version__
 
 __all__ = ["QUANTIZE_KEY", "Precision", "Quantized", "quantize", "split_images"]
@@ -74,7 +82,9 @@ def quantize(
     calibration: int = 128,
     preprocess: str | Path | Preprocess | None = None,
     input_size: tuple[int, int, int] | None = None,
+    input_layout: Layout | None = None,
     output_name: str | None = None,
+    output_kind: AutoOutputKind = "auto",
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -94,7 +104,9 @@ def quantize(
         calibration: number of images that calibrate INT8, at most half of all.
         preprocess: as in `iaside_onnx.Options`.
         input_size: as in `iaside_onnx.Options`.
+        input_layout: as in `iaside_onnx.Options`.
         output_name: as in `iaside_onnx.Options`.
+        output_kind: as in `iaside_onnx.Options`; matters for one number for each image only.
         seed: seed of the choice of images.
         overwrite: replace a file that an earlier call or an export has written.
         progress: is told what is done; by default the logger ``iaside_onnx``.
@@ -115,8 +127,10 @@ def quantize(
     progress.say(f"reading {model}")
     found = FoundModel.read(model, preprocess)
     _check_float(found.facts)
+    said: dict[str, Any] = {"input_layout": input_layout, "output_kind": output_kind}
+    check_choices(**said)
     with scratch_folder(target) as scratch:
-        job = _Job(found, images, output_name, input_size, seed, scratch, progress)
+        job = _Job(found, images, output_name, input_size, said, seed, scratch, progress)
         return job.run(target, to, calibration)
 
 
@@ -128,6 +142,11 @@ def _check_options(to: str, calibration: int) -> None:
 
 
 def _check_float(facts: GraphFacts) -> None:
+    if facts.is_ort:
+        raise ExportError(
+            f"{facts.path} has ONNX Runtime's own format, which only it can read; give the .onnx "
+            "file that it was made of"
+        )
     if facts.precision != "float32":
         raise ExportError(
             f"{facts.path} is already {facts.precision}; give the float32 model that it was made of"
@@ -170,6 +189,7 @@ class _Job:
     images: ImagesLike
     output_name: str | None
     input_size: tuple[int, int, int] | None
+    said: Mapping[str, Any]
     seed: int
     scratch: Path
     progress: Progress
@@ -211,7 +231,9 @@ class _Job:
 
     def _load(self, facts: GraphFacts, size: tuple[int, int, int] | None) -> Classifier:
         """Load the model, or what was made of it."""
-        return replace(self.found, facts=facts).load(self.output_name, size, device="cpu")
+        return replace(self.found, facts=facts).load(
+            self.output_name, size, device="cpu", **self.said
+        )
 
     def _raised(self, opset: int, notes: list[str]) -> GraphFacts:
         """The model in an operator set that is at least the one needed; a note if it was raised."""
@@ -287,7 +309,7 @@ class _Inputs:
             if signature.batch is not None and len(inputs) < size:
                 zeros = np.zeros((size - len(inputs), *inputs.shape[1:]), inputs.dtype)
                 inputs = np.concatenate([inputs, zeros])
-            yield inputs
+            yield inputs.reshape(signature.input_shape(inputs.shape))
 
 
 def _agreement(

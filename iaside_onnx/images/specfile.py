@@ -43,6 +43,10 @@ def parse_preprocess(data: Mapping[str, object], where: str) -> Preprocess:
     """
     if is_timm(data):
         return parse_timm(data, where)
+    inner = data.get("image_processor")
+    if isinstance(inner, Mapping):
+        # A processor_config.json of the hub: processors of images and of other things.
+        data, where = inner, f"{where}, image_processor"
     if is_hub(data):
         return parse_hub(data, where)
     return Preprocess.from_dict(data, where)
@@ -52,22 +56,42 @@ def find_preprocess(model: Path) -> tuple[Preprocess, Path] | None:
     """Find the specification beside a model, and its path; None if there is none.
 
     Tried in this order: ``<stem>.preprocess.json``, ``.yaml`` and ``.yml``, then
-    ``preprocessor_config.json``, then a ``config.json`` written by timm.
+    ``preprocessor_config.json``, then a ``processor_config.json`` with a processor of images, then
+    a ``config.json`` written by timm. The last three are those of the hub, where models are in the
+    folder ``onnx`` and these files are in the folder above it, which is tried next.
 
     Raises:
         PreprocessError: the first that exists cannot be read or is not valid.
     """
-    names = [f"{model.stem}.preprocess{suffix}" for suffix in (".json", *_YAML)]
-    for path in (model.with_name(name) for name in (*names, "preprocessor_config.json")):
+    for path in (model.with_name(f"{model.stem}.preprocess{end}") for end in (".json", *_YAML)):
         if path.exists():
             return read_preprocess(path), path
-    path = model.with_name("config.json")
-    if path.exists():
-        data = read_json(path, str(path), PreprocessError)
-        # Many tools write a config.json, usually without preprocessing.
-        if isinstance(data, Mapping) and is_timm(data):
-            return parse_timm(data, str(path)), path
+    # The parent of a bare name is ".", which has no name.
+    folder = model.parent if model.parent.name else model.parent.absolute()
+    for place in [model.parent] + [folder.parent] * (folder.name == "onnx"):
+        found = _of_the_hub(place)
+        if found is not None:
+            return found
     return None
+
+
+def _of_the_hub(folder: Path) -> tuple[Preprocess, Path] | None:
+    """The specification in a folder of the hub, and its path; None if there is none."""
+    path = folder / "preprocessor_config.json"
+    if path.exists():
+        return read_preprocess(path), path
+    # Many tools write these two, usually without preprocessing.
+    for name, holds in (("processor_config.json", _has_processor), ("config.json", is_timm)):
+        path = folder / name
+        if path.exists():
+            data = read_json(path, str(path), PreprocessError)
+            if isinstance(data, Mapping) and holds(data):
+                return parse_preprocess(data, str(path)), path
+    return None
+
+
+def _has_processor(data: Mapping[str, object]) -> bool:
+    return isinstance(data.get("image_processor"), Mapping)
 
 
 def _mapping(path: Path) -> Mapping[str, object]:

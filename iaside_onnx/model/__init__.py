@@ -2,7 +2,7 @@
 
 from iaside_onnx.model.inspection import Inspection, inspect_model
 from iaside_onnx.model.opening import FoundModel, input_transform, make_predictor
-from iaside_onnx.model.outputs import AutoOutputKind, Outputs, examine_outputs
+from iaside_onnx.model.outputs import AutoOutputKind, Outputs, check_choices, examine_outputs
 from iaside_onnx.model.preprocessing import (
     METADATA_KEY,
     PreprocessLike,
@@ -17,6 +17,7 @@ __all__ = [
     "Inspection",
     "Outputs",
     "PreprocessLike",
+    "check_choices",
     "choose_preprocess",
     "complete_preprocess",
     "examine_outputs",

@@ -13,6 +13,7 @@ from iaside_onnx.model.preprocessing import (
     PreprocessLike,
     choose_preprocess,
     complete_preprocess,
+    scaling_warning,
 )
 from iaside_onnx.runtime import (
     Classifier,
@@ -72,7 +73,8 @@ class FoundModel:
         Args:
             output_name: the output that holds the classes, if there are several.
             input_size: channels, height and width; by default those of the specification.
-            **session: see `iaside_onnx.runtime.load_classifier`.
+            **session: ``input_layout``, ``output_kind``, and what
+                `iaside_onnx.runtime.load_classifier` takes besides.
 
         Raises:
             IasideError: as `iaside_onnx.runtime.load_classifier`.
@@ -92,6 +94,10 @@ class FoundModel:
             PreprocessError: if sizes contradict each other, or none is known.
         """
         return complete_preprocess(self.preprocess, classifier.signature, input_size, image_size)
+
+    def warning(self, spec: Preprocess) -> str | None:
+        """What seems to be wrong with a specification that is filled in; None if nothing."""
+        return scaling_warning(self.facts, spec)
 
 
 def input_transform(spec: Preprocess, layout: Layout, dtype: np.dtype[Any]) -> InputTransform:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import EvaluationError, ModelError
-from iaside_onnx.runtime import log_probabilities, resolve_output_kind, usable_outputs
-from iaside_onnx.types import OutputKind
+from iaside_onnx.errors import EvaluationError, ModelError, OptionError
+from iaside_onnx.runtime import (
+    SUM_TOLERANCE,
+    OutputHint,
+    log_probabilities,
+    resolve_output_kind,
+    usable_outputs,
+)
+from iaside_onnx.types import LAYOUTS, OUTPUT_KINDS, OutputKind
 
-__all__ = ["AutoOutputKind", "Outputs", "examine_outputs"]
+__all__ = ["AutoOutputKind", "Outputs", "check_choices", "examine_outputs"]
 
 AutoOutputKind: TypeAlias = Literal["auto"] | OutputKind
 
@@ -29,8 +36,22 @@ class Outputs(NamedTuple):
     classes: int
 
 
+def check_choices(*, input_layout: object, output_kind: object) -> None:
+    """Check what a Python program says of a model.
+
+    Raises:
+        OptionError: if a value is none of the words.
+    """
+    for name, value, words in (
+        ("input layout", input_layout, LAYOUTS),
+        ("output kind", output_kind, ("auto", *OUTPUT_KINDS)),
+    ):
+        if value not in words and not (name == "input layout" and value is None):
+            raise OptionError(f"unknown {name} {value!r}: choose from {', '.join(words)}")
+
+
 def examine_outputs(
-    outputs: NDArray[Any], hint: OutputKind | None, where: str, asked: AutoOutputKind = "auto"
+    outputs: NDArray[Any], hint: OutputHint | None, where: str, asked: AutoOutputKind = "auto"
 ) -> Outputs:
     """Find out what the outputs of a model are, and whether they make sense.
 
@@ -48,9 +69,17 @@ def examine_outputs(
     if asked == "auto":
         return Outputs(*resolve_output_kind(hint, usable, where), classes)
     try:
-        log_probabilities(usable[:1], asked)
+        log_probabilities(usable, asked)
     except EvaluationError as error:
         raise ModelError(
             f"{where}: its outputs cannot be {asked}: {error}; correct --output-kind"
         ) from error
-    return Outputs(asked, "as given", classes)
+    reason = "as given"
+    if asked == "probabilities" and not _sums_to_1(usable):
+        reason += "; they do not sum to 1, so each is that of its label by itself"
+    return Outputs(asked, reason, classes)
+
+
+def _sums_to_1(probabilities: NDArray[Any]) -> bool:
+    sums = probabilities.astype(np.float64).sum(axis=1)
+    return bool(np.allclose(sums, 1.0, atol=SUM_TOLERANCE))

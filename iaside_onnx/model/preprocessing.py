@@ -20,10 +20,19 @@ from iaside_onnx.images import (
 )
 from iaside_onnx.runtime import GraphFacts, Signature
 
-__all__ = ["METADATA_KEY", "PreprocessLike", "choose_preprocess", "complete_preprocess"]
+__all__ = [
+    "METADATA_KEY",
+    "PreprocessLike",
+    "choose_preprocess",
+    "complete_preprocess",
+    "scaling_warning",
+]
 
 PreprocessLike: TypeAlias = str | Path | Mapping[str, object] | Preprocess
 """A specification, its fields, a file that holds one, or ``keras:MODE``."""
+
+# Inputs that span less than this are no pixels of 0..255.
+_MOST_SCALED = 16.0
 
 METADATA_KEY = "iaside.preprocess"
 """Key of the ONNX metadata under which a model carries its own preprocessing, as JSON."""
@@ -47,7 +56,9 @@ def choose_preprocess(
         return read_preprocess(asked), f"preprocessing: {asked}"
     found = find_preprocess(facts.path)
     if found is not None:
-        return found[0], f"preprocessing: {found[1].name}, beside the model"
+        spec, file = found
+        place = "beside" if file.parent == facts.path.parent else "in the folder above"
+        return spec, f"preprocessing: {file.name}, {place} the model"
     if METADATA_KEY in facts.metadata:
         where = f"{facts.path}, metadata {METADATA_KEY}"
         try:
@@ -108,6 +119,20 @@ def complete_preprocess(
     if signature.dtype == np.uint8:
         _check_bytes(spec)
     return spec
+
+
+def scaling_warning(facts: GraphFacts, spec: Preprocess) -> str | None:
+    """A warning if both the specification and the graph scale pixels of 0..255; else None."""
+    scale, shift = spec.affine()
+    if facts.input_scale is None or float(np.abs(scale).max()) > _MOST_SCALED:
+        return None
+    low, high = float(shift.min()), float((scale + shift).max())
+    return (
+        f"{facts.path}: its first operators scale pixels of 0..255 themselves, by "
+        f"1/{1 / facts.input_scale:g}, but the preprocessing gives values from {low:g} to "
+        f'{high:g}: pixels seem to be scaled twice; give a spec with "value_range": [0, 255], '
+        "mean 0 and std 1, such as --preprocess keras:raw"
+    )
 
 
 def _check_bytes(spec: Preprocess) -> None:

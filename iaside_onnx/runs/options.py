@@ -16,16 +16,16 @@ from iaside_onnx.archive import INFERENCE_OF_ABOUT
 from iaside_onnx.errors import OptionError
 from iaside_onnx.game import MAX_SAMPLED_BANDS, design_names, design_type
 from iaside_onnx.images import ClassesLike, Preprocess
-from iaside_onnx.model import AutoOutputKind, PreprocessLike
+from iaside_onnx.model import AutoOutputKind, PreprocessLike, check_choices
 from iaside_onnx.types import (
     BASELINES,
     INFERENCES,
-    OUTPUT_KINDS,
     PARTITIONS,
     PIXEL_RANGES,
     SPACINGS,
     Baseline,
     Inference,
+    Layout,
     Partition,
     PixelRange,
     Spacing,
@@ -77,6 +77,8 @@ class Options:
         preprocess: a spec, a mapping or a file that holds one, or ``keras:caffe|tf|torch|raw``; by
             default the one beside the model, then the one inside it, then plain scaling to [0, 1].
         input_size: channels, height and width, for models that leave them open.
+        input_layout: ``NCHW`` (channels first) or ``NHWC`` (channels last), where the model leaves
+            it open, as one that takes colour images flat.
         bands: number of bands, 2 to 64; above 16 a sample is the only way.
         partition: the norm that cuts the spectrum into rings.
         spacing: bands of equal width, or octaves.
@@ -94,6 +96,8 @@ class Options:
             from, or the images of the source alone, of which those evaluated are a ``sample``.
         output_name: name of the model's output, if there are several.
         output_kind: what that output is; ``auto`` looks at the graph and at a few images.
+            ``probabilities`` may also be those of each label by itself (sigmoid): the worth is the
+            logarithm of the label's. One number for each image is that of class 1 of two.
         limit: take this many images, balanced over the classes where they are known.
         batch_size: images a call; ``auto`` tries a few sizes and takes the fastest, and a resumed
             run the same one.
@@ -120,6 +124,7 @@ class Options:
     labels_key: str | None = None
     preprocess: PreprocessLike | None = None
     input_size: tuple[int, int, int] | None = None
+    input_layout: Layout | None = None
     bands: int = 8
     partition: Partition = "linf"
     spacing: Spacing = "linear"
@@ -155,7 +160,6 @@ class Options:
             ("pixel_range", PIXEL_RANGES),
             ("method", ("auto", *design_names())),
             ("inference", INFERENCES),
-            ("output_kind", ("auto", *OUTPUT_KINDS)),
             ("on_bad_image", get_args(OnBadImage)),
         ):
             value = getattr(self, name)
@@ -163,6 +167,7 @@ class Options:
                 raise OptionError(
                     f"unknown {name.replace('_', ' ')} {value!r}: choose from {', '.join(words)}"
                 )
+        check_choices(input_layout=self.input_layout, output_kind=self.output_kind)
         for name in ("device", "provider", "output_name", "images_key", "labels_key"):
             value = getattr(self, name)
             if not isinstance(value, str) and (value is not None or name == "device"):
@@ -276,6 +281,7 @@ class OptionWords(TypedDict, total=False):
     labels_key: str | None
     preprocess: PreprocessLike | None
     input_size: tuple[int, int, int] | None
+    input_layout: Layout | None
     bands: int
     partition: Partition
     spacing: Spacing

@@ -145,6 +145,7 @@ def make_plan(
     )  # fmt: skip
     limits = _limits(schedule, options)
     session = {**_session(options), "input_size": found.size(options.input_size)}
+    session |= {"input_layout": options.input_layout, "output_kind": options.output_kind}
     classifier = found.load(options.output_name, **session)
     spec = found.complete(classifier, options.input_size, selection.source.size)
     index = band_index(*spec.size()[1:], options.bands, options.partition, options.spacing)
@@ -172,13 +173,14 @@ def make_plan(
             options.labels_key,
         ),
     )
-    if warning:
-        progress.warn(warning)
+    for text in filter(None, [found.warning(spec), warning]):
+        progress.warn(text)
     notes = [
         *selection.source.notes,
         found.note,
         f"model: {classifier.signature.takes}",
         why,
+        *classifier.notes,
         f"outputs: {outputs.kind}, {outputs.reason}",
         *_execution_notes(classifier, options),
     ]
@@ -330,6 +332,7 @@ def _recipe(
         images_digest=selection.digest(),
         labels="predicted" if selection.labels is None else "given",
         preprocess=spec.to_dict(),
+        input_layout=options.input_layout,
         method=method,
         bands=options.bands,
         partition=options.partition,

@@ -1,9 +1,11 @@
 """ONNX models, sessions, predictions, and the worth of coalitions."""
 
-from iaside_onnx.runtime.classifier import Classifier, Signature, load_classifier
-from iaside_onnx.runtime.graph import GraphFacts, output_hint, read_graph
+from iaside_onnx.runtime.classifier import Classifier, load_classifier
+from iaside_onnx.runtime.graph import GraphFacts, read_graph
+from iaside_onnx.runtime.hints import OutputHint, output_hint
 from iaside_onnx.runtime.inputs import InputTransform, image_shape
 from iaside_onnx.runtime.outputs import (
+    SUM_TOLERANCE,
     floor_of,
     label_log_probabilities,
     log_probabilities,
@@ -21,16 +23,19 @@ from iaside_onnx.runtime.session import (
     open_session,
     usable_cores,
 )
+from iaside_onnx.runtime.signature import Signature
 from iaside_onnx.runtime.tuning import fastest_batch
 from iaside_onnx.runtime.worth import WorthEvaluator
 
 __all__ = [
+    "SUM_TOLERANCE",
     "Answer",
     "Classifier",
     "Execution",
     "Game",
     "GraphFacts",
     "InputTransform",
+    "OutputHint",
     "Predictor",
     "Profile",
     "SessionWords",

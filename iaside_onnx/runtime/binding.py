@@ -20,8 +20,8 @@ class Binding:
 
     Attributes:
         inputs: ``(rows, ...)``, what the model reads, in its own type and layout.
-        outputs: ``(rows, classes)``, what it writes; None before the first run, which gives the
-            number of classes, as not every graph declares it.
+        outputs: ``(rows, columns)``, what it writes, in its own type; None before the first run,
+            which gives the shape of an output, as not every graph declares it.
     """
 
     def __init__(self, classifier: Classifier, batch_size: int, shape: tuple[int, ...]) -> None:
@@ -44,9 +44,11 @@ class Binding:
         self._options.add_run_config_entry("gpu_graph_id", str(next(_GRAPH_IDS)))
         self.inputs = classifier.memory.zeros(shape, classifier.signature.dtype)
         self.outputs: Any = None
+        # Shape of the output of one image; None if there is no axis for the batch.
+        self._item: tuple[int, ...] | None = None
 
     def run(self, count: int) -> Any:
-        """Raw outputs of the first ``count`` rows, ``(count, classes)``, until the next run.
+        """Scores of the first ``count`` rows, ``(count, classes)``, until the next run.
 
         Raises:
             EvaluationError: if the runtime fails.
@@ -60,26 +62,26 @@ class Binding:
             # Rows past the count hold images of earlier runs: valid inputs of unused outputs.
             rows = self._batch if fixed else min(self._batch, count - start)
             if self.outputs is None:
-                first = self._classifier.run(memory.to_host(self.inputs[:rows]))
-                shape = (len(self.inputs), first.shape[1])
+                first = self._classifier.run_raw(memory.to_host(self.inputs[:rows]))
+                self._item = first.shape[1:] if first.shape[:1] == (rows,) else None
+                shape = (len(self.inputs), first.size // rows)
                 self.outputs = memory.zeros(shape, first.dtype)
             if (start, rows) not in self._bound:
                 self._bound[start, rows] = self._bind(start, rows)
             memory.synchronize()
             with runtime_errors(f"on a batch of {rows}"):
                 run(self._bound[start, rows], self._options)
-        return self.outputs[:count]
+        return self._classifier.scores.of(self.outputs[:count], memory.xp)
 
     def _bind(self, start: int, rows: int) -> Any:
         memory, signature = self._classifier.memory, self._classifier.signature
         bound = self._classifier.execution.session.io_binding()
-        for bind, name, buffer in (
-            (bound.bind_input, signature.input_name, self.inputs),
-            (bound.bind_output, signature.output_name, self.outputs),
+        inputs, outputs = (buffer[start : start + rows] for buffer in (self.inputs, self.outputs))
+        # The buffers are contiguous, so another shape is only another view.
+        output_shape = outputs.shape[1:] if self._item is None else (rows, *self._item)
+        for bind, name, array, shape in (
+            (bound.bind_input, signature.input_name, inputs, signature.input_shape(inputs.shape)),
+            (bound.bind_output, signature.output_name, outputs, output_shape),
         ):
-            array = buffer[start : start + rows]
-            bind(
-                name, *memory.device, np.dtype(array.dtype).type, array.shape,
-                memory.pointer(array),
-            )  # fmt: skip
+            bind(name, *memory.device, np.dtype(array.dtype).type, shape, memory.pointer(array))
         return bound

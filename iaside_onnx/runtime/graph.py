@@ -7,38 +7,40 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from iaside_onnx.errors import ModelError
+from iaside_onnx.runtime.external import ModelFile, external_data, hash_of, stamp_of
 from iaside_onnx.runtime.foreign import name_export
-from iaside_onnx.types import Layout, OutputKind
-
-__all__ = ["GraphFacts", "output_hint", "read_graph"]
-
-# Operators that pass values on without changing the kind of number.
-_PASS_THROUGH = frozenset(
-    ["Cast", "DequantizeLinear", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze"]
+from iaside_onnx.runtime.hints import (
+    OutputHint,
+    Quantisation,
+    ZippedOutput,
+    input_scale,
+    layout_hint,
+    output_hint,
+    output_quantisation,
+    zipped_outputs,
 )
-_AFFINE = frozenset(["Add", "Div", "Mul", "Sub"])
+from iaside_onnx.runtime.ortfile import describe_ort, is_ort
+from iaside_onnx.types import Layout
+
+__all__ = ["GraphFacts", "read_graph"]
+
 _QUANTISED = frozenset(
     ["ConvInteger", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv", "QuantizeLinear"]
 )
-_STANDARD_DOMAINS = frozenset(["", "ai.onnx", "ai.onnx.ml", "com.microsoft"])
+# The domains that ONNX Runtime has built in; it writes the last two into files that it optimises.
+_STANDARD_DOMAINS = frozenset(
+    ["", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"]
+)
 
 # Protobuf's own limit.
 _MAX_BYTES = (1 << 31) - 1
-
-
-class ModelFile(NamedTuple):
-    """A file, its hash, and its device, inode, length and times of modification and change."""
-
-    path: Path
-    sha256: str
-    stamp: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ class GraphFacts:
         layout_hint: layout that the first operators expect; None if they do not tell.
         output_hints: the kind of each output by the operators before it; outputs of unknown kind
             are absent.
+        quantised: scale and zero point of the integer outputs whose graph tells them.
+        zipped: the outputs that ZipMap makes, and of what.
+        input_scale: the factor, about 1/255, by which the graph scales pixels of 0..255; None if
+            it does not.
+        is_ort: whether the file has ONNX Runtime's own format; hints and opset are then unknown.
         files: the model and its external data, in the state that was hashed.
     """
 
@@ -69,7 +76,11 @@ class GraphFacts:
     metadata: Mapping[str, str]
     precision: str
     layout_hint: Layout | None
-    output_hints: Mapping[str, OutputKind] = field(default_factory=dict)
+    output_hints: Mapping[str, OutputHint] = field(default_factory=dict)
+    quantised: Mapping[str, Quantisation] = field(default_factory=dict)
+    zipped: Mapping[str, ZippedOutput] = field(default_factory=dict)
+    input_scale: float | None = None
+    is_ort: bool = False
     files: tuple[ModelFile, ...] = ()
 
     def changed(self) -> Path | None:
@@ -78,7 +89,7 @@ class GraphFacts:
         A file is read again only if its stamp has changed, so the check is cheap.
         """
         for file in self.files:
-            if _stamp(file.path) != file.stamp and _hash(file.path) != file.sha256:
+            if stamp_of(file.path) != file.stamp and hash_of(file.path) != file.sha256:
                 return file.path
         return None
 
@@ -100,8 +111,10 @@ def read_graph(path: Path) -> GraphFacts:
         raise ModelError(
             f"{path}: its path is not UTF-8, as ONNX Runtime needs; rename it"
         ) from error
-    stamp = _stamp(path)
+    stamp = stamp_of(path)
     data = _read(path)
+    if is_ort(data):
+        return _ort_facts(path, data, stamp)
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
@@ -109,19 +122,8 @@ def read_graph(path: Path) -> GraphFacts:
     graph = model.graph
     if not graph.node or not graph.output:
         raise ModelError(f"{path}: not an ONNX model, or an empty one: it has no graph")
-    domains = {_text(node.domain) for node in _nodes(model)}
-    foreign = sorted(domains - _STANDARD_DOMAINS - _local_domains(model))
-    if foreign:
-        raise ModelError(
-            f"{path}: uses operators of the domain {foreign[0]!r}, which ONNX Runtime does not "
-            "have built in; export the model with standard operators only"
-        )
-    if any(node.op_type == "EPContext" for node in _nodes(model)):
-        raise ModelError(
-            f"{path}: holds or names compiled code for one device (EPContext), which is not "
-            "loaded; give the model that it was compiled from"
-        )
-    external = _external_data(path, model)
+    _check_operators(path, model)
+    external = external_data(path, _tensors(model))
     own = ModelFile(path, hashlib.sha256(data).hexdigest(), stamp)
     return GraphFacts(
         path=path,
@@ -134,9 +136,57 @@ def read_graph(path: Path) -> GraphFacts:
         producer=" ".join(filter(None, map(_text, [model.producer_name, model.producer_version]))),
         metadata={_text(p.key): _text(p.value) for p in model.metadata_props},
         precision=_precision(model),
-        layout_hint=_layout_hint(graph),
-        output_hints={o.name: kind for o in graph.output if (kind := output_hint(graph, o.name))},
+        layout_hint=layout_hint(graph),
+        **_outputs(graph),
+        input_scale=input_scale(graph),
         files=(own, *external.values()),
+    )
+
+
+def _check_operators(path: Path, model: ModelProto) -> None:
+    """Refuse operators that ONNX Runtime has not built in, or that name files of their own."""
+    domains = {_text(node.domain) for node in _nodes(model)}
+    foreign = sorted(domains - _STANDARD_DOMAINS - _local_domains(model))
+    if foreign:
+        raise ModelError(
+            f"{path}: uses operators of the domain {foreign[0]!r}, which ONNX Runtime does not "
+            "have built in; export the model with standard operators only"
+        )
+    if any(node.op_type == "EPContext" for node in _nodes(model)):
+        raise ModelError(
+            f"{path}: holds or names compiled code for one device (EPContext), which is not "
+            "loaded; give the model that it was compiled from"
+        )
+
+
+def _outputs(graph: GraphProto) -> dict[str, Any]:
+    """What the graph tells of its outputs; that of ZipMap has the name of the tensor of scores."""
+    zipped = zipped_outputs(graph)
+    names = [output.name for output in graph.output]
+    names += [one.tensor for one in zipped.values()]
+    return {
+        "output_hints": {name: kind for name in names if (kind := output_hint(graph, name))},
+        "quantised": {name: q for name in names if (q := output_quantisation(graph, name))},
+        "zipped": zipped,
+    }
+
+
+def _ort_facts(path: Path, data: bytes, stamp: tuple[int, ...] | None) -> GraphFacts:
+    """Facts of a file in ONNX Runtime's own format, which only the runtime reads."""
+    producer, metadata = describe_ort(path, data)
+    own = ModelFile(path, hashlib.sha256(data).hexdigest(), stamp)
+    return GraphFacts(
+        path=path,
+        sha256=own.sha256,
+        size=len(data),
+        external={},
+        opset=0,
+        producer=_text(producer),
+        metadata={_text(key): _text(value) for key, value in metadata.items()},
+        precision="unknown",
+        layout_hint=None,
+        is_ort=True,
+        files=(own,),
     )
 
 
@@ -157,23 +207,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); check it") from error
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    """Values that change when a file does; None if there is no file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _hash(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
@@ -221,64 +254,6 @@ def _tensors(model: ModelProto) -> Iterator[TensorProto]:
             yield sparse.indices
 
 
-def _external_data(path: Path, model: ModelProto) -> dict[str, ModelFile]:
-    """Hash every external data file, after checking that it is in the model's folder."""
-    files: dict[str, ModelFile] = {}
-    for tensor in _tensors(model):
-        if tensor.data_location != TensorProto.EXTERNAL:
-            continue
-        locations = [entry.value for entry in tensor.external_data if entry.key == "location"]
-        if not all(isinstance(location, str) for location in locations):
-            raise ModelError(f"{path}: the name of a file of weights is not UTF-8; export it again")
-        # Of several, some readers take the first and others the last.
-        if len(locations) != 1:
-            raise ModelError(
-                f"{path}: names {len(locations)} places for the values of one tensor, where one "
-                "was expected; export it again"
-            )
-        if locations[0] not in files:
-            target = _inside(path, locations[0])
-            stamp = _stamp(target)
-            digest = _hash(target)
-            if digest is None:
-                raise ModelError(
-                    f"{path}: its weights in {locations[0]!r} cannot be read; check it"
-                )
-            files[locations[0]] = ModelFile(target, digest, stamp)
-    return files
-
-
-def _inside(path: Path, location: str) -> Path:
-    """The path of a model's external data, in the model's own folder.
-
-    Raises:
-        ModelError: if the path is elsewhere, or there is no file.
-    """
-    try:
-        folder = path.parent.resolve()
-        target = (folder / location).resolve()
-        if not location or Path(location).is_absolute() or folder not in target.parents:
-            link = f", a link to {target}" if (folder / location).is_symlink() else ""
-            raise ModelError(
-                f"{path}: keeps weights in {location!r}{link}, outside of its own folder; put the "
-                "data file beside the model, or export with the weights inside"
-            )
-        is_there = target.is_file()
-    except ModelError:
-        raise
-    # Circular links, or names that no file can have.
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ModelError(
-            f"{path}: keeps weights in {location[:80]!r}, which is not a file name; export it again"
-        ) from error
-    if not is_there:
-        raise ModelError(
-            f"{path}: its weights are in {location!r}, which does not exist; copy that file "
-            "beside the model"
-        )
-    return target
-
-
 def _precision(model: ModelProto) -> str:
     if any(node.op_type in _QUANTISED for node in _nodes(model)):
         return "int8"
@@ -296,45 +271,3 @@ def _precision(model: ModelProto) -> str:
     }
     known = [(count, names[kind]) for kind, count in sizes.items() if kind in names]
     return max(known)[1] if known else "float32"
-
-
-def output_hint(graph: GraphProto, name: str) -> OutputKind | None:
-    """The kind that the operators at the end of a graph make of an output; None if unclear."""
-    makers = {output: node for node in graph.node for output in node.output}
-    node = makers.get(name)
-    # At most as many steps as nodes: the graph of an untrusted file may have a cycle.
-    for _ in graph.node:
-        if node is None or node.op_type not in _PASS_THROUGH or not node.input:
-            break
-        node = makers.get(node.input[0])
-    if node is None:
-        return None
-    if node.op_type == "Softmax":
-        return "probabilities"
-    if node.op_type == "LogSoftmax":
-        return "log-probabilities"
-    if node.op_type == "Log":
-        before = makers.get(node.input[0])
-        return "log-probabilities" if before is not None and before.op_type == "Softmax" else None
-    return "logits" if node.op_type in {"Gemm", "MatMul", "Add", "Conv"} else None
-
-
-def _layout_hint(graph: GraphProto) -> Layout | None:
-    """The layout by the first operator after the input that depends on it; None if unclear."""
-    constants = {i.name for i in graph.initializer}
-    inputs = [i.name for i in graph.input if i.name not in constants]
-    if len(inputs) != 1:
-        return None
-    name = inputs[0]
-    for node in graph.node:
-        if name not in node.input:
-            continue
-        if node.op_type in {"Conv", "ConvInteger", "MaxPool", "AveragePool"}:
-            return "NCHW"
-        if node.op_type == "Transpose":
-            order = next((list(a.ints) for a in node.attribute if a.name == "perm"), [])
-            return "NHWC" if order == [0, 3, 1, 2] else None
-        if node.op_type not in _PASS_THROUGH - {"Flatten", "Reshape", "Squeeze"} | _AFFINE:
-            return None
-        name = node.output[0]
-    return None

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from scipy import special
 
 from iaside_onnx.errors import EvaluationError, ModelError
+from iaside_onnx.runtime.hints import OutputHint
 from iaside_onnx.types import OutputKind
 
 __all__ = [
+    "SUM_TOLERANCE",
     "floor_of",
     "label_log_probabilities",
     "log_probabilities",
@@ -20,7 +22,8 @@ __all__ = [
     "usable_outputs",
 ]
 
-_SUM_TOLERANCE = 1e-2
+SUM_TOLERANCE = 1e-2
+"""How far the probabilities of the classes may be from a sum of 1, by rounding."""
 
 
 def usable_outputs(outputs: NDArray[Any], where: str) -> NDArray[Any]:
@@ -43,7 +46,7 @@ def usable_outputs(outputs: NDArray[Any], where: str) -> NDArray[Any]:
 
 
 def resolve_output_kind(
-    hint: OutputKind | None, sample: NDArray[Any], where: str
+    hint: OutputHint | None, sample: NDArray[Any], where: str
 ) -> tuple[OutputKind, str]:
     """Decide what the outputs are, from the end of the graph and from outputs of a few images.
 
@@ -69,18 +72,25 @@ def resolve_output_kind(
     if seen in ("probabilities", "log-probabilities"):
         end = "the graph's end and its values" if hint == seen else "its values"
         return seen, f"by {end}"
-    if hint != "logits" and ((values >= 0) & (values <= 1)).all():
+    if hint == "sigmoid" or (hint != "logits" and _in_unit(values)):
+        end = " but the sigmoids that the graph ends in" if hint == "sigmoid" else ""
         raise ModelError(
             f"{where}: the outputs lie in [0, 1] but do not sum to 1 over the classes, so they are "
-            "no softmax over exclusive classes; say what they are with --output-kind"
+            f"no softmax over exclusive classes{end}; say what they are with --output-kind: "
+            "probabilities, if each is the probability of its label by itself (its logarithm is "
+            "the worth), or logits, if a softmax is to make them exclusive"
         )
-    return "logits", "by the graph's end and its values" if hint else "by its values"
+    return "logits", "by the graph's end and its values" if hint == "logits" else "by its values"
+
+
+def _in_unit(values: NDArray[np.float64]) -> bool:
+    return bool(((values >= 0) & (values <= 1)).all())
 
 
 def _kind_of_values(values: NDArray[np.float64]) -> OutputKind:
-    if (values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=_SUM_TOLERANCE):
+    if (values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=SUM_TOLERANCE):
         return "probabilities"
-    if (values <= 0).all() and np.allclose(np.exp(values).sum(axis=1), 1.0, atol=_SUM_TOLERANCE):
+    if (values <= 0).all() and np.allclose(np.exp(values).sum(axis=1), 1.0, atol=SUM_TOLERANCE):
         return "log-probabilities"
     return "logits"
 
@@ -118,7 +128,7 @@ def log_probabilities(
         if (values < 0).any():
             raise EvaluationError("the model gave a negative probability")
         return np.log(np.maximum(values, floor)), values < floor
-    if kind == "log-probabilities" and (values > _SUM_TOLERANCE).any():
+    if kind == "log-probabilities" and (values > SUM_TOLERANCE).any():
         raise EvaluationError("the model gave a log-probability above 0")
     if np.isneginf(values).all(axis=1).any():
         raise EvaluationError("the model gave minus infinity for every class")
@@ -161,7 +171,7 @@ def label_log_probabilities(
                 # In this order: added to a large peak, the logarithm would be rounded away.
                 values = values - peak - xp.log(total)
             else:
-                impossible |= peak > _SUM_TOLERANCE
+                impossible |= peak > SUM_TOLERANCE
             floored = values == -xp.inf
             values = xp.where(floored, math.log(floor), values)
     return xp.where(impossible, xp.nan, values), floored & ~impossible

@@ -9,12 +9,12 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from iaside_onnx.errors import (
     EvaluationError,
@@ -24,6 +24,10 @@ from iaside_onnx.errors import (
     RuntimeMissingError,
     install_extra,
 )
+from iaside_onnx.runtime.messages import advice_on, reason_of
+
+if TYPE_CHECKING:
+    from iaside_onnx.runtime.loading import ModelSource
 
 __all__ = [
     "Execution",
@@ -168,7 +172,7 @@ def runtime_errors(where: str) -> Iterator[None]:
     except MemoryError as error:
         raise OutOfMemoryError(f"memory ran out {where}") from error
     except Exception as error:  # the runtime's exceptions have no common base
-        text = _short(error)
+        text = _reason(error)
         if _NO_MEMORY.search(str(error)):
             raise OutOfMemoryError(f"memory ran out {where}: {text}") from error
         raise EvaluationError(f"ONNX Runtime failed {where}: {text}") from error
@@ -184,6 +188,7 @@ def open_session(
     tf32: bool = False,
     cuda_graph: bool = False,
     allow_cpu_nodes: bool = False,
+    source: ModelSource | None = None,
 ) -> Execution:
     """Load a model on the requested device, without any fallback to another.
 
@@ -196,6 +201,7 @@ def open_session(
         tf32: let CUDA round float32 to 10 bits in matrix products and convolutions.
         cuda_graph: let CUDA record the model once and replay it.
         allow_cpu_nodes: let the CPU run operators that the provider does not have.
+        source: what the runtime is given of the file; by default its path.
 
     Raises:
         OptionError: if the device is unknown, both a device and a provider are given, or ``tf32``
@@ -238,13 +244,14 @@ def open_session(
         # Without this, nodes of a provider that does not start or lacks them run on the CPU.
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        session = _create(runtime, path, settings, name, options)
+        session = _create(runtime, source or path, settings, name, options)
     except Exception as error:  # the runtime's exceptions have no common base
         if name == _CPU:
-            raise ModelError(f"{path}: ONNX Runtime refuses the model: {_short(error)}") from error
-        left = _left_to_cpu(runtime, path, name, options)
+            raise ModelError(f"{path}: ONNX Runtime refuses the model: {_reason(error)}") from error
+        left = _left_to_cpu(runtime, path, name, options, source)
+        why = missing or reason_of(error)
         raise RuntimeMissingError(
-            left or f"{name} cannot run {path.name}: {missing or _short(error)}; {_advice(name)}"
+            left or f"{name} cannot run {path.name}: {why}; {_advice(name)}"
         ) from error
     if session.get_providers()[0] != name:
         raise RuntimeMissingError(
@@ -258,12 +265,18 @@ def open_session(
 
 
 def _create(
-    runtime: ModuleType, path: Path, settings: Any, name: str, options: Mapping[str, str]
+    runtime: ModuleType,
+    source: ModelSource | Path,
+    settings: Any,
+    name: str,
+    options: Mapping[str, str],
 ) -> Any:
     """A session without fallback: by default it prints an error and falls back to the CPU."""
-    with _captured_stdout():
+    model = str(source) if isinstance(source, Path) else source.model
+    attached = nullcontext() if isinstance(source, Path) else source.attached(settings)
+    with _captured_stdout(), attached:
         session = runtime.InferenceSession(
-            str(path), sess_options=settings, providers=[(name, dict(options))]
+            model, sess_options=settings, providers=[(name, dict(options))]
         )
     if hasattr(session, "disable_fallback"):
         session.disable_fallback()
@@ -313,7 +326,13 @@ def _preload(runtime: ModuleType) -> str:
     return f"{', '.join(failed)} did not load" if failed else ""
 
 
-def _left_to_cpu(runtime: ModuleType, path: Path, name: str, options: dict[str, str]) -> str:
+def _left_to_cpu(
+    runtime: ModuleType,
+    path: Path,
+    name: str,
+    options: dict[str, str],
+    source: ModelSource | None,
+) -> str:
     """The message if the provider starts and only lacks some operators, else an empty string.
 
     A provider that did not start raises the same exception as one that lacks operators.
@@ -322,7 +341,7 @@ def _left_to_cpu(runtime: ModuleType, path: Path, name: str, options: dict[str, 
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     settings.log_severity_level = 4
     try:
-        session = _create(runtime, path, settings, name, options)
+        session = _create(runtime, source or path, settings, name, options)
         if session.get_providers()[0] != name:
             return ""
         kinds = Counter(
@@ -352,7 +371,8 @@ def _in_brackets(text: str) -> str:
     return f" ({text})" if text else ""
 
 
-def _short(error: Exception) -> str:
-    """The first 240 characters of the runtime's message, on one line."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 240 else text[:240] + "..."
+def _reason(error: Exception) -> str:
+    """The reason in the runtime's message, and what to do about it."""
+    reason = reason_of(error)
+    advice = advice_on(reason)
+    return f"{reason}; {advice}" if advice else reason

@@ -48,12 +48,13 @@ FULL: dict[str, Any] = {
     "target_sis_width": 1e-300,
     "inference": "sample",
     "population": 50,
+    "input_layout": "NHWC",
     "merged": 2,
     "extends": "01" * 32,
 }
 OPTIONAL = {
     "provider_options", "budget", "target_se", "target_sis_width", "inference", "population",
-    "merged", "extends",
+    "input_layout", "merged", "extends",
 }  # fmt: skip
 # A value that no field of its type takes.
 WRONG: dict[str, Any] = {

@@ -71,7 +71,7 @@ CASES = [
     ),
     Case(
         "model gives one number",
-        "at least 2 classes",
+        "one number for each image: give --output-kind",
         make=_is(graph(_ONE, outputs="float[N,1] scores")),
     ),
     Case(
@@ -117,8 +117,8 @@ CASES = [
     ),
     Case(
         "model of vectors",
-        "where four axes",
-        make=_is(graph("scores = MatMul(image, weights)", inputs="float[N,64] image")),
+        "which fits no image by itself; give --input-size",
+        make=_is(graph("scores = Relu(image)", inputs="float[N,5] image")),
     ),
     Case(
         "model of four channels",

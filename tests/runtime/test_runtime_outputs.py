@@ -72,7 +72,7 @@ def test_probabilities_behind_a_plain_matrix_product_are_found() -> None:
 def test_a_sigmoid_is_refused(tmp_path: Path) -> None:
     """Independent scores are no distribution over classes, and there is no log p(y | x)."""
     path = Net(ending="sigmoid").save(tmp_path / "net.onnx")
-    assert read_graph(path).output_hints == {}
+    assert read_graph(path).output_hints == {"out": "sigmoid"}
     with pytest.raises(ModelError, match=r"net: .*no softmax.*--output-kind"):
         resolve_output_kind(None, special.expit(LOGITS), "net")
     found = inspect_model(path)
