@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 __all__ = ["main"]
 
@@ -15,6 +16,10 @@ except KeyboardInterrupt:
 def main() -> None:
     """Run the command line; from the first import on, a signal ends it with one sentence."""
     end_at_once_on_signals()
+    if not sys.warnoptions:
+        # What NumPy and others warn of is for programmers; --verbose shows it. Also for workers.
+        warnings.simplefilter("ignore")
+        os.environ["PYTHONWARNINGS"] = "ignore"
     from iaside_onnx.cli import main as run
 
     run()

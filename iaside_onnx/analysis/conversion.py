@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from iaside_onnx.archive import DECOMPOSITION, ArchiveFile, open_any
 from iaside_onnx.errors import ArchiveError, ExtraMissingError, OptionError
-from iaside_onnx.files import finished_file
+from iaside_onnx.files import check_recorded, check_target, finished_file
 
 __all__ = ["convert", "register_tables", "table_names"]
 
@@ -88,6 +88,7 @@ def convert(
     if not isinstance(archive, ArchiveFile):
         archive = open_any(Path(archive))
     output = Path(output)
+    check_target(output)
     writers: dict[str, Callable[[ArchiveFile, LongTable, Path], None]] = {
         ".csv": _write_csv,
         ".json": _write_json,
@@ -96,6 +97,9 @@ def convert(
     }
     if output.suffix.lower() not in writers:
         raise OptionError(f"{output}: end its name in {', '.join(writers)}")
+    if output.suffix.lower() == ".parquet":
+        # So are the paths that pyarrow takes.
+        check_recorded(output.absolute())
     tables = _TABLES.get(archive.schema.kind)
     if not tables:
         raise OptionError(f"archives of the kind {archive.schema.kind!r} have no tables")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from iaside_onnx.cli.console import fail
+from iaside_onnx.cli.console import fail, printable, show_cause, unfailing_stderr
 from iaside_onnx.cli.limits import join_supervisor
 from iaside_onnx.cli.signals import SignalHandling, Stopped
 from iaside_onnx.errors import IasideError, OptionError
@@ -56,7 +56,10 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "IASIDE"},
+)
 @click.version_option(__version__, prog_name="iaside")
 def iaside() -> None:
     """Audit how an image classifier uses spatial frequencies."""
@@ -100,13 +103,16 @@ def _stopped(number: int) -> int:
 
 def _failed(error: BaseException) -> int:
     """Print what went wrong in one sentence; raises what is an error of the program."""
+    show_cause(error)
     match error:
         case click.Abort() | KeyboardInterrupt():
             return _stopped(signal.SIGINT)
         case Stopped():
             return _stopped(signal.SIGTERM)
         case click.ClickException():
-            error.show()
+            error.message = printable(error.message)
+            with unfailing_stderr():
+                error.show()
             return error.exit_code
         case IasideError():
             fail(str(error))
@@ -135,4 +141,7 @@ def _os_failure(error: OSError) -> str:
         return f"the result cannot be printed: {cause}; an archive that was made is kept"
     if error.filename is None:
         return f"a file cannot be read or written: {cause}; {KEPT}"
-    return f"{os.fsdecode(error.filename)}: cannot be read or written: {cause}; {KEPT}"
+    return (
+        f"{os.fsdecode(error.filename)}: cannot be read or written: {cause}; correct the name or "
+        "its permissions, and run the same command again"
+    )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import (
@@ -21,16 +24,27 @@ from rich.text import Text
 
 __all__ = [
     "ConsoleProgress",
+    "Verbosity",
     "fail",
+    "print_line",
     "print_table",
     "printable",
     "results",
+    "show_cause",
+    "unfailing_stderr",
     "warn",
     "write_json",
 ]
 
 _SPARSE_SECONDS = 30.0
 _WIDEST_BAR = 12
+
+
+class Verbosity:
+    """How much the command of this process says on stderr, as its options ask for."""
+
+    quiet = False
+    verbose = False
 
 
 def printable(text: str) -> str:
@@ -41,6 +55,11 @@ def printable(text: str) -> str:
 def results() -> Console:
     """The console for results; markup is off, as a file name may look like markup."""
     return Console(markup=False, highlight=False, emoji=False)
+
+
+def print_line(text: str) -> None:
+    """Print a line of results, which may hold names from outside."""
+    results().print(printable(text), soft_wrap=True)
 
 
 def print_table(
@@ -71,14 +90,38 @@ def print_table(
         console.print(text, soft_wrap=True)
 
 
+@contextmanager
+def unfailing_stderr() -> Iterator[None]:
+    """Go on if stderr is full or closed: what is said there is not worth a run or an exit code."""
+    try:
+        yield
+        sys.stderr.flush()
+    except OSError:
+        # Python flushes stderr when it exits, and would fail again.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def _print_on_stderr(line: str) -> None:
+    with unfailing_stderr():
+        sys.stderr.write(f"{printable(line)}\n")
+
+
 def fail(message: str) -> None:
     """Print an error as one line on stderr."""
-    sys.stderr.write(f"Error: {printable(message)}\n")
+    _print_on_stderr(f"Error: {message}")
 
 
 def warn(message: str) -> None:
     """Print a warning as one line on stderr."""
-    sys.stderr.write(f"Warning: {printable(message)}\n")
+    _print_on_stderr(f"Warning: {message}")
+
+
+def show_cause(error: BaseException) -> None:
+    """With ``--verbose``, print where an error arose, and what is behind it."""
+    if Verbosity.verbose:
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            _print_on_stderr(line)
 
 
 def write_json(data: Mapping[str, object]) -> None:
@@ -109,11 +152,16 @@ class ConsoleProgress:
 
     def say(self, line: str) -> None:
         """Print a decision."""
-        self._console.print(printable(line), soft_wrap=True)
+        if not Verbosity.quiet:
+            self._print(line)
 
     def warn(self, line: str) -> None:
         """Print a warning."""
-        self._console.print(f"Warning: {printable(line)}", soft_wrap=True)
+        self._print(f"Warning: {line}")
+
+    def _print(self, line: str) -> None:
+        with unfailing_stderr():
+            self._console.print(printable(line), soft_wrap=True)
 
     def begin(self, images: int, finished: int, evaluations: int) -> None:
         """Open the bar."""
@@ -121,7 +169,7 @@ class ConsoleProgress:
             self.say(f"{finished} of {images} images are finished already")
         self._total, self._done, self._new, self._evaluations = images, finished, 0, evaluations
         self._began = self._printed = time.monotonic()
-        if self._console.is_terminal:
+        if self._console.is_terminal and not Verbosity.quiet:
             self._bar = Progress(
                 TextColumn("images"),
                 BarColumn(),
@@ -132,7 +180,8 @@ class ConsoleProgress:
                 transient=True,
             )
             self._bar.add_task("images", total=images, completed=finished)
-            self._bar.start()
+            with unfailing_stderr():
+                self._bar.start()
 
     def advance(self, images: int) -> None:
         """Move the bar, or print a line every 30 seconds."""
@@ -149,7 +198,8 @@ class ConsoleProgress:
     def end(self) -> None:
         """Close the bar."""
         if self._bar is not None:
-            self._bar.stop()
+            with unfailing_stderr():
+                self._bar.stop()
             self._bar = None
         if self._new:
             self._report(time.monotonic())

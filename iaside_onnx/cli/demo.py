@@ -7,17 +7,18 @@ from pathlib import Path
 import click
 
 import iaside_onnx
-from iaside_onnx.cli.console import ConsoleProgress, write_json
-from iaside_onnx.cli.options import json_option, out_option
+from iaside_onnx.cli.commands import Command
+from iaside_onnx.cli.console import ConsoleProgress, print_line, write_json
+from iaside_onnx.cli.options import check_name, json_option, out_option
 from iaside_onnx.cli.show import print_archive, summary
 from iaside_onnx.errors import IasideError
 from iaside_onnx.images import BUNDLED_IMAGES, bundled_folder
-from iaside_onnx.report import write_page
+from iaside_onnx.report import check_page, write_page
 
 __all__ = ["demo"]
 
 
-@click.command(short_help="Decompose a bundled model on bundled images.")
+@click.command(cls=Command, short_help="Decompose a bundled model on bundled images.")
 @click.option(
     "--model", default="fashion-cnn", show_default=True, metavar="NAME", help="Which one."
 )
@@ -36,16 +37,18 @@ def demo(model: str, out: Path, as_json: bool) -> None:
     names = sorted(path.stem for path in folder.glob("*.onnx"))
     if model not in names:
         raise IasideError(f"no bundled model {model!r}; there are {', '.join(names)}")
+    check_name(out)
+    page = out.with_suffix(".html")
+    check_page(page)
     archive = iaside_onnx.decompose(
         folder / f"{model}.onnx",
         folder / BUNDLED_IMAGES,
         out,
         progress=ConsoleProgress(),
     )
-    page = out.with_suffix(".html")
     write_page(archive, page)
     if as_json:
         write_json(summary(archive))
         return
     print_archive(archive)
-    click.echo(f"archive    {out}, page {page}; again: iaside show {out}")
+    print_line(f"archive    {out}, page {page}; again: iaside show {out}")

@@ -10,6 +10,7 @@ from typing import TypedDict
 import numpy as np
 
 from iaside_onnx.errors import OptionError
+from iaside_onnx.files import check_target
 from iaside_onnx.images import ImagesLike, Preprocess, read_preprocess
 
 __all__ = ["ExportOptions", "Target", "check_output", "size_of_images"]
@@ -85,6 +86,7 @@ def check_output(output: Path, overwrite: bool) -> None:
     Raises:
         OptionError: it cannot.
     """
+    check_target(output)
     if output.suffix != ".onnx":
         raise OptionError(f"{output}: an ONNX file is written; end its name in .onnx")
     if not output.absolute().parent.is_dir():

@@ -7,13 +7,25 @@ from pathlib import Path
 
 from iaside_onnx.archive import Archive
 from iaside_onnx.errors import ArchiveError
-from iaside_onnx.files import finished_file
+from iaside_onnx.files import check_target, finished_file
 from iaside_onnx.report.figure import distribution_figure
 from iaside_onnx.report.text import interval_text
 
-__all__ = ["write_page"]
+__all__ = ["check_page", "write_page"]
 
 _SIGN = '<meta name="generator" content="iaside-onnx">'
+
+
+def check_page(path: Path) -> None:
+    """Check before the work starts that a page can be written there.
+
+    Raises:
+        ArchiveError: if the file exists and is not such a page.
+        OptionError: if the name cannot be used.
+    """
+    check_target(path)
+    if path.exists() and not (path.is_file() and _SIGN.encode() in path.read_bytes()[:1000]):
+        raise ArchiveError(f"{path}: exists and was not made by iaside; move it away")
 
 
 def write_page(archive: Archive, path: Path) -> None:
@@ -25,12 +37,17 @@ def write_page(archive: Archive, path: Path) -> None:
 
     Raises:
         ArchiveError: if the file cannot be written, or exists and is not such a page.
+        OptionError: if the name cannot be used.
     """
-    if path.exists() and not (path.is_file() and _SIGN.encode() in path.read_bytes()[:1000]):
-        raise ArchiveError(f"{path}: exists and was not made by iaside; move it away")
+    check_page(path)
     page = _render(archive)
     with finished_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _as_utf8(name: str) -> str:
+    """A file name whose bytes may be anything."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _render(archive: Archive) -> str:
@@ -82,5 +99,5 @@ def _facts(archive: Archive) -> dict[str, str]:
         "precision": meta.precision,
         "runtime": f"{meta.runtime} {meta.runtime_version}, {meta.provider}, {meta.device}",
         "made by": f"iaside {meta.tool_version}, {meta.finished}",
-        "archive": archive.path.name,
+        "archive": _as_utf8(archive.path.name),
     }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from iaside_onnx.archive import Archive, Recipe, Workspace, check_output, open_archive
 from iaside_onnx.errors import ArchiveError, RunConflictError
+from iaside_onnx.files import check_recorded
 from iaside_onnx.progress import LogProgress, Progress
 from iaside_onnx.runs.assembly import assemble, now
 from iaside_onnx.runs.driver import run_plan
@@ -61,6 +62,9 @@ def decompose(
     workspace = Workspace(Path(output), progress.warn)
     files = [model, images, *(getattr(chosen, name) for name in _INPUTS)]
     check_output(workspace.output, files)
+    for file in files:
+        if isinstance(file, str | Path):
+            check_recorded(file)
     check_profile(chosen.profile, [workspace.output, *files])
     inputs = find_inputs(model, images, chosen)
     if _is_recognised(inputs, chosen, workspace):
