@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 import traceback
@@ -26,6 +27,7 @@ __all__ = [
     "ConsoleProgress",
     "Verbosity",
     "fail",
+    "flag_of",
     "print_line",
     "print_table",
     "printable",
@@ -47,8 +49,34 @@ class Verbosity:
     verbose = False
 
 
+# What messages of the library name as a keyword argument, such as `labels=FILE`.
+_KEYWORD = re.compile(r"`([a-z][a-z0-9_]*)=([^`]*)`")
+# Options whose names are not those of Python with dashes.
+_FLAGS = {"as_json": "--json", "provider_options": "--provider-option"}
+
+
+def flag_of(keyword: str) -> str:
+    """The option of the command line for a keyword argument of Python."""
+    return _FLAGS.get(keyword, "--" + keyword.replace("_", "-"))
+
+
+def _with_flags(text: str) -> str:
+    """Keyword arguments that a message names, as options: "`device='cpu'`" as "--device cpu"."""
+
+    def flag(match: re.Match[str]) -> str:
+        value = "" if match[2] == "True" else match[2].strip("'()").replace(", ", ",")
+        return f"{flag_of(match[1])} {value}".strip()
+
+    return _KEYWORD.sub(flag, text)
+
+
 def printable(text: str) -> str:
-    """Text from outside on one line, with control characters as escapes."""
+    """Text on one line for people at a terminal.
+
+    Keyword arguments are named as options, and control characters, which names from outside may
+    hold, are escaped.
+    """
+    text = _with_flags(text)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -99,7 +99,7 @@ def quantize(
     check_output(target, overwrite)
     if images is None:
         raise OptionError(
-            "quantising needs images, for calibration and comparison: give --images SRC"
+            "quantising needs images, for calibration and comparison: give `images=SRC`"
         )
     _check_options(to, calibration)
     found = FoundModel.read(model, preprocess)

@@ -74,7 +74,7 @@ class Target:
             PreprocessError: it cannot be read.
         """
         if self.preprocess is None:
-            return None, "none was given, so auditing would only scale pixels; give --preprocess"
+            return None, "none was given, so auditing would only scale pixels; give `preprocess=`"
         if isinstance(self.preprocess, Preprocess):
             return self.preprocess, "as given"
         return read_preprocess(self.preprocess), f"as given, {self.preprocess}"
@@ -94,7 +94,7 @@ def check_output(output: Path, overwrite: bool) -> None:
     if not os.access(output.absolute().parent, os.W_OK):
         raise OptionError(f"{output}: its folder cannot be written to; choose another")
     if output.is_dir() or (output.exists() and not overwrite):
-        raise OptionError(f"{output}: already exists; give --overwrite or another name")
+        raise OptionError(f"{output}: already exists; give `overwrite=True` or another name")
 
 
 def size_of_images(
@@ -107,5 +107,5 @@ def size_of_images(
     """
     size = given or (spec.input_size if spec else None)
     if size is None:
-        raise OptionError("the size of the images is not known: give --input-size C,H,W")
+        raise OptionError("the size of the images is not known: give `input_size=(C, H, W)`")
     return size

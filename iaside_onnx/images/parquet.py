@@ -41,7 +41,7 @@ class ParquetSource(EncodedSource):
         ids = _ids(files, column, int(self.starts[-1]))
         title = f"Parquet {Path(where).name}"
         if labels is None and classes is None and _are_names(files[0]):
-            title += ", whose labels are names that need --classes FILE"
+            title += ", whose labels are names that need `classes=FILE`"
         super().__init__("parquet", title, ids, labels, classes)
         self._rows = _Rows(files, column)
 

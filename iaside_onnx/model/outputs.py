@@ -51,6 +51,6 @@ def examine_outputs(
         log_probabilities(usable[:1], asked)
     except EvaluationError as error:
         raise ModelError(
-            f"{where}: its outputs cannot be {asked}: {error}; correct --output-kind"
+            f"{where}: its outputs cannot be {asked}: {error}; correct `output_kind=`"
         ) from error
     return Outputs(asked, "as given", classes)

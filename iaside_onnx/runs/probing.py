@@ -60,5 +60,5 @@ def _check_labels(selection: Selection, classes: int) -> None:
         raise ImageError(
             f"{outside.size} of {selection.labels.size} labels are not among the model's {classes} "
             f"classes, the first is {selection.labels[first]} of image {name}; labels count from "
-            "0: correct them, or map folders to classes with --classes"
+            "0: correct them, or map folders to classes with `classes=`"
         )

@@ -132,7 +132,7 @@ class Classifier:
             raise ModelError(
                 f"{self.facts.path}: for {len(inputs)} images the output {name!r} has the shape "
                 f"{output.shape}, where ({len(inputs)}, classes) with at least 2 classes was "
-                "expected; choose another with --output-name, or export a classifier"
+                "expected; choose another with `output_name=`, or export a classifier"
             )
         return np.asarray(output)
 
@@ -203,8 +203,8 @@ def _signature(
     channels = dims[first] or (input_size[0] if input_size else None)
     if channels is None:
         raise ModelError(
-            f"{facts.path}: leaves open how many channels it takes; give --input-size C,H,W, such "
-            "as 1,28,28 or 3,224,224, or a preprocessing spec with input_size"
+            f"{facts.path}: leaves open how many channels it takes; give `input_size=(C, H, W)`, "
+            "such as 1,28,28 or 3,224,224, or a preprocessing spec with input_size"
         )
     chosen = _choose_output(facts, session.get_outputs(), output)
     classes = chosen.shape[1] if len(chosen.shape) == 2 else None
@@ -255,7 +255,7 @@ def _layout(
     expected = (
         "1 or 3 channels; only models of grey or colour images can be audited"
         if input_size is None
-        else f"(channels, height, width) {input_size}; correct --input-size or the spec"
+        else f"(channels, height, width) {input_size}; correct `input_size=` or the spec"
     )
     raise ModelError(
         f"{facts.path}: its input has the shape {list(shape)}, which does not fit {expected}"
@@ -291,5 +291,5 @@ def _choose_output(facts: GraphFacts, outputs: Sequence[Any], name: str | None) 
         )
     raise ModelError(
         f"{facts.path}: several outputs may be the classes: {listed}; choose one with "
-        "--output-name NAME"
+        "`output_name=NAME`"
     )

@@ -64,7 +64,7 @@ def resolve_output_kind(
     if hint in ("probabilities", "log-probabilities") and seen != hint:
         raise ModelError(
             f"{where}: the graph ends in {hint}, but the outputs of real images do not sum to 1 "
-            "over the classes; say what they are with --output-kind"
+            "over the classes; say what they are with `output_kind=`"
         )
     if seen in ("probabilities", "log-probabilities"):
         end = "the graph's end and its values" if hint == seen else "its values"
@@ -72,7 +72,7 @@ def resolve_output_kind(
     if hint != "logits" and ((values >= 0) & (values <= 1)).all():
         raise ModelError(
             f"{where}: the outputs lie in [0, 1] but do not sum to 1 over the classes, so they are "
-            "no softmax over exclusive classes; say what they are with --output-kind"
+            "no softmax over exclusive classes; say what they are with `output_kind=`"
         )
     return "logits", "by the graph's end and its values" if hint else "by its values"
 
