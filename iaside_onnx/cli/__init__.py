@@ -110,9 +110,7 @@ def _failed(error: BaseException) -> int:
         case Stopped():
             return _stopped(signal.SIGTERM)
         case click.ClickException():
-            error.message = printable(error.message)
-            with unfailing_stderr():
-                error.show()
+            _show_usage(error)
             return error.exit_code
         case IasideError():
             fail(str(error))
@@ -127,6 +125,14 @@ def _failed(error: BaseException) -> int:
             fail(_os_failure(error))
             return 1
     raise error
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """Print wrong usage as click does, with what was typed escaped."""
+    shown, message = io.StringIO(), error.format_message()
+    error.show(file=shown)
+    with unfailing_stderr():
+        sys.stderr.write(shown.getvalue().replace(message, printable(message)))
 
 
 def _os_failure(error: OSError) -> str:
