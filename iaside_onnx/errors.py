@@ -1,5 +1,8 @@
 """The family of errors: each message says what, where, what was expected and what to do.
 
+Options are named as keyword arguments in backticks, "`labels=FILE`" or "`overwrite=True`". The
+command line prints these as its own options, ``--labels FILE`` or ``--overwrite``.
+
 Each error is also the built-in error that Python programs catch for such a failure. Code that
 handles a built-in error around its own calls must therefore let this family pass first.
 """

@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from iaside_onnx.errors import ArchiveError, RunConflictError
+from iaside_onnx.errors import ArchiveError, OptionError, RunConflictError
 from iaside_onnx.hdf5 import NO_LOCKS
 
 __all__ = [
     "OWNER",
+    "check_recorded",
+    "check_target",
     "exclusive_lock",
     "finished_file",
     "scratch_folder",
@@ -30,10 +32,41 @@ __all__ = [
 OWNER = "lock.owner"
 """Name of the file that replaces the lock on a file system without locks."""
 
-# File systems allow 255 bytes, and a temporary name has 22 more than its output's.
-_LONGEST_NAME = 200
+# File systems allow 255 bytes. Temporary names have 22 more than the file, and specifications that
+# are written beside a model up to 12 more than that.
+_LONGEST_NAME = 220
 _NO_FOLDER_LOCKS = NO_LOCKS | {errno.EBADF}
 _RANDOM = re.compile(r"[0-9a-f]{16}\.tmp")
+
+
+def check_target(path: Path) -> None:
+    """Check before the work starts that a file of this name can be written, whole or not at all.
+
+    Raises:
+        OptionError: if it names no file, or has no room for what is added to it meanwhile.
+    """
+    if path.name in ("", ".."):
+        raise OptionError(f"{path}: is a folder; give the name of a file to write")
+    size = len(os.fsencode(path.name))
+    if size > _LONGEST_NAME:
+        raise OptionError(
+            f"{path.name[:20]}...{path.name[-20:]}: the name of a file to write has {size} bytes, "
+            f"and up to {_LONGEST_NAME} are possible; choose a shorter one"
+        )
+
+
+def check_recorded(path: str | Path) -> None:
+    """Check before the work starts that an archive can name this file.
+
+    Raises:
+        OptionError: if the path is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise OptionError(
+            f"{path}: its path is not UTF-8, as the text in archives is; rename it"
+        ) from error
 
 
 def write_failure(path: Path, error: OSError) -> ArchiveError:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iaside_onnx.errors import IasideError, OptionError
+from iaside_onnx.files import check_target
 
 __all__ = ["check_output_file"]
 
@@ -36,7 +37,9 @@ def check_output_file(
 
     Raises:
         IasideError: of the class ``error``, if no file may be written there.
+        OptionError: if the name cannot be that of a file.
     """
+    check_target(path)
     # Read through links: a file is written to where they lead.
     path, named = Path(os.path.realpath(path)), path
     try:
@@ -51,7 +54,7 @@ def check_output_file(
         what = kinds.get(stat.S_IFMT(found.st_mode), "a device")
         raise error(f"{named}: is {what}; give the name of a file to write")
     if not overwrite:
-        raise error(f"{named}: already exists; give --overwrite or another name")
+        raise error(f"{named}: already exists; give `overwrite=True` or another name")
     if found.st_size and not _contains(path, marks):
         raise error(
             f"{named}: was not made by iaside, so it is not replaced; move it away, or give "

@@ -32,6 +32,6 @@ def chance_warning(
         return None
     return (
         f"accuracy on whole images is at chance level: {right} of {n} right among {classes} "
-        "classes; likely causes are the normalisation (mean, std, value range: --preprocess), the "
-        "colour order (RGB or BGR), or the class order (--classes)"
+        "classes; likely causes are the normalisation (mean, std, value range: `preprocess=`), the "
+        "colour order (RGB or BGR), or the class order (`classes=`)"
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from iaside_onnx.archive import DECOMPOSITION, ArchiveFile, Variable, open_any
 from iaside_onnx.errors import ArchiveError, ExtraMissingError, OptionError, install_extra
-from iaside_onnx.files import finished_file
+from iaside_onnx.files import check_recorded, finished_file
 from iaside_onnx.outputs import check_output_file
 
 __all__ = ["convert", "register_tables", "table_names"]
@@ -99,6 +99,9 @@ def convert(
     }
     if output.suffix.lower() not in writers:
         raise OptionError(f"{output}: end its name in {', '.join(writers)}")
+    if output.suffix.lower() == ".parquet":
+        # So are the paths that pyarrow takes.
+        check_recorded(output.absolute())
     tables = _TABLES.get(archive.schema.kind)
     if not tables:
         raise OptionError(f"archives of the kind {archive.schema.kind!r} have no tables")

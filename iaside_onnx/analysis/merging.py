@@ -92,7 +92,9 @@ def merge(
             )
         try:
             if workspace.output.exists() and not overwrite:
-                raise RunConflictError(f"{output}: is there already; add --overwrite to replace it")
+                raise RunConflictError(
+                    f"{output}: is there already; add `overwrite=True` to replace it"
+                )
             _write(parts, workspace)
         finally:
             workspace.clear()
@@ -107,8 +109,8 @@ def _check_whole(part: Archive) -> None:
         )
     if part.recipe.inference != "population":
         raise RunConflictError(
-            f"{part.path}: its intervals are about the images of its own source alone (--inference "
-            "sample), so it cannot be merged; make it again without that option"
+            f"{part.path}: its intervals are about the images of its own source alone "
+            "(`inference='sample'`), so it cannot be merged; make it again without that option"
         )
 
 
@@ -129,7 +131,7 @@ def _check_same(first: Archive, other: Archive) -> None:
         if ours.get(index, names).isdisjoint(names):
             raise RunConflictError(
                 f"{other.path}: cannot be merged with {first.path}: class {index} is the folder "
-                f"{min(names)!r} here and {min(ours[index])!r} there; make both with one --classes"
+                f"{min(names)!r} here and {min(ours[index])!r} there; make both with one `classes=`"
             )
 
 

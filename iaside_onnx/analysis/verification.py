@@ -124,7 +124,7 @@ def check_in_child(path: Path, timeout: float = 600.0) -> tuple[list[str], list[
     except subprocess.TimeoutExpired as error:
         raise ArchiveError(
             f"{path}: was not read in {timeout:g} seconds; it is damaged, or larger than that: "
-            "give --timeout"
+            "give `timeout=`"
         ) from error
     if done.returncode > 0:
         said = " ".join(done.stderr.split("\n")[-2:]).strip()

@@ -15,7 +15,13 @@ from iaside_onnx.archive.metadata import (
     attributes_of,
 )
 from iaside_onnx.archive.reading import ArchiveFile, open_any, open_as, register_kind, row_ranges
-from iaside_onnx.archive.recipe import INFERENCE_OF_ABOUT, Access, Recipe, describe_differences
+from iaside_onnx.archive.recipe import (
+    INFERENCE_OF_ABOUT,
+    Access,
+    Recipe,
+    describe_differences,
+    words_for,
+)
 from iaside_onnx.archive.schema import SCHEMA_VERSION, Schema, Variable
 from iaside_onnx.archive.shards import Failure, Shard, Workspace
 from iaside_onnx.archive.writing import Rows, check_output, failed_variables, write_archive
@@ -50,5 +56,6 @@ __all__ = [
     "open_as",
     "register_kind",
     "row_ranges",
+    "words_for",
     "write_archive",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from iaside_onnx.types import (
     Spacing,
 )
 
-__all__ = ["INFERENCE_OF_ABOUT", "Access", "Recipe", "describe_differences"]
+__all__ = ["INFERENCE_OF_ABOUT", "Access", "Recipe", "describe_differences", "words_for"]
 
 _SHOWN = 40
 # The words of `inference` in archives of earlier versions, where it is named `about`.
@@ -201,17 +201,51 @@ class Recipe:
         return replace(self, **reset)
 
 
+# What fields are called in messages, where that is not the name of an option.
+_WORDS = {
+    "tool_version": "the version of iaside",
+    "model_sha256": "the model",
+    "model_external": "the external data of the model",
+    "output": "output_name",
+    "images": "the kind of images",
+    "images_count": "the number of images",
+    "images_digest": "the names or labels of the images",
+    "labels": "where labels come from",
+    "mean_color": "the mean colour of the images",
+    "runtime": "the build of ONNX Runtime",
+    "runtime_version": "the version of ONNX Runtime",
+    "population": "the number of images in the source",
+    "merged": "the number of archives that were merged",
+    "extends": "the archive that is extended",
+}
+# Hashes, which say nothing to a reader.
+_HASHES = ("model_sha256", "model_external", "images_digest", "extends")
+
+
+def words_for(names: Iterable[str]) -> str:
+    """Fields of a recipe as a list in the words of a user."""
+    return ", ".join(_WORDS.get(name, name) for name in names)
+
+
 def describe_differences(
     ours: Mapping[str, object], theirs: Mapping[str, object], ignoring: Collection[str] = ()
 ) -> str:
-    """Name the keys in which two runs differ, with both values."""
+    """Name in what two runs differ, with both values where they say something."""
     ours, theirs = _flat(ours, theirs), _flat(theirs, ours)
     names = sorted(n for n in {*ours, *theirs} if n.split(".")[0] not in ignoring)
     return ", ".join(
-        f"{name} ({_shown(theirs.get(name))} there, {_shown(ours.get(name))} now)"
+        _described(name, theirs.get(name), ours.get(name))
         for name in names
         if ours.get(name) != theirs.get(name)
     )
+
+
+def _described(name: str, there: object, now: object) -> str:
+    field, dot, key = name.partition(".")
+    word = _WORDS.get(field, field) + dot + key
+    if field in _HASHES:
+        return word
+    return f"{word} ({_shown(there)} there, {_shown(now)} now)"
 
 
 def _flat(values: Mapping[str, object], others: Mapping[str, object]) -> dict[str, object]:

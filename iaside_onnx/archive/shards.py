@@ -129,7 +129,7 @@ class Workspace:
             raise RunConflictError(
                 f"{self.folder}: holds an unfinished run with other options: "
                 f"{describe_differences(identity, plan['identity'])}; give the same options, "
-                "another output, or --overwrite to throw it away"
+                "another output, or `overwrite=True` to throw it away"
             )
         # Without a plan, these shards remain from a run that was killed in `clear`.
         for path in self.folder.glob("shard-*.h5"):

@@ -22,7 +22,7 @@ from iaside_onnx.archive.reading import FIRST_KIND, KIND
 from iaside_onnx.archive.schema import TEXT, Schema, Variable
 from iaside_onnx.archive.shards import Failure, Workspace
 from iaside_onnx.errors import ArchiveError, OptionError
-from iaside_onnx.files import finished_file
+from iaside_onnx.files import check_target, finished_file
 from iaside_onnx.outputs import check_output_file
 
 __all__ = ["Rows", "check_output", "failed_variables", "write_archive"]
@@ -46,9 +46,10 @@ def check_output(output: Path, inputs: Iterable[object]) -> None:
         inputs: paths of inputs; objects that are not paths are ignored.
 
     Raises:
-        OptionError: if the output is one of the inputs.
+        OptionError: if the output is one of the inputs, or its name cannot be used.
         ArchiveError: if no file can be written there, or something that is no archive is there.
     """
+    check_target(output)
     paths = [Path(path) for path in inputs if isinstance(path, str | Path)]
     if output.exists() and any(path.exists() and output.samefile(path) for path in paths):
         raise OptionError(f"{output}: is one of the inputs; write the archive elsewhere")

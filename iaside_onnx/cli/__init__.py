@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 
 import click
 
-from iaside_onnx.cli.console import fail
-from iaside_onnx.cli.limits import INTERRUPTED, KEPT, STOPPED, Stopped, stopping_in_order
+from iaside_onnx.cli.console import fail, printable, show_cause, unfailing_stderr
+from iaside_onnx.cli.limits import join_supervisor
+from iaside_onnx.cli.signals import SignalHandling, Stopped
 from iaside_onnx.errors import IasideError, OptionError
+from iaside_onnx.stopping import KEPT, what_to_say
 from iaside_onnx.version import __version__
 
 __all__ = ["COMMANDS", "iaside", "main"]
@@ -53,7 +56,10 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "IASIDE"},
+)
 @click.version_option(__version__, prog_name="iaside")
 def iaside() -> None:
     """Audit how an image classifier uses spatial frequencies."""
@@ -61,45 +67,87 @@ def iaside() -> None:
 
 def main() -> None:
     """Run the command line: exit 0 for success, 1 for a failure, 2 for wrong usage."""
-    if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # stays open until the process ends
+    join_supervisor()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Closed by who started this process; stays open until it ends.
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # File names may hold any character, and the terminal may know ASCII only.
             stream.reconfigure(errors="backslashreplace")
-    with stopping_in_order():
-        sys.exit(_run())
+    sys.exit(_run())
 
 
 def _run() -> int:
     """Run the command and print its error, if any; its exit status."""
+    signals = SignalHandling()
     try:
-        code = iaside.main(standalone_mode=False)
-        sys.stdout.flush()
-    except click.Abort:
-        fail(f"interrupted; {KEPT}")
-        return INTERRUPTED
-    except Stopped:
-        fail(f"stopped; {KEPT}")
-        return STOPPED
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except OptionError as error:
-        fail(str(error))
-        return 2
-    except IasideError as error:
-        fail(str(error))
-        return 1
-    except MemoryError:
-        fail(
-            "out of memory: the model or the images need more than the machine has, or more than "
-            f"--memory-limit allows; {KEPT}"
-        )
-        return 1
-    except OSError as error:
-        fail(f"the result cannot be printed: {error.strerror}; an archive that was made is kept")
-        # Python flushes stdout when it exits, and would fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        with signals.active():
+            code = iaside.main(standalone_mode=False)
+            sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001  # `_failed` raises what it does not know
+        if signals.received is not None:
+            # Whatever was made of the exception on its way.
+            return _stopped(signals.received)
+        return _failed(error)
     return code if isinstance(code, int) else 0
+
+
+def _stopped(number: int) -> int:
+    message = what_to_say(number)
+    if message is not None:
+        fail(message)
+    return 128 + number
+
+
+def _failed(error: BaseException) -> int:
+    """Print what went wrong in one sentence; raises what is an error of the program."""
+    show_cause(error)
+    match error:
+        case click.Abort() | KeyboardInterrupt():
+            return _stopped(signal.SIGINT)
+        case Stopped():
+            return _stopped(signal.SIGTERM)
+        case click.ClickException():
+            _show_usage(error)
+            return error.exit_code
+        case IasideError():
+            fail(str(error))
+            return 2 if isinstance(error, OptionError) else 1
+        case MemoryError():
+            fail(
+                "out of memory: the model or the images need more than the machine has, or more "
+                f"than --memory-limit allows; {KEPT}"
+            )
+            return 1
+        case OSError():
+            fail(_os_failure(error))
+            return 1
+    raise error
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """Print wrong usage as click does, with what was typed escaped."""
+    shown, message = io.StringIO(), error.format_message()
+    error.show(file=shown)
+    with unfailing_stderr():
+        sys.stderr.write(shown.getvalue().replace(message, printable(message)))
+
+
+def _os_failure(error: OSError) -> str:
+    """What failed, and on which file."""
+    cause = error.strerror or str(error)
+    try:
+        # Fails again if it was stdout.
+        sys.stdout.flush()
+    except OSError:
+        # Python flushes stdout when it exits, and would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"the result cannot be printed: {cause}; an archive that was made is kept"
+    if error.filename is None:
+        return f"a file cannot be read or written: {cause}; {KEPT}"
+    return (
+        f"{os.fsdecode(error.filename)}: cannot be read or written: {cause}; correct the name or "
+        "its permissions, and run the same command again"
+    )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import (
@@ -21,10 +25,15 @@ from rich.text import Text
 
 __all__ = [
     "ConsoleProgress",
+    "Verbosity",
     "fail",
+    "flag_of",
+    "print_line",
     "print_table",
     "printable",
     "results",
+    "show_cause",
+    "unfailing_stderr",
     "warn",
     "write_json",
 ]
@@ -33,14 +42,52 @@ _SPARSE_SECONDS = 30.0
 _WIDEST_BAR = 12
 
 
+class Verbosity:
+    """How much the command of this process says on stderr, as its options ask for."""
+
+    quiet = False
+    verbose = False
+
+
+# What messages of the library name as a keyword argument, such as `labels=FILE`.
+_KEYWORD = re.compile(r"`([a-z][a-z0-9_]*)=([^`]*)`")
+# Options whose names are not those of Python with dashes.
+_FLAGS = {"as_json": "--json", "provider_options": "--provider-option"}
+
+
+def flag_of(keyword: str) -> str:
+    """The option of the command line for a keyword argument of Python."""
+    return _FLAGS.get(keyword, "--" + keyword.replace("_", "-"))
+
+
+def _with_flags(text: str) -> str:
+    """Keyword arguments that a message names, as options: "`device='cpu'`" as "--device cpu"."""
+
+    def flag(match: re.Match[str]) -> str:
+        value = "" if match[2] == "True" else match[2].strip("'()").replace(", ", ",")
+        return f"{flag_of(match[1])} {value}".strip()
+
+    return _KEYWORD.sub(flag, text)
+
+
 def printable(text: str) -> str:
-    """Text from outside on one line, with control characters as escapes."""
+    """Text on one line for people at a terminal.
+
+    Keyword arguments are named as options, and control characters, which names from outside may
+    hold, are escaped.
+    """
+    text = _with_flags(text)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def results() -> Console:
     """The console for results; markup is off, as a file name may look like markup."""
     return Console(markup=False, highlight=False, emoji=False)
+
+
+def print_line(text: str) -> None:
+    """Print a line of results, which may hold names from outside."""
+    results().print(printable(text), soft_wrap=True)
 
 
 def print_table(
@@ -71,14 +118,38 @@ def print_table(
         console.print(text, soft_wrap=True)
 
 
+@contextmanager
+def unfailing_stderr() -> Iterator[None]:
+    """Go on if stderr is full or closed: what is said there is not worth a run or an exit code."""
+    try:
+        yield
+        sys.stderr.flush()
+    except OSError:
+        # Python flushes stderr when it exits, and would fail again.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def _print_on_stderr(line: str) -> None:
+    with unfailing_stderr():
+        sys.stderr.write(f"{printable(line)}\n")
+
+
 def fail(message: str) -> None:
     """Print an error as one line on stderr."""
-    sys.stderr.write(f"Error: {printable(message)}\n")
+    _print_on_stderr(f"Error: {message}")
 
 
 def warn(message: str) -> None:
     """Print a warning as one line on stderr."""
-    sys.stderr.write(f"Warning: {printable(message)}\n")
+    _print_on_stderr(f"Warning: {message}")
+
+
+def show_cause(error: BaseException) -> None:
+    """With ``--verbose``, print where an error arose, and what is behind it."""
+    if Verbosity.verbose:
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            _print_on_stderr(line)
 
 
 def write_json(data: Mapping[str, object]) -> None:
@@ -109,11 +180,16 @@ class ConsoleProgress:
 
     def say(self, line: str) -> None:
         """Print a decision."""
-        self._console.print(printable(line), soft_wrap=True)
+        if not Verbosity.quiet:
+            self._print(line)
 
     def warn(self, line: str) -> None:
         """Print a warning."""
-        self._console.print(f"Warning: {printable(line)}", soft_wrap=True)
+        self._print(f"Warning: {line}")
+
+    def _print(self, line: str) -> None:
+        with unfailing_stderr():
+            self._console.print(printable(line), soft_wrap=True)
 
     def begin(self, images: int, finished: int, evaluations: int) -> None:
         """Open the bar."""
@@ -121,7 +197,7 @@ class ConsoleProgress:
             self.say(f"{finished} of {images} images are finished already")
         self._total, self._done, self._new, self._evaluations = images, finished, 0, evaluations
         self._began = self._printed = time.monotonic()
-        if self._console.is_terminal:
+        if self._console.is_terminal and not Verbosity.quiet:
             self._bar = Progress(
                 TextColumn("images"),
                 BarColumn(),
@@ -132,7 +208,8 @@ class ConsoleProgress:
                 transient=True,
             )
             self._bar.add_task("images", total=images, completed=finished)
-            self._bar.start()
+            with unfailing_stderr():
+                self._bar.start()
 
     def advance(self, images: int) -> None:
         """Move the bar, or print a line every 30 seconds."""
@@ -149,7 +226,8 @@ class ConsoleProgress:
     def end(self) -> None:
         """Close the bar."""
         if self._bar is not None:
-            self._bar.stop()
+            with unfailing_stderr():
+                self._bar.stop()
             self._bar = None
         if self._new:
             self._report(time.monotonic())

@@ -9,6 +9,8 @@ import click
 from iaside_onnx.analysis import convert as run
 from iaside_onnx.analysis import table_names
 from iaside_onnx.archive import open_any
+from iaside_onnx.cli.commands import Command
+from iaside_onnx.cli.console import print_line
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import out_option
 
@@ -17,7 +19,7 @@ __all__ = ["convert"]
 _TABLES = table_names()
 
 
-@click.command(short_help="Convert an archive to CSV, JSON, Parquet or NetCDF.")
+@click.command(cls=Command, short_help="Convert an archive to CSV, JSON, Parquet or NetCDF.")
 @click.argument("archive", type=click.Path(path_type=Path))
 @out_option("OUT.csv|.json|.parquet|.nc", "The file to write; an earlier conversion is replaced.")
 @click.option(
@@ -34,4 +36,4 @@ def convert(archive: Path, out: Path, table: str) -> None:
         iaside convert demo.h5 -o demo.csv --table bands
     """  # noqa: D301  # \b tells click to keep the lines below as they are
     run(open_any(archive), out, table)
-    click.echo(out)
+    print_line(str(out))

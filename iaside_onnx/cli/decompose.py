@@ -8,6 +8,7 @@ from typing import Any, Literal
 import click
 
 import iaside_onnx
+from iaside_onnx.cli.commands import Command
 from iaside_onnx.cli.console import ConsoleProgress
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import (
@@ -50,10 +51,10 @@ def _parse_batch(
         raise click.BadParameter(f"{value!r} is neither a whole number nor `auto`") from None
 
 
-@click.command(short_help="Decompose a model over images, into an archive.")
+@click.command(cls=Command, short_help="Decompose a model over images, into an archive.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "--images", "source", required=True, type=click.Path(path_type=Path), metavar="SRC",
+    "--images", required=True, type=click.Path(path_type=Path), metavar="SRC",
     help="Folder of class folders, flat folder, .npz, .npy, .h5, .parquet or .tar file, or a "
     "folder of Parquet or tar shards.",
 )  # fmt: skip
@@ -139,7 +140,7 @@ def _parse_batch(
     "--about", "--inference", {"images": "sample"}, type=click.Choice(["population", "images"])
 )
 @renamed("--output", "--output-name")
-def decompose(model: Path, source: Path, out: Path, as_json: bool, **options: Any) -> None:
+def decompose(model: Path, images: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Decompose the predictive power of MODEL, an ONNX file, over the frequency bands of images.
 
     The same command again resumes a run that was interrupted.
@@ -149,5 +150,5 @@ def decompose(model: Path, source: Path, out: Path, as_json: bool, **options: An
         iaside decompose models/fashion-cnn.onnx --images models/fashion-mnist-1000.npz -o cnn.h5
     """  # noqa: D301  # \b tells click to keep the lines below as they are
     check_name(out)
-    archive = iaside_onnx.decompose(model, source, out, progress=ConsoleProgress(), **options)
+    archive = iaside_onnx.decompose(model, images, out, progress=ConsoleProgress(), **options)
     print_result(archive, as_json=as_json)

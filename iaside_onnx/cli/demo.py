@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 import iaside_onnx
-from iaside_onnx.cli.console import ConsoleProgress, write_json
+from iaside_onnx.cli.commands import Command
+from iaside_onnx.cli.console import ConsoleProgress, print_line, write_json
 from iaside_onnx.cli.options import check_name, json_option, overwrite_option
 from iaside_onnx.cli.show import print_archive, summary
 from iaside_onnx.errors import IasideError
@@ -19,7 +20,7 @@ __all__ = ["demo"]
 _MODEL = "fashion-cnn"
 
 
-@click.command(short_help="Decompose a bundled model on bundled images.")
+@click.command(cls=Command, short_help="Decompose a bundled model on bundled images.")
 @click.option("--model", metavar="NAME", help=f"Which one, by default {_MODEL}.")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), metavar="OUT.h5",
@@ -59,4 +60,4 @@ def demo(model: str | None, out: Path | None, overwrite: bool, as_json: bool) ->
         write_json(summary(archive))
         return
     print_archive(archive)
-    click.echo(f"archive    {out}, page {page}; again: iaside show {out}")
+    print_line(f"archive    {out}, page {page}; again: iaside show {out}")

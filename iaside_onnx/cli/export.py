@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from iaside_onnx import export as exports
+from iaside_onnx.cli.commands import Command
 from iaside_onnx.cli.console import ConsoleProgress, printable, results, write_json
 from iaside_onnx.cli.options import (
     input_size_option,
@@ -82,7 +83,7 @@ def _made(run: Callable[..., Exported], as_json: bool, *arguments: Any, **option
         _print(exported)
 
 
-@export.command("torch", short_help="PyTorch: a class in code, and a file of weights.")
+@export.command("torch", cls=Command, short_help="PyTorch: a class in code, and a file of weights.")
 @click.argument("source", metavar="MODULE:FACTORY")
 @_weights_option
 @input_size_option
@@ -99,7 +100,7 @@ def torch_command(source: str, out: Path, as_json: bool, **options: Any) -> None
     _made(exports.export_torch, as_json, source, out, **options)
 
 
-@export.command("timm", short_help="timm: a name, and a file of weights.")
+@export.command("timm", cls=Command, short_help="timm: a name, and a file of weights.")
 @click.argument("name")
 @click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE", required=True,
@@ -118,7 +119,7 @@ def timm_command(name: str, out: Path, as_json: bool, **options: Any) -> None:
     _made(exports.export_timm, as_json, name, out, **options)
 
 
-@export.command("keras", short_help="Keras: a .keras or .h5 file, or code.")
+@export.command("keras", cls=Command, short_help="Keras: a .keras or .h5 file, or code.")
 @click.argument("source", metavar="FILE|MODULE:FACTORY")
 @click.option(
     "--mode", type=click.Choice(list(KERAS_MODES)),
@@ -137,7 +138,7 @@ def keras_command(source: str, out: Path, as_json: bool, **options: Any) -> None
     _made(exports.export_keras, as_json, source, out, **options)
 
 
-@export.command("saved-model", short_help="TensorFlow: the folder of a SavedModel.")
+@export.command("saved-model", cls=Command, short_help="TensorFlow: the folder of a SavedModel.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--signature", default="serving_default", show_default=True, metavar="NAME")
 @output_name_option
@@ -153,7 +154,9 @@ def saved_model_command(folder: Path, out: Path, as_json: bool, **options: Any) 
     _made(exports.export_saved_model, as_json, folder, out, **options)
 
 
-@export.command("tflite", short_help="TensorFlow Lite: a .tflite file, float or integer.")
+@export.command(
+    "tflite", cls=Command, short_help="TensorFlow Lite: a .tflite file, float or integer."
+)
 @click.argument("source", type=click.Path(path_type=Path), metavar="FILE")
 @input_size_option
 @_common
@@ -169,7 +172,9 @@ def tflite_command(source: Path, out: Path, as_json: bool, **options: Any) -> No
     _made(exports.export_tflite, as_json, source, out, **options)
 
 
-@export.command("jax", short_help="JAX: a function, a Flax or an Equinox module in code.")
+@export.command(
+    "jax", cls=Command, short_help="JAX: a function, a Flax or an Equinox module in code."
+)
 @click.argument("source", metavar="MODULE:FACTORY")
 @click.option(
     "--weights", type=click.Path(path_type=Path), metavar="FILE",
@@ -188,7 +193,9 @@ def jax_command(source: str, out: Path, as_json: bool, **options: Any) -> None:
     _made(exports.export_jax, as_json, source, out, **options)
 
 
-@export.command("sklearn", short_help="scikit-learn: a fitted classifier or pipeline in code.")
+@export.command(
+    "sklearn", cls=Command, short_help="scikit-learn: a fitted classifier or pipeline in code."
+)
 @click.argument("source", metavar="MODULE:FACTORY")
 @_layout_option
 @input_size_option

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from iaside_onnx.cli.commands import Command
 from iaside_onnx.cli.console import ConsoleProgress
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import (
@@ -22,7 +23,7 @@ from iaside_onnx.runs import extend as run
 __all__ = ["extend"]
 
 
-@click.command(short_help="Go on with a sampled archive where it stopped.")
+@click.command(cls=Command, short_help="Go on with a sampled archive where it stopped.")
 @click.argument("archive", type=click.Path(path_type=Path))
 @limit_options
 @workers_option

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from iaside_onnx.cli.commands import Command
 from iaside_onnx.cli.console import printable, results, warn, write_json
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import (
@@ -25,7 +26,7 @@ from iaside_onnx.runtime import GraphFacts
 __all__ = ["inspect"]
 
 
-@click.command(short_help="Print what a model takes and gives.")
+@click.command(cls=Command, short_help="Print what a model takes and gives.")
 @click.argument("model", type=click.Path(path_type=Path))
 @preprocess_option
 @input_size_option

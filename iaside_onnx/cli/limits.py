@@ -13,99 +13,35 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from iaside_onnx.cli.console import fail
+from iaside_onnx.cli.signals import Stopped
 from iaside_onnx.errors import OptionError
+from iaside_onnx.stopping import KEPT, SUPERVISOR
 
-__all__ = ["INTERRUPTED", "KEPT", "STOPPED", "Stopped", "limited", "stopping_in_order"]
+__all__ = ["join_supervisor", "limited"]
 
-INTERRUPTED, STOPPED = 128 + signal.SIGINT, 128 + signal.SIGTERM
-"""Exit status after Ctrl-C and after SIGTERM, by convention."""
-
-KEPT = (
-    "what is finished is kept: the same command again resumes a decomposition, and starts anything "
-    "else from the beginning"
-)
-"""End of the message when a command is stopped."""
-
-# Environment variable that marks the supervised process; its value is the supervisor's process id.
-_CHILD = "IASIDE_LIMITED"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-# Python handles a signal only when native code returns; after this time the process is ended.
-_HANDLER_SECONDS = 3.0
-# Time for a supervised process to end by itself after a signal.
+# Time for a supervised process to end by itself: its own limit for native code is three seconds.
 _GRACE_SECONDS = 5.0
 _LONGEST_SECONDS = 1e8
 _POLL_SECONDS = 0.2
-# Set when Python has handled a signal.
-_HANDLED = threading.Event()
 _PR_SET_PDEATHSIG = 1  # from Linux's <sys/prctl.h>
 _FIRST_CRASH_STATUS = 0xC0000000  # Windows: an exit status from here on is an exception's code
+_STOPPED = {128 + signal.SIGINT: KeyboardInterrupt, 128 + signal.SIGTERM: Stopped}
 
 
-class Stopped(BaseException):
-    """SIGTERM was received; as with `KeyboardInterrupt`, open files are closed on the way out."""
+class _Supervision:
+    """Whether another process supervises this one."""
 
-
-@contextmanager
-def stopping_in_order() -> Iterator[None]:
-    """Let SIGTERM end this process as Ctrl-C does, even if native code does not return.
-
-    Python runs signal handlers when native code has returned, which a hostile model may never do.
-    So a thread reads the signals from a pipe, and ends the process if Python has not handled one
-    within some seconds.
-    """
-
-    def stop(number: int, _: FrameType | None) -> NoReturn:
-        _HANDLED.set()
-        raise KeyboardInterrupt if number == signal.SIGINT else Stopped
-
-    read_end, write_end = os.pipe()
-    if sys.platform != "win32":
-        # Python asks for this everywhere else; Windows has it for pipes from Python 3.12 on only.
-        os.set_blocking(write_end, False)
-    previous = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-    threading.Thread(target=_end_if_unhandled, args=(read_end,), daemon=True).start()
-    try:
-        with _handling(stop):
-            yield
-    finally:
-        signal.set_wakeup_fd(previous)
-        os.close(write_end)
-
-
-@contextmanager
-def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Handle SIGTERM and SIGINT; a SIGINT that the parent process had ignored stays ignored."""
-    _HANDLED.clear()
-    numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        numbers.append(signal.SIGINT)
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-def _end_if_unhandled(read_end: int) -> None:
-    """End the process if Python does not handle a signal; returns when the pipe is closed."""
-    while number := os.read(read_end, 1):
-        if number[0] not in (signal.SIGINT, signal.SIGTERM) or _HANDLED.wait(_HANDLER_SECONDS):
-            continue
-        fail(f"stopped; {KEPT}")
-        os._exit(128 + number[0])
-    os.close(read_end)
+    active = False
 
 
 def _parse_bytes(
@@ -117,7 +53,10 @@ def _parse_bytes(
     match = re.fullmatch(r"([0-9]{1,12})([KMGT]?)(i?B)?", value, re.ASCII | re.IGNORECASE)
     if match is None or not int(match[1]):
         raise click.BadParameter(f"{value!r} is not a size, such as 500M or 4G")
-    return int(match[1]) * _UNITS[match[2].upper()]
+    size = int(match[1]) * _UNITS[match[2].upper()]
+    if size > sys.maxsize:
+        raise click.BadParameter(f"{value!r} is more than any memory; give a size such as 4G")
+    return size
 
 
 def limited(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -130,8 +69,7 @@ def limited(command: Callable[..., Any]) -> Callable[..., Any]:
                 f"the timeout must be above 0 and up to {_LONGEST_SECONDS:g} seconds, found "
                 f"{timeout:g}"
             )
-        if _is_supervised():
-            _end_with_parent()
+        if _Supervision.active:
             if memory_limit is not None:
                 _limit_memory(memory_limit)
         elif timeout is not None or memory_limit is not None:
@@ -149,21 +87,23 @@ def limited(command: Callable[..., Any]) -> Callable[..., Any]:
     return add_timeout(add_memory(run))
 
 
-def _is_supervised() -> bool:
-    """Whether `_supervise` has started this process."""
-    marker = os.environ.pop(_CHILD, None)
-    if marker is None:
-        return False
-    # On Windows a virtual environment starts a launcher process between the two.
-    return sys.platform == "win32" or marker == str(os.getppid())
+def join_supervisor() -> None:
+    """Tie this process to the one that supervises it, if any; ends it if that one has ended.
 
-
-def _end_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends; only Linux can do that."""
+    Without its supervisor it would have no time limit, and nobody would be told of its end.
+    """
+    marker = os.environ.pop(SUPERVISOR, None)
+    _Supervision.active = marker is not None
+    if marker is None or sys.platform == "win32":
+        # On Windows a virtual environment starts a launcher process between the two.
+        return
     if sys.platform == "linux":
         import ctypes
 
+        # From here on the kernel kills this process when its parent ends; only Linux can do that.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if marker != str(os.getppid()):
+        os._exit(1)
 
 
 def _limit_memory(limit: int) -> None:
@@ -184,6 +124,10 @@ def _limit_memory(limit: int) -> None:
                 f"the memory limit of {limit >> 20} MiB is below the {used >> 20} MiB that iaside "
                 "uses before it reads anything: give more"
             )
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        if most != resource.RLIM_INFINITY:
+            # One that the shell has set, as `ulimit -d` does, and that cannot be raised.
+            limit = min(limit, most)
         # Memory mapped from files, such as arrays of images, does not count: it can be read again.
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     else:
@@ -206,39 +150,83 @@ def _supervise(timeout: float | None) -> int:
     """Run this command in a process that is stopped when its time is up; its exit status."""
     # -P: modules are not imported from the working directory, which may be a stranger's.
     words = [sys.executable, "-P", "-m", "iaside_onnx", *sys.argv[1:]]
-    child = subprocess.Popen(  # noqa: S603  # our own module, in our own interpreter
-        words,
-        env={**os.environ, _CHILD: str(os.getpid())},
-        # On a terminal, Ctrl-C then reaches this process only, which forwards it. Windows has no
-        # such groups: there, Ctrl-C reaches both.
-        process_group=None if sys.platform == "win32" else 0,
-    )
-    received: list[int] = []
-
-    def forward(number: int, _: FrameType | None) -> None:
-        _HANDLED.set()
-        received.append(number)
-        if sys.platform != "win32":
-            child.send_signal(number)
-        elif number != signal.SIGINT:
-            child.terminate()
-
-    with _handling(forward):
-        try:
-            status = _wait(child, timeout, received)
-        finally:
-            _kill(child)
-    if received:
+    with _background_output():
+        child = subprocess.Popen(  # noqa: S603  # our own module, in our own interpreter
+            words,
+            env={**os.environ, SUPERVISOR: str(os.getpid())},
+            # On a terminal, Ctrl-C then reaches this process only, which forwards it, and what the
+            # child has started can be killed. Windows has no such groups: Ctrl-C reaches both.
+            process_group=None if sys.platform == "win32" else 0,
+        )
+    try:
+        with _pausing(child):
+            status = _wait(child, math.inf if timeout is None else timeout)
         if status is None:
-            fail(f"stopped; {KEPT}")
-        return 128 + received[0]
+            # What it has locked or begun to write is cleared up.
+            child.terminate()
+            _wait(child, _GRACE_SECONDS)
+    except (KeyboardInterrupt, Stopped) as stop:
+        if sys.platform != "win32":
+            child.send_signal(signal.SIGTERM if isinstance(stop, Stopped) else signal.SIGINT)
+        elif isinstance(stop, Stopped):
+            child.terminate()
+        _wait(child, _GRACE_SECONDS)
+        raise
+    finally:
+        _kill(child)
+    return _explain(status, timeout)
+
+
+def _explain(status: int | None, timeout: float | None) -> int:
+    """Say how the supervised process ended, if it cannot have said so; the exit status to give."""
     if status is None:
         fail(f"stopped after {timeout:g} seconds (--timeout); {KEPT}")
         return 1
+    if status in _STOPPED:
+        # Somebody stopped the supervised process, which leaves it to this one to say so.
+        raise _STOPPED[status]
     if 0 <= status < _FIRST_CRASH_STATUS:
         return status
     fail(_cause_of_death(status))
     return 1
+
+
+@contextmanager
+def _background_output() -> Iterator[None]:
+    """Let processes that are started write to the terminal.
+
+    A terminal on which `stty tostop` was said stops a process of another group that writes to it,
+    unless that process ignores the signal. What is ignored is inherited.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTTOU, before)
+
+
+@contextmanager
+def _pausing(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Have Ctrl-Z stop the child, too, and let it go on with this process."""
+
+    def pause(*_: object) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGCONT)
+
+    if sys.platform == "win32" or signal.getsignal(signal.SIGTSTP) is signal.SIG_IGN:
+        yield
+        return
+    before = signal.signal(signal.SIGTSTP, pause)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, before)
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
@@ -254,16 +242,12 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def _wait(child: subprocess.Popen[bytes], timeout: float | None, received: list[int]) -> int | None:
-    """Its exit status; None if its time is up, or it does not end after a signal."""
-    end = math.inf if timeout is None else time.monotonic() + timeout
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Its exit status; None if its time is up."""
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         with suppress(subprocess.TimeoutExpired):
             return child.wait(min(_POLL_SECONDS, max(end - time.monotonic(), 0)))
-        if received:
-            with suppress(subprocess.TimeoutExpired):
-                return child.wait(_GRACE_SECONDS)
-            return None
     return None
 
 

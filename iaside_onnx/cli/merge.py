@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from iaside_onnx.analysis import merge as run
+from iaside_onnx.cli.commands import Command
 from iaside_onnx.cli.console import ConsoleProgress
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import check_name, json_option, out_option, overwrite_option
@@ -15,7 +16,7 @@ from iaside_onnx.cli.show import print_result
 __all__ = ["merge"]
 
 
-@click.command(short_help="Merge archives of one model over disjoint images into one.")
+@click.command(cls=Command, short_help="Merge archives of one model over disjoint images into one.")
 @click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
 @out_option("OUT.h5", "The archive to write.")
 @overwrite_option

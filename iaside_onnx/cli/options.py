@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from iaside_onnx.cli.console import warn
 from iaside_onnx.errors import OptionError
+from iaside_onnx.files import check_target
 from iaside_onnx.types import LAYOUTS, OUTPUT_KINDS
 
 __all__ = [
@@ -87,7 +88,7 @@ def renamed(
                 options[name] = value
             return command(*args, **options)
 
-        return click.option(old, hidden, hidden=True, **settings)(run)
+        return click.option(old, hidden, hidden=True, allow_from_autoenv=False, **settings)(run)
 
     return decorate
 
@@ -101,8 +102,9 @@ def check_name(output: Path) -> None:
     """Refuse a file name that does not look like an archive's.
 
     Raises:
-        OptionError: if it has another suffix.
+        OptionError: if it has another suffix, or names no file.
     """
+    check_target(output)
     if output.suffix not in {".h5", ".hdf5", ".nc"}:
         raise OptionError(f"{output}: an archive is an HDF5 file; end its name in .h5")
 

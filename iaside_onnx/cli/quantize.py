@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import click
 
+from iaside_onnx.cli.commands import Command
 from iaside_onnx.cli.console import ConsoleProgress, printable, results, write_json
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import (
@@ -26,7 +27,7 @@ from iaside_onnx.export import quantize as run
 __all__ = ["quantize"]
 
 
-@click.command(short_help="Quantise a model to FP16 or INT8.")
+@click.command(cls=Command, short_help="Quantise a model to FP16 or INT8.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--images", type=click.Path(path_type=Path), metavar="SRC",

@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from iaside_onnx.archive import Archive, open_archive
+from iaside_onnx.cli.commands import Command
 from iaside_onnx.cli.console import print_table, printable, results, write_json
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import json_option
@@ -20,7 +21,7 @@ from iaside_onnx.report import interval_text
 __all__ = ["print_archive", "print_result", "show", "summary"]
 
 
-@click.command(short_help="Print the table of an archive.")
+@click.command(cls=Command, short_help="Print the table of an archive.")
 @click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
 @limited

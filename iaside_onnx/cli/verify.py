@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from iaside_onnx.analysis import Verification
+from iaside_onnx.cli.commands import Command
 from iaside_onnx.cli.console import ConsoleProgress, printable, results, write_json
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import given, json_option, moved_options
@@ -19,7 +20,7 @@ _SECONDS = 600.0
 """Default limit for reading an archive: a damaged file can make HDF5 loop for ever."""
 
 
-@click.command(short_help="Check an archive: schema, checksums, digest, arithmetic.")
+@click.command(cls=Command, short_help="Check an archive: schema, checksums, digest, arithmetic.")
 @click.argument("archive", type=click.Path(path_type=Path))
 @moved_options(
     model="Compare with this model, and evaluate some worths again.",

@@ -37,7 +37,7 @@ def check_graph(model: onnx.ModelProto, target: Target) -> None:
     if opset > target.opset:
         raise ExportError(
             f"{output}: opset {target.opset} was asked for, but the exporter needs at least "
-            f"{opset}; give --opset {opset}"
+            f"{opset}; give `opset={opset}`"
         )
     if any(tensor.data_type == onnx.TensorProto.BFLOAT16 for tensor in model.graph.initializer):
         raise ExportError(
@@ -87,7 +87,7 @@ def reference_outputs(
         return outputs, []
     return outputs, [
         f"outputs differ by at most {spread:.1e} between these images, so comparing them says "
-        "little: give --images"
+        "little: give `images=`"
     ]
 
 
@@ -225,11 +225,11 @@ def check_difference(
 
 def _advice(draft: Draft, expected: NDArray[Any]) -> str:
     if draft.step:
-        return f"its quantised output has steps of {draft.step:.1e}: --tolerance may allow for one"
+        return f"its quantised output has steps of {draft.step:.1e}: `tolerance=` may allow for one"
     largest = float(np.abs(expected).max())
     if largest > 100:
-        return f"outputs are as large as {largest:.0f}: --tolerance may allow for their rounding"
-    return "try another --opset, or correct what the converter gets wrong"
+        return f"outputs are as large as {largest:.0f}: `tolerance=` may allow for their rounding"
+    return "try another `opset=`, or correct what the converter gets wrong"
 
 
 def largest_difference(actual: NDArray[Any], expected: NDArray[Any]) -> float:

@@ -147,7 +147,7 @@ def _check_call(
         run(np.zeros((2, *shape), dtype=np.float32))
     except Exception as error:
         raise failure(
-            f"{source}: it fails on a batch of shape {(2, *shape)}, in the order of --layout",
+            f"{source}: it fails on a batch of shape {(2, *shape)}, in the order of `layout=`",
             error,
         ) from error
 

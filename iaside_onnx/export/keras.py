@@ -77,7 +77,7 @@ def export_keras(
     target.progress.say(f"loading {source}")
     if mode is not None and (mode not in KERAS_MODES or target.preprocess is not None):
         raise OptionError(
-            f"--mode {mode}: one of {', '.join(KERAS_MODES)} was expected, and no --preprocess "
+            f"`mode={mode}`: one of {', '.join(KERAS_MODES)} was expected, and no `preprocess=` "
             "beside it"
         )
     import_tensorflow()
@@ -114,7 +114,7 @@ def _load(source: str, weights: Path | None) -> tuple[Any, Hashes]:
     if ":" in source and not path.exists():
         return _from_code(source, weights)
     if weights is not None:
-        raise OptionError("--weights goes with code, package.module:factory, not with a file")
+        raise OptionError("`weights=` goes with code, package.module:factory, not with a file")
     if not path.is_file():
         found = "is a folder; is it a SavedModel?" if path.is_dir() else "does not exist"
         raise ExportError(f"{path} {found}; give a .keras or .h5 file, or package.module:factory")
@@ -200,7 +200,7 @@ def _preprocess(model: Any, mode: str | None, target: Target) -> tuple[Preproces
             if known is not None and known != "raw":
                 return KERAS_MODES[known], f"keras:{known}, guessed from the name {name!r}"
     return None, (
-        "it is not known, so auditing would only scale pixels; give --mode or --preprocess"
+        "it is not known, so auditing would only scale pixels; give `mode=` or `preprocess=`"
     )
 
 

@@ -95,7 +95,8 @@ def _signature(loaded: Any, name: str, path: Path) -> Any:
             "with signatures, or with model.export() of Keras"
         )
     raise ExportError(
-        f"{path}: has no signature {name!r}; choose one of {', '.join(signatures)} with --signature"
+        f"{path}: has no signature {name!r}; choose one of {', '.join(signatures)} with "
+        "`signature=`"
     )
 
 
@@ -104,7 +105,7 @@ def _input(function: Any, path: Path) -> tuple[str, Any]:
     if len(inputs) != 1:
         raise ExportError(
             f"{path}: the signature takes {len(inputs)} inputs ({', '.join(inputs)}), where one "
-            "batch of images was expected; choose another with --signature"
+            "batch of images was expected; choose another with `signature=`"
         )
     ((name, spec),) = inputs.items()
     if spec.shape.rank is None:
@@ -129,6 +130,6 @@ def _output(function: Any, name: str | None, path: Path) -> str:
         )
     if len(scores) > 1:
         raise ExportError(
-            f"{path}: several outputs may be the classes ({listed}); choose one with --output-name"
+            f"{path}: several outputs may be the classes ({listed}); choose one with `output_name=`"
         )
     return str(scores[0])

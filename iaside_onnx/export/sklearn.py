@@ -57,7 +57,7 @@ def export_sklearn(
     if wanted is not None and wanted != features:
         raise ExportError(
             f"{source}: takes rows of {wanted} values, but {' x '.join(map(str, size))} pixels are "
-            f"{features}; give --input-size C,H,W that fits"
+            f"{features}; give `input_size=(C, H, W)` that fits"
         )
     target.progress.say(f"converting to ONNX, opset {target.opset}")
     model = _converted(classifier, shape, target.opset, source)

@@ -79,7 +79,7 @@ class Target:
             PreprocessError: it cannot be read.
         """
         if self.preprocess is None:
-            return None, "none was given, so auditing would only scale pixels; give --preprocess"
+            return None, "none was given, so auditing would only scale pixels; give `preprocess=`"
         if isinstance(self.preprocess, Preprocess):
             return self.preprocess, "as given"
         return read_preprocess(self.preprocess), f"as given, {self.preprocess}"
@@ -106,5 +106,5 @@ def size_of_images(
     """
     size = given or (spec.input_size if spec else None)
     if size is None:
-        raise OptionError("the size of the images is not known: give --input-size C,H,W")
+        raise OptionError("the size of the images is not known: give `input_size=(C, H, W)`")
     return size

@@ -136,7 +136,7 @@ def image_size(
     if given is not None or channels is None or height is None or width is None:
         sides = " x ".join("any" if side is None else str(side) for side in found)
         raise ExportError(
-            f"{where}: takes images of {sides} (channels, height, width); give --input-size C,H,W "
-            "that fits"
+            f"{where}: takes images of {sides} (channels, height, width); give "
+            "`input_size=(C, H, W)` that fits"
         )
     return (channels, height, width), layout

@@ -61,7 +61,7 @@ def export_timm(
         if size != tuple(config["input_size"]):
             raise ExportError(
                 f"{path} takes {size[0]} channels, and timm's configuration of {name} is for "
-                f"{config['input_size'][0]}; give --preprocess"
+                f"{config['input_size'][0]}; give `preprocess=`"
             )
         spec, note = timm_preprocess(config), "the model's own, by timm"
     target.progress.say(f"converting to ONNX, opset {target.opset}")

@@ -59,7 +59,7 @@ def export_torch(
     require("torch", "torch", "onnxscript")
     found, hashes = load_code(source)
     model = _module(found, source)
-    notes = ["weights: those of the code, as there is no --weights"]
+    notes = ["weights: those of the code, as there is no `weights=`"]
     if weights is not None:
         path = Path(weights)
         state, notes = read_weights(path)
@@ -100,8 +100,8 @@ def make_draft(
         model = model.eval().cpu().float()
     except NotImplementedError as error:
         raise ExportError(
-            f"{source}: some of its weights are on the meta device, without values; give --weights "
-            "with all of them"
+            f"{source}: some of its weights are on the meta device, without values; give "
+            "`weights=` with all of them"
         ) from error
 
     def reference(inputs: NDArray[np.float32]) -> NDArray[Any]:

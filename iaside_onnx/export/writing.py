@@ -59,7 +59,7 @@ def check_preprocess_file(output: Path, spec: Preprocess | None) -> None:
     if found is not None and found[0] not in (spec, spec and _without_size(spec)):
         raise PreprocessError(
             f"{found[1]} lies beside {output.name} and would be used in place of the preprocessing "
-            "of this export, from which it differs; remove it, give it as --preprocess, or write "
+            "of this export, from which it differs; remove it, give it as `preprocess=`, or write "
             "elsewhere"
         )
 

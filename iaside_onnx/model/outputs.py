@@ -72,7 +72,7 @@ def examine_outputs(
         log_probabilities(usable, asked)
     except EvaluationError as error:
         raise ModelError(
-            f"{where}: its outputs cannot be {asked}: {error}; correct --output-kind"
+            f"{where}: its outputs cannot be {asked}: {error}; correct `output_kind=`"
         ) from error
     reason = "as given"
     if asked == "probabilities" and not _sums_to_1(usable):

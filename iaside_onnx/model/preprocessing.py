@@ -64,12 +64,12 @@ def choose_preprocess(
         try:
             data = json.loads(facts.metadata[METADATA_KEY])
         except ValueError as error:
-            raise PreprocessError(f"{where}: not JSON ({error}); give --preprocess") from error
+            raise PreprocessError(f"{where}: not JSON ({error}); give `preprocess=`") from error
         if not isinstance(data, dict):
-            raise PreprocessError(f"{where}: not a JSON object; give --preprocess")
+            raise PreprocessError(f"{where}: not a JSON object; give `preprocess=`")
         return parse_preprocess(data, where), "preprocessing: from the model's metadata"
     return None, (
-        "preprocessing: none was found, so pixels are only scaled, as a guess; give --preprocess "
+        "preprocessing: none was found, so pixels are only scaled, as a guess; give `preprocess=` "
         "SPEC if the model wants more"
     )
 
@@ -101,14 +101,14 @@ def complete_preprocess(
     width = signature.width or (wanted[2] if wanted else image_size[1] if image_size else None)
     if height is None or width is None:
         raise PreprocessError(
-            "the model takes images of any size, and nothing says which: give --input-size "
+            "the model takes images of any size, and nothing says which: give `input_size=` "
             "C,H,W, or a spec with input_size, [channels, height, width]"
         )
     size = (signature.channels, height, width)
     if math.prod(size) > MAX_PIXELS:
         raise PreprocessError(
             f"images of {height} x {width} pixels are asked for, over the limit of {MAX_PIXELS} "
-            "values; give the model, or --input-size, a smaller size"
+            "values; give the model, or `input_size=`, a smaller size"
         )
     try:
         spec = spec.resolved(size)

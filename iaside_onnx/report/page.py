@@ -35,11 +35,17 @@ def write_page(archive: Archive, path: Path) -> None:
 
     Raises:
         ArchiveError: if the file cannot be written, or exists and is not such a page.
+        OptionError: if the name cannot be used.
     """
     check_page(path)
     page = _render(archive)
     with finished_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _as_utf8(name: str) -> str:
+    """A file name whose bytes may be anything."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _render(archive: Archive) -> str:
@@ -91,5 +97,5 @@ def _facts(archive: Archive) -> dict[str, str]:
         "precision": meta.precision,
         "runtime": f"{meta.runtime} {meta.runtime_version}, {meta.provider}, {meta.device}",
         "made by": f"iaside {meta.tool_version}, {meta.finished}",
-        "archive": archive.path.name,
+        "archive": _as_utf8(archive.path.name),
     }

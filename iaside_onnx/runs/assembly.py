@@ -173,7 +173,7 @@ def _limit_notes(plan: Plan, results: Results, found: Estimate) -> list[str]:
         why = (
             "the budget is spent: raise it"
             if steps < schedule.steps
-            else "every image has all of its pairs: only more images, or --method exact where "
+            else "every image has all of its pairs: only more images, or `method='exact'` where "
             "these images alone are asked about, can help"
         )
         how = "unknown" if np.isnan(short) else f"{short:.2f} times as wide"
@@ -182,7 +182,7 @@ def _limit_notes(plan: Plan, results: Results, found: Estimate) -> list[str]:
     if asked is not None and steps == schedule.steps and not plan.has_target:
         notes.append(
             f"every image has all of its pairs: {schedule.cost(schedule.steps):,} of the "
-            f"{asked:,} evaluations of the budget were enough; only --method exact does more"
+            f"{asked:,} evaluations of the budget were enough; only `method='exact'` does more"
         )
     if np.isnan(found.standard_error).any():
         notes.append("a single image was evaluated: there are no intervals; take more images")
@@ -233,5 +233,5 @@ def _failed(results: Results, failures: list[Any], workspace: Workspace) -> str:
         return f"{what}; none is left to decompose"
     return (
         f"{what}; the others are kept in {workspace.folder}: mend the images and run the same "
-        "command again, or add --on-bad-image skip"
+        "command again, or add `on_bad_image='skip'`"
     )

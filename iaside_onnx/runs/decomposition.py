@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from iaside_onnx.archive import Archive, Recipe, Workspace, check_output, open_archive
 from iaside_onnx.errors import ArchiveError, RunConflictError
+from iaside_onnx.files import check_recorded
 from iaside_onnx.progress import LogProgress, Progress
 from iaside_onnx.runs.assembly import assemble, now
 from iaside_onnx.runs.driver import run_plan
@@ -61,6 +62,9 @@ def decompose(
     workspace = Workspace(Path(output), progress.warn)
     files = [model, images, *(getattr(chosen, name) for name in _INPUTS)]
     check_output(workspace.output, files)
+    for file in files:
+        if isinstance(file, str | Path):
+            check_recorded(file)
     check_profile(chosen.profile, [workspace.output, *files])
     inputs = find_inputs(model, images, chosen)
     if _is_recognised(inputs, chosen, workspace):
@@ -175,7 +179,7 @@ def _finished(
         progress.warn(f"{failed} of its images failed, and were skipped when it was made")
     workspace.clear_leftovers((recipe or archive.recipe).to_json())
     if options.profile is not None and archive.metadata.profile is None:
-        progress.warn("it was made without --profile, so no profile is written")
+        progress.warn("it was made without `profile=`, so no profile is written")
     elif options.profile is not None:
         write_profile(options.profile, archive.metadata.profile)
     return archive
@@ -195,20 +199,20 @@ def _is_finished(plan: Plan, workspace: Workspace) -> bool:
     except ArchiveError as error:
         raise RunConflictError(
             f"{output}: is there already and is no archive that can be read; give another output, "
-            "or --overwrite to replace it"
+            "or `overwrite=True` to replace it"
         ) from error
     if archive.recipe != plan.recipe:
         same = archive.recipe.without(LIMITS) == plan.recipe.without(LIMITS)
         way = "iaside extend goes on with it, or " if same else ""
         raise RunConflictError(
             f"{output}: is the archive of another run, which differs in: "
-            f"{plan.recipe.differences(archive.recipe)}; {way}give another output, or --overwrite "
-            "to replace it"
+            f"{plan.recipe.differences(archive.recipe)}; {way}give another output, or "
+            "`overwrite=True` to replace it"
         )
     changed = plan.selection.first_changed(archive["image"].tolist(), archive["image_sha256"])
     if changed is not None:
         raise RunConflictError(
             f"{output}: is the archive of other images: image {changed} has changed since; give "
-            "another output, or --overwrite to replace it"
+            "another output, or `overwrite=True` to replace it"
         )
     return True

@@ -218,7 +218,7 @@ def _check_images(
     if name is not None:
         raise RunConflictError(
             f"{workspace.folder}: the image {name} has changed during the run; put it back and run "
-            "the same command again, or add --overwrite"
+            "the same command again, or add `overwrite=True`"
         )
 
 
@@ -250,8 +250,8 @@ def _is_finished(
     if not plan.options.overwrite:
         raise RunConflictError(
             f"{workspace.folder}: holds an unfinished run over other images: image {changed} has "
-            "changed since; give the same images, another output, or --overwrite to evaluate the "
-            "changed ones again"
+            "changed since; give the same images, another output, or `overwrite=True` to evaluate "
+            "the changed ones again"
         )
     progress.warn(f"image {changed} has changed since; its shard is evaluated again")
     return False

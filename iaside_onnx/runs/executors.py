@@ -310,8 +310,8 @@ def _died(job: Job) -> str:
     return (
         f"a worker process died {_DEATHS} times while it evaluated the images at "
         f"{job.positions[0]} to {job.positions[-1]} of the source: most likely memory ran out, or "
-        "the model makes the runtime crash; what is finished is kept: take fewer --workers or a "
-        "smaller --batch-size"
+        "the model makes the runtime crash; what is finished is kept: take fewer `workers=` or a "
+        "smaller `batch_size=`"
     )
 
 

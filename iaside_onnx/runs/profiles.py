@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from iaside_onnx.errors import OptionError
-from iaside_onnx.files import finished_file
+from iaside_onnx.files import check_recorded, finished_file
 from iaside_onnx.outputs import check_output_file
 
 __all__ = ["check_profile", "write_profile"]
@@ -23,6 +23,7 @@ def check_profile(file: str | Path | None, taken: Iterable[object]) -> None:
     if file is None:
         return
     path = Path(file)
+    check_recorded(path)
     others = [Path(other) for other in taken if isinstance(other, str | Path)]
     if any(path.resolve() == other.resolve() for other in others):
         raise OptionError(f"{path}: is an input or the output; write the profile elsewhere")

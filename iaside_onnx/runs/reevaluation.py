@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.analysis import design_of
-from iaside_onnx.archive import Archive, Shard
+from iaside_onnx.archive import Archive, Shard, words_for
 from iaside_onnx.progress import Progress
 from iaside_onnx.runs.archived import Moved, archived_inputs, archived_options
 from iaside_onnx.runs.jobs import Job
@@ -87,12 +87,12 @@ def _identity(archive: Archive, plan: Plan) -> Iterator[str]:
     if differ:
         yield (
             f"{source} holds other images than the archive, or other names or labels: "
-            f"{', '.join(sorted(differ))} differ(s)"
+            f"{words_for(sorted(differ))} differ"
         )
         return
     differ = plan.recipe.differing(recipe, _GAME)
     if differ:
-        yield f"the options do not say what was done: {', '.join(sorted(differ))} differ(s)"
+        yield f"the options do not say what was done: {words_for(sorted(differ))} differ"
     positions = archive["image"]
     if not np.isin(positions, selection.positions).all():
         yield f"{source} does not hold the images of the archive"

@@ -90,8 +90,8 @@ def _labels(source: ImageSource, options: Options) -> tuple[NDArray[np.int64] | 
     if not isinstance(wanted, str | Path) or wanted == "folder":
         if source.labels is None:
             raise ImageError(
-                f"{source.describe()}: has no labels; give --labels FILE (CSV or JSON of image id "
-                "and label), or --labels predicted for the model's own answers"
+                f"{source.describe()}: has no labels; give `labels=FILE` (CSV or JSON of image id "
+                "and label), or `labels='predicted'` for the model's own answers"
             )
         return source.labels, True
     return match_labels(Path(wanted), source.ids, source.classes)

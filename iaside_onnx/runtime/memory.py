@@ -90,7 +90,7 @@ class CudaMemory:
             importlib.import_module("cupy.cuda.cufft")
         except ImportError as error:
             raise RuntimeMissingError(
-                f"--device cuda needs CuPy ({error}): {install_extra('cuda')}"
+                f"`device='cuda'` needs CuPy ({error}): {install_extra('cuda')}"
             ) from error
         try:
             found = self.xp.cuda.runtime.getDeviceCount()
@@ -98,7 +98,7 @@ class CudaMemory:
                 self.xp.cuda.Device(index).use()
         except self.xp.cuda.runtime.CUDARuntimeError as error:
             raise RuntimeMissingError(
-                f"CuPy finds no NVIDIA GPU ({error}): check the driver, or use --device cpu"
+                f"CuPy finds no NVIDIA GPU ({error}): check the driver, or use `device='cpu'`"
             ) from error
         if index >= found:
             raise RuntimeMissingError(
@@ -140,5 +140,5 @@ def retry_after_release(memory: Memory, make: Callable[[], _T]) -> _T:
         return make()
     except MemoryError as error:
         raise OutOfMemoryError(
-            "memory ran out while an image was filtered; take a smaller --batch-size"
+            "memory ran out while an image was filtered; take a smaller `batch_size=`"
         ) from error

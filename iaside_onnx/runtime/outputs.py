@@ -67,7 +67,7 @@ def resolve_output_kind(
     if hint in ("probabilities", "log-probabilities") and seen != hint:
         raise ModelError(
             f"{where}: the graph ends in {hint}, but the outputs of real images do not sum to 1 "
-            "over the classes; say what they are with --output-kind"
+            "over the classes; say what they are with `output_kind=`"
         )
     if seen in ("probabilities", "log-probabilities"):
         end = "the graph's end and its values" if hint == seen else "its values"
@@ -76,7 +76,7 @@ def resolve_output_kind(
         end = " but the sigmoids that the graph ends in" if hint == "sigmoid" else ""
         raise ModelError(
             f"{where}: the outputs lie in [0, 1] but do not sum to 1 over the classes, so they are "
-            f"no softmax over exclusive classes{end}; say what they are with --output-kind: "
+            f"no softmax over exclusive classes{end}; say what they are with `output_kind=`: "
             "probabilities, if each is the probability of its label by itself (its logarithm is "
             "the worth), or logits, if a softmax is to make them exclusive"
         )

@@ -214,18 +214,22 @@ def open_session(
     name, options, label = _resolve(device, provider, list(runtime.get_available_providers()))
     if (tf32 or cuda_graph) and name != _CUDA:
         raise OptionError(
-            f"TF32 and CUDA graphs need an NVIDIA GPU, not {label}: use --device cuda"
+            f"TF32 and CUDA graphs need an NVIDIA GPU, not {label}: use `device='cuda'`"
         )
     if cuda_graph and provider is not None:
         raise OptionError(
-            "a CUDA graph needs buffers on the GPU: use --device cuda, not --provider"
+            "a CUDA graph needs buffers on the GPU: use `device='cuda'`, not `provider=`"
         )
-    for key, instead in (("device_id", "--device cuda:i"), ("enable_cuda_graph", "--cuda-graph")):
+    for key, instead in (
+        ("device_id", "`device='cuda:i'`"),
+        ("enable_cuda_graph", "`cuda_graph=True`"),
+    ):
         if name == _CUDA and key in (provider_options or {}) and provider is None:
             raise OptionError(f"the provider option {key} is set by {instead}: use that")
     if "enable_cuda_graph" in (provider_options or {}):
         raise OptionError(
-            "a CUDA graph is requested by --device cuda --cuda-graph, not by a provider option"
+            "a CUDA graph is requested by `device='cuda'` `cuda_graph=True`, not by a provider "
+            "option"
         )
     if tf32:
         options["use_tf32"] = "1"
@@ -308,7 +312,7 @@ def _resolve(
     if _CUDA not in built:
         raise RuntimeMissingError(
             f"CUDA was asked for, but the installed ONNX Runtime was built without it: "
-            f"`pip uninstall -y onnxruntime`, then {_INSTALL_CUDA}, or use --device cpu"
+            f"`pip uninstall -y onnxruntime`, then {_INSTALL_CUDA}, or use `device='cpu'`"
         )
     return _CUDA, {"device_id": index or "0", "use_tf32": "0"}, f"cuda:{index or '0'}"
 
@@ -357,14 +361,14 @@ def _left_to_cpu(
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
     return (
         f"{name} leaves {kinds.total()} operators of {path.name} to the CPU ({listed}): add "
-        "--allow-cpu-nodes, or export the model without them"
+        "`allow_cpu_nodes=True`, or export the model without them"
     )
 
 
 def _advice(name: str) -> str:
     if name == _CUDA:
-        return f"check the driver and {_INSTALL_CUDA}, or use --device cpu"
-    return "check its installation and --provider-option, or use --device cpu"
+        return f"check the driver and {_INSTALL_CUDA}, or use `device='cpu'`"
+    return "check its installation and `provider_options=`, or use `device='cpu'`"
 
 
 def _in_brackets(text: str) -> str:

@@ -152,7 +152,7 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "bands": ({"bands": 5}, "differs in: bands (4 there, 5 now)"),
     "baseline": ({"baseline": "mean"}, 'baseline ("zero" there, "mean" now)'),
     "seed": ({"seed": 3}, "seed (0 there, 3 now)"),
-    "labels": ({"labels": "predicted"}, 'labels ("given" there, "predicted" now)'),
+    "labels": ({"labels": "predicted"}, 'where labels come from ("given" there, "predicted" now)'),
     "method": (SAMPLE, 'method ("exact" there, "sampled" now)'),
     "batch size": ({"batch_size": 7}, "batch_size (32 there, 7 now)"),
     "preprocessing": ({"preprocess": {"mean": [0.1], "std": [0.5]}}, "preprocess.mean ("),
@@ -180,7 +180,7 @@ def test_another_model_is_refused(halves: Path, tmp_path: Path) -> None:
     """An archive that is about no model at all."""
     noisy = MODELS / "fashion-cnn-noise.onnx"
     iaside_onnx.decompose(noisy, halves / "b.npz", tmp_path / "b.h5", **WORDS)
-    with pytest.raises(RunConflictError, match="differs in: model_sha256"):
+    with pytest.raises(RunConflictError, match="differs in: the model"):
         merge([halves / "a.h5", tmp_path / "b.h5"], tmp_path / "c.h5")
 
 

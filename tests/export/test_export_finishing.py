@@ -255,7 +255,7 @@ def test_a_specification_beside_the_output(tmp_path: Path) -> None:
     [
         ({"output": "m.h5"}, "end its name in .onnx"),
         ({"output": "none/m.onnx"}, "its folder does not exist"),
-        ({"output": "there.onnx"}, "already exists; give --overwrite"),
+        ({"output": "there.onnx"}, "already exists; give `overwrite=True`"),
         ({"output": "m.onnx", "tolerance": 0.0}, "the tolerance must be above 0"),
         ({"output": "m.onnx", "tolerance": float("nan")}, "the tolerance must be above 0"),
         ({"output": "m.onnx", "opset": 9}, "opsets 13 to 21"),

@@ -93,5 +93,5 @@ def test_bad_weights(tmp_path: Path) -> None:
         iaside_onnx.export_jax(source, path, weights=pickled, input_size=(3, 8, 8))
     with pytest.raises(ExportError, match="or a damaged one"):
         iaside_onnx.export_jax(source, path, weights=damaged, input_size=(3, 8, 8))
-    with pytest.raises(OptionError, match="--input-size"):
+    with pytest.raises(OptionError, match="`input_size="):
         iaside_onnx.export_jax(f"{HERE}:normalised", path)

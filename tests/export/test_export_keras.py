@@ -53,7 +53,7 @@ def test_code_weights_and_an_open_size(tmp_path: Path) -> None:
     weights, path = tmp_path / "w.weights.h5", tmp_path / "net.onnx"
     model.set_weights([np.random.default_rng(1).random(w.shape) for w in model.get_weights()])
     model.save_weights(weights)
-    with pytest.raises(ExportError, match=r"3 x any x any .*give --input-size"):
+    with pytest.raises(ExportError, match=r"3 x any x any .*give `input_size="):
         iaside_onnx.export_keras(f"{HERE}:open_size", path, weights=weights)
     made = iaside_onnx.export_keras(
         f"{HERE}:open_size", path, weights=weights, input_size=(3, 10, 14)
@@ -121,7 +121,7 @@ def test_what_is_not_known_is_not_guessed(tmp_path: Path) -> None:
     for model in (bare, inside, unit, keras_models.small()):
         made = export_keras_object(model, tmp_path / f"{model.name}.onnx", None)  # type: ignore[arg-type]
         assert made.preprocess is None
-        assert "--mode" in made.preprocess_note
+        assert "`mode=`" in made.preprocess_note
     # The same network within another that only passes images on is known.
     wrapped = keras.Model(image, inner(image))
     made = export_keras_object(wrapped, tmp_path / "wrapped.onnx", None)  # type: ignore[arg-type]
@@ -204,9 +204,9 @@ def test_bad_options(tmp_path: Path) -> None:
     """Contradictory options must fail: mode beside preprocess, weights beside a file."""
     source, path = tmp_path / "m.keras", tmp_path / "bad.onnx"
     keras_models.small().save(source)
-    with pytest.raises(OptionError, match="--mode"):
+    with pytest.raises(OptionError, match="`mode="):
         iaside_onnx.export_keras(source, path, mode="tf", preprocess="keras:tf")
-    with pytest.raises(OptionError, match="--mode"):
+    with pytest.raises(OptionError, match="`mode="):
         iaside_onnx.export_keras(source, path, mode="torchvision")
-    with pytest.raises(OptionError, match="--weights"):
+    with pytest.raises(OptionError, match="`weights="):
         iaside_onnx.export_keras(source, path, weights=source)

@@ -99,7 +99,7 @@ def features(x: Any) -> Any:
     ("function", "says"),
     [
         (words, "no output holds floating-point numbers (names string"),
-        (two_scores, "choose one with --output-name"),
+        (two_scores, "choose one with `output_name=`"),
         (python, "operators that ONNX does not have (EagerPyFunc)"),
         (features, "gives the shape"),
     ],

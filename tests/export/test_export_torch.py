@@ -267,7 +267,7 @@ def test_the_trap_would_be_sprung(tmp_path: Path) -> None:
 def test_sizes(tmp_path: Path) -> None:
     """A missing size, or two that contradict each other, must be reported."""
     path = tmp_path / "net.onnx"
-    with pytest.raises(OptionError, match="--input-size"):
+    with pytest.raises(OptionError, match="`input_size="):
         iaside_onnx.export_torch(f"{HERE}:trained", path)
     with pytest.raises(PreprocessError, match="input_size"):
         iaside_onnx.export_torch(

@@ -106,7 +106,7 @@ def test_an_unfinished_run_of_other_options_is_refused_and_named(
 def test_other_images_are_another_run(unfinished: Path, folder: Path) -> None:
     """Shards of images that are no longer there, under names that fit."""
     save_images(folder, images=images()[:39], labels=np.arange(39) % 5)
-    run().fails("images_count (40 there, 39 now)")
+    run().fails("the number of images (40 there, 39 now)")
     assert unfinished.is_dir()
 
 

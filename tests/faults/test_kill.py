@@ -210,4 +210,4 @@ def test_an_unfinished_extension_is_of_one_archive(folder: Path) -> None:
     other = Case("longer", "", output="other.h5", options="--method sampled --budget 36")
     in_process(*other.words).succeeds()
     shutil.copy(folder / "other.h5", folder / "out.h5")
-    in_process(*EXTEND).fails("an unfinished run with other options: extends (")
+    in_process(*EXTEND).fails("an unfinished run with other options: the archive that is extended")

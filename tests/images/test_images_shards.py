@@ -235,7 +235,7 @@ def test_labels_of_some_files_only(files: list[Path], tmp_path: Path) -> None:
 def test_labels_that_cannot_be_used_are_reported(files: list[Path], tmp_path: Path) -> None:
     """Labels that are there but cannot be used would look as if there were none."""
     words = open_images(parquet(tmp_path / "a.parquet", rows(files[:2]), ["dog", "cat"]))
-    assert "names that need --classes" in words.describe()
+    assert "names that need `classes=" in words.describe()
     data = files[0].read_bytes()
     with pytest.raises(ImageError, match=r"the \.json of a\.png is not valid JSON"):
         open_images(tar(tmp_path / "a.tar", [("a.png", data), ("a.json", b"{")]))

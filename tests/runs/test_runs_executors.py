@@ -112,7 +112,7 @@ def test_workers_that_are_always_killed_give_one_error(processes: ProcessExecuto
     """A run that hangs where no worker can start."""
     plan = planned(limit=4)
     jobs = [replace(job, masks=Deadly()) for job in jobs_of(plan, size=1)]  # type: ignore[arg-type]
-    with pytest.raises(EvaluationError, match="take fewer --workers or a smaller --batch-size"):
+    with pytest.raises(EvaluationError, match="take fewer `workers=` or a smaller `batch_size=`"):
         list(processes.map(plan.recipe, jobs, lambda _: None))
 
 

@@ -192,7 +192,7 @@ def test_a_target_out_of_reach_is_said(tmp_path: Path, caplog: pytest.LogCapture
     found = sample(tmp_path / "out.h5", budget=None, target_se=1e-6)
     assert found["pairs"].tolist() == [6] * 40
     assert "was not reached" in caplog.text
-    assert "only more images, or --method exact" in found.metadata.notes[-1]
+    assert "only more images, or `method='exact'`" in found.metadata.notes[-1]
     # Every shift of every image: all arcs of its circle, and nothing twice.
     assert int((~np.isnan(found.worth())).sum()) == 40 * (6 * 5 + 2)
     spent = sample(tmp_path / "spent.h5", budget=99999)

@@ -101,7 +101,7 @@ def test_a_layout_that_nothing_tells_is_asked_for(
 def test_open_channels_are_asked_for(tmp_path: Path) -> None:
     """If a grey model were taken for a colour model, the error would not say what to do."""
     path = save(tmp_path / "net.onnx", ["n", "a", "b", "c"], CONV)
-    with pytest.raises(ModelError, match="how many channels it takes; give --input-size"):
+    with pytest.raises(ModelError, match="how many channels it takes; give `input_size="):
         load(path, input_size=None)
 
 
@@ -170,7 +170,7 @@ def test_several_candidates_are_listed_and_one_can_be_chosen(tmp_path: Path) -> 
     path = several(tmp_path / "net.onnx", "features", "logits", "map")
     with pytest.raises(ModelError) as caught:
         load(path)
-    for word in ("'features'", "'logits'", "--output-name NAME"):
+    for word in ("'features'", "'logits'", "`output_name=NAME`"):
         assert word in str(caught.value)
     assert load(path, output="logits").signature.classes == 5
     assert load(path, output="features").signature.classes == 16
@@ -210,7 +210,7 @@ def test_inspection_of_a_model_that_leaves_its_size_open(tmp_path: Path) -> None
     found = inspect_model(path)
     assert found.preprocess is None
     assert found.output_kind is None
-    assert "--input-size" in found.preprocess_note
+    assert "`input_size=" in found.preprocess_note
     assert found.classes == 5
     found = inspect_model(path, input_size=(3, 12, 7), device="cpu")
     assert found.preprocess == Preprocess(input_size=(3, 12, 7))

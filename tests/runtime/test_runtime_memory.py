@@ -159,7 +159,7 @@ def test_memory_that_runs_out_twice_is_one_sentence() -> None:
     def make() -> None:
         raise MemoryError
 
-    with pytest.raises(OutOfMemoryError, match=r"take a smaller --batch-size$"):
+    with pytest.raises(OutOfMemoryError, match=r"take a smaller `batch_size=`$"):
         retry_after_release(HostMemory(), make)
 
 

@@ -73,7 +73,7 @@ def test_a_sigmoid_is_refused(tmp_path: Path) -> None:
     """Independent scores are no distribution over classes, and there is no log p(y | x)."""
     path = Net(ending="sigmoid").save(tmp_path / "net.onnx")
     assert read_graph(path).output_hints == {"out": "sigmoid"}
-    with pytest.raises(ModelError, match=r"net: .*no softmax.*--output-kind"):
+    with pytest.raises(ModelError, match=r"net: .*no softmax.*`output_kind="):
         resolve_output_kind(None, special.expit(LOGITS), "net")
     found = inspect_model(path)
     assert found.output_kind is None
@@ -84,7 +84,7 @@ def test_a_sigmoid_is_refused(tmp_path: Path) -> None:
 def test_a_graph_that_its_values_contradict_is_refused(hint: Any) -> None:
     """Such as a softmax over the batch, or over positions, instead of over the classes."""
     for sample in (LOGITS, special.softmax(LOGITS, axis=0)):
-        with pytest.raises(ModelError, match=f"net: the graph ends in {hint}.*--output-kind"):
+        with pytest.raises(ModelError, match=f"net: the graph ends in {hint}.*`output_kind="):
             resolve_output_kind(hint, sample, "net")
 
 

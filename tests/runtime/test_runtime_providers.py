@@ -162,10 +162,10 @@ def test_options_of_one_session_do_not_reach_the_next(runtime: Runtime, model: P
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ({"device": "cuda", "provider_options": {"device_id": "1"}}, "--device cuda:i"),
-        ({"device": "cuda", "provider_options": {"enable_cuda_graph": "1"}}, "--cuda-graph"),
-        ({"provider": CUDA, "provider_options": {"enable_cuda_graph": "1"}}, "--cuda-graph"),
-        ({"provider": CUDA, "cuda_graph": True}, "--device cuda, not --provider"),
+        ({"device": "cuda", "provider_options": {"device_id": "1"}}, "`device='cuda:i'`"),
+        ({"device": "cuda", "provider_options": {"enable_cuda_graph": "1"}}, "`cuda_graph=True`"),
+        ({"provider": CUDA, "provider_options": {"enable_cuda_graph": "1"}}, "`cuda_graph=True`"),
+        ({"provider": CUDA, "cuda_graph": True}, "`device='cuda'`, not `provider=`"),
     ],
     ids=["device", "graph", "graph of a provider", "graph through the host"],
 )
@@ -195,7 +195,7 @@ def test_what_only_cuda_has_is_refused_elsewhere(
 ) -> None:
     """The option for speed has no effect, and the user is not told."""
     words: dict[str, Any] = {**where, flag: True}
-    with pytest.raises(OptionError, match=r"TF32 and CUDA graphs need an NVIDIA GPU.*--device"):
+    with pytest.raises(OptionError, match=r"TF32 and CUDA graphs need an NVIDIA GPU.*`device="):
         open_session(model, **words)
 
 
@@ -209,14 +209,14 @@ def test_operators_left_to_the_cpu_are_counted_and_named(
         open_session(model, provider=name)
     said = str(caught.value)
     assert said.startswith(f"{name} leaves 3 operators of net.onnx to the CPU (2 NonZero, 1 Loop)")
-    assert "--allow-cpu-nodes" in said
+    assert "`allow_cpu_nodes=True`" in said
     assert "libraries" not in said
 
 
 def test_many_kinds_of_operators_are_cut_short(runtime: Runtime, model: Path) -> None:
     """The message would fill the terminal."""
     runtime.on_cpu = [f"Kind{i % 9}" for i in range(30)]
-    with pytest.raises(RuntimeMissingError, match=r"leaves 30 .*Kind3\): add --") as caught:
+    with pytest.raises(RuntimeMissingError, match=r"leaves 30 .*Kind3\): add `allow_cpu") as caught:
         open_session(model, "cuda")
     assert "Kind4" not in str(caught.value)
 
@@ -335,7 +335,7 @@ def test_no_driver_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         raise DriverError("cudaErrorInsufficientDriver")
 
     fake_cupy(monkeypatch, count)
-    with pytest.raises(RuntimeMissingError, match=r"InsufficientDriver.*--device cpu"):
+    with pytest.raises(RuntimeMissingError, match=r"InsufficientDriver.*`device='cpu'`"):
         CudaMemory(0)
 
 

@@ -134,9 +134,9 @@ def test_cuda_is_not_touched_when_the_cpu_is_asked_for(
 @pytest.mark.parametrize(
     ("built", "starts", "words"),
     [
-        ([CPU], [CPU], "built without it: .*pip uninstall.*--device cpu"),
-        ([CUDA, CPU], [CPU], "was asked for, but the session runs on CPU.*--device cpu"),
-        ([CUDA, CPU], RuntimeError("no\n driver"), "cannot run net.onnx: no driver; .*--device"),
+        ([CPU], [CPU], "built without it: .*pip uninstall.*`device='cpu'`"),
+        ([CUDA, CPU], [CPU], "was asked for, but the session runs on CPU.*`device='cpu'`"),
+        ([CUDA, CPU], RuntimeError("no\n driver"), "cannot run net.onnx: no driver; .*`device="),
     ],
     ids=["not built", "fell back", "raised"],
 )
