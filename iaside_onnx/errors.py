@@ -22,6 +22,11 @@ __all__ = [
 ]
 
 
+def install_extra(extra: str) -> str:
+    """What installs an extra: from a package index, and in a checkout of the project."""
+    return f"pip install 'iaside-onnx[{extra}]' (in a checkout: pip install '.[{extra}]')"
+
+
 class IasideError(Exception):
     """A failure that the user can understand and correct; the command line exits with 1."""
 

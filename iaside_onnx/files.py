@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import platform
+import re
 import secrets
+import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,10 +18,22 @@ from pathlib import Path
 from iaside_onnx.errors import ArchiveError, RunConflictError
 from iaside_onnx.hdf5 import NO_LOCKS
 
-__all__ = ["OWNER", "exclusive_lock", "finished_file", "sync_folder", "write_failure"]
+__all__ = [
+    "OWNER",
+    "exclusive_lock",
+    "finished_file",
+    "scratch_folder",
+    "sync_folder",
+    "write_failure",
+]
 
 OWNER = "lock.owner"
 """Name of the file that replaces the lock on a file system without locks."""
+
+# File systems allow 255 bytes, and a temporary name has 22 more than its output's.
+_LONGEST_NAME = 200
+_NO_FOLDER_LOCKS = NO_LOCKS | {errno.EBADF}
+_RANDOM = re.compile(r"[0-9a-f]{16}\.tmp")
 
 
 def write_failure(path: Path, error: OSError) -> ArchiveError:
@@ -47,14 +64,20 @@ def finished_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
     On any failure, Ctrl-C included, the temporary file is removed and ``path`` is unchanged.
 
     Args:
-        path: the file to make.
-        folder: where the temporary file is, on the same file system; by default beside ``path``.
+        path: the file to make; if it is a symbolic link, its target is written.
+        folder: where the temporary file is, on the same file system: a folder that the caller has
+            locked, and that it clears. By default a `scratch_folder`.
 
     Raises:
         ArchiveError: if the file system refuses.
     """
+    if folder is None:
+        with scratch_folder(path) as scratch, finished_file(path, scratch) as temporary:
+            yield temporary
+        return
+    path = Path(os.path.realpath(path))
     # Named before it is created, so that Ctrl-C at any moment removes it.
-    temporary = (folder or path.parent) / f".{path.name}.{secrets.token_hex(8)}.tmp"
+    temporary = folder / _temporary_name(path)
     try:
         temporary.touch(exist_ok=False)
         yield temporary
@@ -71,6 +94,99 @@ def finished_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside an output, which is removed at the end.
+
+    It is locked until then. After SIGKILL the lock is gone, so that the next call for this output
+    finds the folder and removes it. A folder is locked and not the files in it, as HDF5 does not
+    open a file that somebody has locked.
+
+    Raises:
+        ArchiveError: if the file system refuses.
+    """
+    path = Path(os.path.realpath(path))
+    _remove_leftovers(path)
+    folder = path.parent / _temporary_name(path)
+    descriptor = None
+    try:
+        while True:
+            folder.mkdir()
+            descriptor = _lock_folder(folder)
+            if descriptor is None or _is_open_at(descriptor, folder):
+                break
+            # Another run has removed it as a leftover before it was locked.
+            os.close(descriptor)
+            descriptor = None
+    except OSError as error:
+        raise write_failure(path, error) from error
+    else:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _temporary_name(path: Path) -> str:
+    return f"{_prefix(path)}{secrets.token_hex(8)}.tmp"
+
+
+def _prefix(path: Path) -> str:
+    """What temporary names for an output begin with, short enough for any file system."""
+    name = path.name
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    return f".{name}."
+
+
+def _lock_folder(folder: Path) -> int | None:
+    """Lock a folder, and return its descriptor; None where folders have no locks."""
+    if os.name == "nt":
+        return None
+    from filelock import lock_descriptor
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Another run may have the lock for a moment, to remove the folder.
+        lock_descriptor(descriptor)
+    except BaseException as error:
+        os.close(descriptor)
+        if not isinstance(error, OSError) or error.errno not in _NO_FOLDER_LOCKS:
+            raise
+        return None
+    return descriptor
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary folders and files of an output whose writers were killed."""
+    prefix = _prefix(path)
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(prefix) and _RANDOM.fullmatch(entry.name, len(prefix)):
+                with suppress(OSError):
+                    _remove_if_free(Path(entry))
+
+
+def _remove_if_free(path: Path) -> None:
+    """Remove a temporary folder or file unless its writer, which has locked it, is alive."""
+    from filelock import lock_descriptor
+
+    mode = path.lstat().st_mode
+    # A symbolic link or a named pipe is none of ours, and Windows does not lock folders.
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        if lock_descriptor(descriptor, blocking=False):
+            if stat.S_ISDIR(mode):
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive import DECOMPOSITION, ArchiveFile, open_any
-from iaside_onnx.errors import ArchiveError, ExtraMissingError, OptionError
+from iaside_onnx.archive import DECOMPOSITION, ArchiveFile, Variable, open_any
+from iaside_onnx.errors import ArchiveError, ExtraMissingError, OptionError, install_extra
 from iaside_onnx.files import finished_file
+from iaside_onnx.outputs import check_output_file
 
 __all__ = ["convert", "register_tables", "table_names"]
 
@@ -75,13 +77,14 @@ def convert(
     Args:
         archive: the archive to convert.
         output: the file to write; its suffix ``.csv``, ``.json``, ``.parquet`` or ``.nc`` gives the
-            format.
+            format. What an earlier conversion wrote is replaced.
         table: of a decomposition ``contributions``, a row for each image and band (default);
             ``bands``, a row for each band; or ``worth``, a row for each image and coalition. NetCDF
             holds all variables.
 
     Raises:
-        OptionError: if the suffix or the table is unknown, or the output is the archive itself.
+        OptionError: if the suffix or the table is unknown, or what is at the output is not the
+            result of an earlier conversion.
         ExtraMissingError: if a package that writes this format is not installed.
         ArchiveError: if the archive cannot be read, or the file cannot be written.
     """
@@ -104,11 +107,40 @@ def convert(
         raise OptionError(f"unknown table {table!r}: use {', '.join(tables)}")
     if output.exists() and output.samefile(archive.path):
         raise OptionError(f"{output}: is the archive itself; write elsewhere")
-    if not output.absolute().parent.is_dir():
-        raise OptionError(f"{output}: its folder does not exist; make it")
+    _check_replaced(output, tables, archive.declared)
     made = _table(archive, tables[table])
     with finished_file(output) as temporary:
         writers[output.suffix.lower()](archive, made, temporary)
+
+
+def _check_replaced(
+    output: Path, tables: Mapping[str, Sequence[str]], declared: Mapping[str, Variable]
+) -> None:
+    """Check that only the result of an earlier conversion is replaced.
+
+    Raises:
+        OptionError: if something else is there.
+    """
+    marks = {
+        ".csv": [
+            ",".join(_heads({c: declared[c].units for c in columns if c in declared})).encode()
+            for columns in tables.values()
+        ],
+        ".json": [b'"tool_version"'],
+        ".parquet": [b"iaside"],
+        ".nc": [b"tool_version"],
+    }
+    check_output_file(output, marks[output.suffix.lower()], overwrite=True)
+    if output.suffix.lower() == ".nc" and output.exists():
+        # Archives may be called .nc too, and took hours.
+        with suppress(ArchiveError):
+            open_any(output)
+            raise OptionError(f"{output}: is an archive, not a conversion of one; write elsewhere")
+
+
+def _heads(units: Mapping[str, str]) -> list[str]:
+    """Heads of the columns of a CSV file."""
+    return [f"{name} [{unit}]" if unit not in ("", "1") else name for name, unit in units.items()]
 
 
 def _table(archive: ArchiveFile, columns: Sequence[str]) -> LongTable:
@@ -142,7 +174,7 @@ def _rows(archive: ArchiveFile, name: str, dims: tuple[str, ...], rows: slice) -
 def _write_csv(_archive: ArchiveFile, table: LongTable, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([f"{c} [{u}]" if u not in ("", "1") else c for c, u in table.units.items()])
+        writer.writerow(_heads(table.units))
         for block in table.blocks():
             writer.writerows(zip(*(block[c].tolist() for c in table.units), strict=True))
 
@@ -175,7 +207,7 @@ def _write_parquet(archive: ArchiveFile, table: LongTable, path: Path) -> None:
         from pyarrow import parquet
     except ImportError as error:
         raise ExtraMissingError(
-            f"Parquet files need PyArrow ({error}): pip install 'iaside-onnx[parquet]'"
+            f"Parquet files need PyArrow ({error}): {install_extra('parquet')}"
         ) from error
     writer = None
     try:
@@ -217,7 +249,7 @@ def _write_netcdf(archive: ArchiveFile, _table: LongTable, path: Path) -> None:
         import xarray
     except ImportError as error:
         raise ExtraMissingError(
-            f"NetCDF files need xarray ({error}): pip install 'iaside-onnx[netcdf]'"
+            f"NetCDF files need xarray ({error}): {install_extra('netcdf')}"
         ) from error
     try:
         with xarray.open_dataset(archive.path, engine="h5netcdf") as dataset:
@@ -229,5 +261,5 @@ def _write_netcdf(archive: ArchiveFile, _table: LongTable, path: Path) -> None:
             dataset.to_netcdf(path, engine="h5netcdf", invalid_netcdf=False)
     except (ImportError, ModuleNotFoundError) as error:
         raise ExtraMissingError(
-            f"NetCDF files need h5netcdf ({error}): pip install 'iaside-onnx[netcdf]'"
+            f"NetCDF files need h5netcdf ({error}): {install_extra('netcdf')}"
         ) from error

@@ -135,7 +135,7 @@ class Workspace:
         for path in self.folder.glob("shard-*.h5"):
             path.unlink()
         text = json.dumps({"identity": identity, "started": started}, indent=1)
-        with finished_file(self._plan) as temporary:
+        with finished_file(self._plan, self.folder) as temporary:
             temporary.write_text(text, encoding="utf-8")
         return started
 
@@ -190,7 +190,7 @@ class Workspace:
             ArchiveError: if the file system refuses; nothing that was finished is lost.
         """
         data = _to_bytes(shard)
-        with finished_file(self.path(number)) as temporary:
+        with finished_file(self.path(number), self.folder) as temporary:
             temporary.write_bytes(data + hashlib.sha256(data).digest())
 
     def read(self, number: int, positions: NDArray[np.int64]) -> Shard | None:

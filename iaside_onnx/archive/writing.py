@@ -23,6 +23,7 @@ from iaside_onnx.archive.schema import TEXT, Schema, Variable
 from iaside_onnx.archive.shards import Failure, Workspace
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.files import finished_file
+from iaside_onnx.outputs import check_output_file
 
 __all__ = ["Rows", "check_output", "failed_variables", "write_archive"]
 
@@ -30,6 +31,8 @@ Rows = Mapping[str, NDArray[Any]]
 """Streamed variables by name: the rows of some consecutive images."""
 
 _HEADROOM = 1 << 18
+# An attribute that archives of all kinds have; also damaged ones can be recognised by it.
+_MARKS = (b"tool_version",)
 # The format of HDF5 1.10, of 2016, is the first with a checksum in nearly every structure. On
 # damaged files of older formats HDF5 crashes or never returns. It takes a third of their space.
 _FORMAT = ("v110", "v110")
@@ -44,15 +47,13 @@ def check_output(output: Path, inputs: Iterable[object]) -> None:
 
     Raises:
         OptionError: if the output is one of the inputs.
-        ArchiveError: if no file can be written there.
+        ArchiveError: if no file can be written there, or something that is no archive is there.
     """
     paths = [Path(path) for path in inputs if isinstance(path, str | Path)]
     if output.exists() and any(path.exists() and output.samefile(path) for path in paths):
         raise OptionError(f"{output}: is one of the inputs; write the archive elsewhere")
-    if output.is_dir():
-        raise ArchiveError(f"{output}: is a folder; give the name of a file to write")
-    if not output.parent.is_dir():
-        raise ArchiveError(f"{output}: its folder does not exist; make it, or write elsewhere")
+    # An archive that is there is compared with the run later, and replaced only by --overwrite.
+    check_output_file(output, _MARKS, overwrite=True, may_stay=True, error=ArchiveError)
 
 
 def failed_variables(failures: Sequence[Failure]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ _TABLES = table_names()
 
 @click.command(short_help="Convert an archive to CSV, JSON, Parquet or NetCDF.")
 @click.argument("archive", type=click.Path(path_type=Path))
-@out_option("OUT.csv|.json|.parquet|.nc", "The file to write; one that is there is replaced.")
+@out_option("OUT.csv|.json|.parquet|.nc", "The file to write; an earlier conversion is replaced.")
 @click.option(
     "--table", type=click.Choice(_TABLES), default=_TABLES[0], show_default=True,
     help="A row for each image and band, for each band, or for each image and coalition; NetCDF "

@@ -8,22 +8,27 @@ import click
 
 import iaside_onnx
 from iaside_onnx.cli.console import ConsoleProgress, write_json
-from iaside_onnx.cli.options import json_option, out_option
+from iaside_onnx.cli.options import check_name, json_option, overwrite_option
 from iaside_onnx.cli.show import print_archive, summary
 from iaside_onnx.errors import IasideError
 from iaside_onnx.images import BUNDLED_IMAGES, bundled_folder
-from iaside_onnx.report import write_page
+from iaside_onnx.report import check_page, write_page
 
 __all__ = ["demo"]
 
+_MODEL = "fashion-cnn"
+
 
 @click.command(short_help="Decompose a bundled model on bundled images.")
+@click.option("--model", metavar="NAME", help=f"Which one, by default {_MODEL}.")
 @click.option(
-    "--model", default="fashion-cnn", show_default=True, metavar="NAME", help="Which one."
-)
-@out_option("OUT.h5", "The archive to write; the page goes beside it.", Path("demo.h5"))
+    "-o", "--out", type=click.Path(path_type=Path), metavar="OUT.h5",
+    help="The archive to write, by default demo.h5, or demo-NAME.h5 with --model NAME; the page "
+    "goes beside it.",
+)  # fmt: skip
+@overwrite_option
 @json_option
-def demo(model: str, out: Path, as_json: bool) -> None:
+def demo(model: str | None, out: Path | None, overwrite: bool, as_json: bool) -> None:
     """Decompose a bundled classifier of Fashion-MNIST on 1,000 bundled test images.
 
     The result is an archive, and an HTML page beside it.
@@ -34,15 +39,21 @@ def demo(model: str, out: Path, as_json: bool) -> None:
     """  # noqa: D301  # \b tells click to keep the lines below as they are
     folder = bundled_folder()
     names = sorted(path.stem for path in folder.glob("*.onnx"))
-    if model not in names:
+    if model is not None and model not in names:
         raise IasideError(f"no bundled model {model!r}; there are {', '.join(names)}")
+    if out is None:
+        # One name a model, so that each demo leaves those of the others as they are.
+        out = Path("demo.h5" if model is None else f"demo-{model}.h5")
+    check_name(out)
+    page = out.with_suffix(".html")
+    check_page(page)
     archive = iaside_onnx.decompose(
-        folder / f"{model}.onnx",
+        folder / f"{model or _MODEL}.onnx",
         folder / BUNDLED_IMAGES,
         out,
         progress=ConsoleProgress(),
+        overwrite=overwrite,
     )
-    page = out.with_suffix(".html")
     write_page(archive, page)
     if as_json:
         write_json(summary(archive))

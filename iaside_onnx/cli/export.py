@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from iaside_onnx import export as exports
-from iaside_onnx.cli.console import printable, results, write_json
+from iaside_onnx.cli.console import ConsoleProgress, printable, results, write_json
 from iaside_onnx.cli.options import (
     input_size_option,
     json_option,
@@ -75,7 +75,7 @@ def export() -> None:
 def _made(run: Callable[..., Exported], as_json: bool, *arguments: Any, **options: Any) -> None:
     # The user's code may print, and stdout is for the result.
     with contextlib.redirect_stdout(sys.stderr):
-        exported = run(*arguments, **options)
+        exported = run(*arguments, progress=ConsoleProgress(), **options)
     if as_json:
         write_json(_as_json(exported))
     else:

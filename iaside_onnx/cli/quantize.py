@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import click
 
-from iaside_onnx.cli.console import printable, results, write_json
+from iaside_onnx.cli.console import ConsoleProgress, printable, results, write_json
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import (
     input_layout_option,
@@ -57,32 +57,33 @@ def quantize(model: Path, images: Path | None, out: Path, as_json: bool, **optio
     """Quantise MODEL, an ONNX file in float32, and print how often the two agree on other images.
 
     INT8 is static, with a scale for each channel of the weights; FP16 keeps float32 inputs and
-    outputs. Needs iaside-onnx[quantize].
+    outputs. An older operator set is raised first. INT8 needs iaside-onnx[quantize].
 
     \b
     Example:
         iaside quantize model.onnx --images photos -o model-int8.onnx --to int8
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    made = run(model, images, out, **options)
+    made = run(model, images, out, progress=ConsoleProgress(), **options)
     if as_json:
         write_json(_as_json(made))
         return
     console = results()
-    for name, value in _lines(made).items():
+    for name, value in _lines(made):
         console.print(f"{name:<12} {printable(value)}", soft_wrap=True)
 
 
-def _lines(made: Quantized) -> dict[str, str]:
+def _lines(made: Quantized) -> list[tuple[str, str]]:
     facts, original = made.facts, made.original
     calibrated = f", calibrated on {made.calibration} images" if made.calibration else ""
-    return {
-        "model": f"{facts.path}, {made.to}{calibrated}",
-        "sha256": facts.sha256,
-        "made of": f"{original.path}, sha256 {original.sha256[:16]}",
-        "bytes": f"{original.size:,} before, {facts.size:,} after",
-        "prepared": made.preprocess_note,
-        "agreement": f"{made.agreement:.3f} of {made.held_out} held-out images in the same class",
-    }
+    return [
+        ("model", f"{facts.path}, {made.to}{calibrated}"),
+        ("sha256", facts.sha256),
+        ("made of", f"{original.path}, sha256 {original.sha256[:16]}"),
+        *(("", note) for note in made.notes),
+        ("bytes", f"{original.size:,} before, {facts.size:,} after"),
+        ("prepared", made.preprocess_note),
+        ("agreement", f"{made.agreement:.3f} of {made.held_out} held-out images in the same class"),
+    ]
 
 
 def _as_json(made: Quantized) -> dict[str, object]:
@@ -94,6 +95,7 @@ def _as_json(made: Quantized) -> dict[str, object]:
         "original": str(made.original.path),
         "original_sha256": made.original.sha256,
         "original_bytes": made.original.size,
+        "notes": list(made.notes),
         "calibration_images": made.calibration,
         "held_out_images": made.held_out,
         "agreement": made.agreement,

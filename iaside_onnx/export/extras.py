@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-from iaside_onnx.errors import ExtraMissingError
+from iaside_onnx.errors import ExtraMissingError, install_extra
 from iaside_onnx.export.code import one_line
 
 __all__ = ["quiet", "require", "version_of"]
@@ -41,9 +41,7 @@ def require(extra: str, *modules: str) -> ModuleType:
                     f"{module} is installed, but cannot be imported ({why}); install "
                     "compatible versions"
                 ) from error
-            raise ExtraMissingError(
-                f"{module} is not installed: pip install 'iaside-onnx[{extra}]'"
-            ) from error
+            raise ExtraMissingError(f"{module} is not installed: {install_extra(extra)}") from error
     return found[0]
 
 

@@ -84,6 +84,7 @@ def finish(draft: Draft, target: Target) -> Exported:
     graphs.remove_debug_info(model)
     used = spec or Preprocess(input_size=draft.size)
     pixels = _pixels(used, target)
+    target.progress.say(f"comparing {draft.framework} and ONNX Runtime on {len(pixels)} images")
     inputs = input_transform(used, draft.layout, np.dtype(np.float32))(pixels)
     expected, notes = reference_outputs(draft, inputs, target.tolerance)
     kind = kind_of_output(model, expected, target.output)
@@ -97,6 +98,7 @@ def finish(draft: Draft, target: Target) -> Exported:
         write_model(model, temporary, target.output)
         difference, signature = compare(read_graph(temporary), draft, pixels, used, expected)
         check_difference(difference, draft, expected, target)
+        target.progress.say(f"writing {target.output}")
         onnx.helper.set_model_props(model, _metadata(draft, spec, difference, len(pixels)))
         write_model(model, temporary, target.output)
     return Exported(

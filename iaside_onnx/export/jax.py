@@ -48,6 +48,7 @@ def export_jax(
         IasideError: the model cannot be exported, or the two differ; no file is created.
     """
     target = Target.of(output, options)
+    target.progress.say(f"loading {source}")
     jax = require(EXTRA, "jax", "jax2onnx")
     found, hashes = load_code(source)
     arguments: list[Any] = []
@@ -65,6 +66,7 @@ def export_jax(
         return np.asarray(compiled(inputs))
 
     _check_call(reference, shape, source)
+    target.progress.say(f"converting to ONNX, opset {target.opset}")
     draft = Draft(
         model=_converted(function, shape, target.opset, source),
         reference=reference,

@@ -74,6 +74,7 @@ def export_keras(
         IasideError: the model cannot be exported, or the two differ; no file is created.
     """
     target = Target.of(output, options)
+    target.progress.say(f"loading {source}")
     if mode is not None and (mode not in KERAS_MODES or target.preprocess is not None):
         raise OptionError(
             f"--mode {mode}: one of {', '.join(KERAS_MODES)} was expected, and no --preprocess "
@@ -91,6 +92,7 @@ def export_keras(
         with quiet():
             return np.asarray(model(inputs, training=False))
 
+    target.progress.say(f"converting to ONNX, opset {target.opset}")
     draft = Draft(
         model=convert(lambda image: model(image, training=False), fixed, "float32", target.opset,
                       where),

@@ -1,11 +1,10 @@
-"""ONNX to FP16 or INT8 by the tools of ONNX Runtime and onnxconverter-common, and a comparison."""
+"""ONNX to FP16 or INT8 by the tools of ONNX Runtime, and a comparison with the original."""
 
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -14,11 +13,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import ExportError, IasideError, OptionError
-from iaside_onnx.export.code import failure
-from iaside_onnx.export.extras import quiet, require, version_of
+from iaside_onnx.errors import ExportError, OptionError
+from iaside_onnx.export.extras import version_of
+from iaside_onnx.export.opsets import LOWEST_OPSET, raise_opset
+from iaside_onnx.export.precisions import INT8_OPSET, to_fp16, to_int8
 from iaside_onnx.export.target import check_output
 from iaside_onnx.export.writing import check_preprocess_file, temporary_model, write_model
+from iaside_onnx.files import scratch_folder
 from iaside_onnx.images import ImagesLike, ImageSource, Preprocess, open_images, sample_images
 from iaside_onnx.model import (
     METADATA_KEY,
@@ -28,7 +29,8 @@ from iaside_onnx.model import (
     input_transform,
     make_predictor,
 )
-from iaside_onnx.runtime import Classifier, GraphFacts, load_classifier, read_graph
+from iaside_onnx.progress import LogProgress, Progress
+from iaside_onnx.runtime import Classifier, GraphFacts, read_graph
 from iaside_onnx.types import Layout
 from iaside_onnx.version import __version__
 
@@ -39,9 +41,9 @@ Precision: TypeAlias = Literal["fp16", "int8"]
 QUANTIZE_KEY = "iaside.quantize"
 """Key of the ONNX metadata under which a quantised model carries how it was made, as JSON."""
 
-EXTRA = "quantize"
 _HELD_OUT = 500
-_SOFTMAX = ("Softmax", "LogSoftmax")
+# Largest difference of an output, relative to the largest output, that raising the opset may make.
+_ROUNDING = 1e-4
 # Batch size, where the graph does not fix it.
 _BATCH = 8
 
@@ -58,6 +60,7 @@ class Quantized:
         held_out: number of other images that the two were compared on.
         agreement: share of these in [0, 1] that both put into the same class.
         preprocess_note: where the preprocessing comes from.
+        notes: decisions that change more than the precision.
     """
 
     facts: GraphFacts
@@ -67,6 +70,7 @@ class Quantized:
     held_out: int
     agreement: float
     preprocess_note: str
+    notes: Sequence[str] = field(default=())
 
 
 def quantize(
@@ -83,11 +87,13 @@ def quantize(
     output_kind: AutoOutputKind = "auto",
     seed: int = 0,
     overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> Quantized:
     """Quantise a float model, and compare the two on images that were not used for calibration.
 
     INT8 is static: QDQ nodes, weights in int8 with a scale for each channel, activations in uint8
-    with ranges from calibration images. FP16 keeps float32 inputs and outputs.
+    with ranges from calibration images. FP16 keeps float32 inputs and outputs. A model of an
+    earlier operator set than the precision needs (13 for INT8, 7 for FP16) is converted first.
 
     Args:
         model: an ONNX file in float32.
@@ -102,46 +108,30 @@ def quantize(
         output_name: as in `iaside_onnx.Options`.
         output_kind: as in `iaside_onnx.Options`; matters for one number for each image only.
         seed: seed of the choice of images.
-        overwrite: replace an existing file.
+        overwrite: replace a file that an earlier call or an export has written.
+        progress: is told what is done; by default the logger ``iaside_onnx``.
 
     Raises:
         IasideError: the model cannot be quantised, or an option cannot work; no file is created.
     """
+    progress = progress or LogProgress()
     target = Path(output)
+    if target.exists() and Path(model).exists() and target.samefile(model):
+        raise OptionError(f"{target} is the model itself, which is kept; choose another name")
     check_output(target, overwrite)
     if images is None:
         raise OptionError(
             "quantising needs images, for calibration and comparison: give --images SRC"
         )
     _check_options(to, calibration)
+    progress.say(f"reading {model}")
     found = FoundModel.read(model, preprocess)
-    facts = found.facts
-    _check_float(facts, target)
+    _check_float(found.facts)
     said: dict[str, Any] = {"input_layout": input_layout, "output_kind": output_kind}
     check_choices(**said)
-    original = found.load(output_name, input_size, device="cpu", **said)
-    source = open_images(images)
-    spec = found.complete(original, input_size, source.size)
-    check_preprocess_file(target, spec)
-    first, second = split_images(source, calibration if to == "int8" else 0, seed)
-    inputs = _Inputs(original, source, spec)
-    made = _to_int8(facts, inputs, first) if to == "int8" else _to_fp16(facts)
-    with temporary_model(target) as temporary:
-        write_model(made, temporary, target)
-        quantized = load_classifier(
-            read_graph(temporary), output=output_name, input_size=spec.size(), device="cpu",
-            **said,
-        )  # fmt: skip
-        agreement = _agreement(inputs, quantized, second, target)
-        metadata = {p.key: p.value for p in made.metadata_props}
-        provenance = _provenance(facts, to, len(first), len(second), agreement)
-        metadata[QUANTIZE_KEY] = json.dumps(provenance)
-        if found.preprocess is not None:
-            # A guessed preprocessing is not stored, so that an audit still warns of the guess.
-            metadata[METADATA_KEY] = json.dumps(spec.to_dict())
-        onnx.helper.set_model_props(made, metadata)
-        write_model(made, temporary, target)
-    return Quantized(read_graph(target), facts, to, len(first), len(second), agreement, found.note)
+    with scratch_folder(target) as scratch:
+        job = _Job(found, images, output_name, input_size, said, seed, scratch, progress)
+        return job.run(target, to, calibration)
 
 
 def _check_options(to: str, calibration: int) -> None:
@@ -151,9 +141,7 @@ def _check_options(to: str, calibration: int) -> None:
         raise OptionError(f"at least 1 calibration image is needed, found {calibration}")
 
 
-def _check_float(facts: GraphFacts, target: Path) -> None:
-    if target.exists() and target.samefile(facts.path):
-        raise OptionError(f"{target} is the model itself, which is kept; choose another name")
+def _check_float(facts: GraphFacts) -> None:
     if facts.is_ort:
         raise ExportError(
             f"{facts.path} has ONNX Runtime's own format, which only it can read; give the .onnx "
@@ -194,6 +182,117 @@ def split_images(
 
 
 @dataclass(frozen=True, slots=True)
+class _Job:
+    """A model to quantise, and what it is quantised with."""
+
+    found: FoundModel
+    images: ImagesLike
+    output_name: str | None
+    input_size: tuple[int, int, int] | None
+    said: Mapping[str, Any]
+    seed: int
+    scratch: Path
+    progress: Progress
+
+    def run(self, target: Path, to: Precision, calibration: int) -> Quantized:
+        """Quantise, compare, and write the file."""
+        facts = self.found.facts
+        notes: list[str] = []
+        raised = self._raised(INT8_OPSET if to == "int8" else LOWEST_OPSET, notes)
+        # Where ONNX Runtime does not run the original itself, its conversion stands in.
+        runs = facts if facts.opset >= LOWEST_OPSET else raised
+        original = self._load(runs, self.input_size)
+        source = open_images(self.images)
+        spec = self.found.complete(original, self.input_size, source.size)
+        check_preprocess_file(target, spec)
+        first, second = split_images(source, calibration if to == "int8" else 0, self.seed)
+        inputs = _Inputs(original, source, spec)
+        if raised is not runs:
+            self._check_raised(raised, inputs, second)
+        made = self._made(raised, to, inputs, first, notes)
+        metadata = {p.key: p.value for p in made.metadata_props}
+        with temporary_model(target) as temporary:
+            write_model(made, temporary, target)
+            self.progress.say(f"comparing with the original on {len(second)} other images")
+            quantized = self._load(read_graph(temporary), spec.size())
+            agreement = _agreement(inputs, quantized, second, target)
+            provenance = _provenance(facts, to, len(first), len(second), agreement, notes)
+            metadata[QUANTIZE_KEY] = json.dumps(provenance)
+            if self.found.preprocess is not None:
+                # A guessed preprocessing is not stored, so that an audit still warns of the guess.
+                metadata[METADATA_KEY] = json.dumps(spec.to_dict())
+            onnx.helper.set_model_props(made, metadata)
+            self.progress.say(f"writing {target}")
+            write_model(made, temporary, target)
+        return Quantized(
+            read_graph(target), facts, to, len(first), len(second), agreement, self.found.note,
+            tuple(notes),
+        )  # fmt: skip
+
+    def _load(self, facts: GraphFacts, size: tuple[int, int, int] | None) -> Classifier:
+        """Load the model, or what was made of it."""
+        found = replace(self.found, facts=facts)
+        return found.load(self.output_name, size, device="cpu", **self.said)
+
+    def _raised(self, opset: int, notes: list[str]) -> GraphFacts:
+        """The model in an operator set that is at least the one needed; a note if it was raised."""
+        facts = self.found.facts
+        if facts.opset >= opset:
+            return facts
+        # INT8 needs the later one anyway, and few converters write what lies between.
+        notes.append(f"opset {facts.opset} was raised to {INT8_OPSET} by onnx's converter")
+        self.progress.say(notes[-1])
+        model = raise_opset(onnx.load(str(facts.path)), INT8_OPSET, str(facts.path))
+        path = self.scratch / "raised.onnx"
+        write_model(model, path, facts.path)
+        return read_graph(path)
+
+    def _made(
+        self,
+        facts: GraphFacts,
+        to: Precision,
+        inputs: _Inputs,
+        rows: NDArray[np.int64],
+        notes: list[str],
+    ) -> onnx.ModelProto:
+        """The model in the new precision, calibrated on these images; adds notes."""
+        name = str(self.found.facts.path)
+        if to == "fp16":
+            self.progress.say("converting to FP16")
+            return to_fp16(onnx.load(str(facts.path)), name)
+        self.progress.say(f"calibrating on {len(rows)} images, and quantising to INT8")
+        signature = inputs.classifier.signature
+        made, more = to_int8(
+            facts.path, name, signature.input_name,
+            lambda: (batch.reshape(signature.input_shape(batch.shape))
+                     for batch in inputs.batches(rows)),
+            self.scratch,
+        )  # fmt: skip
+        notes += more
+        return made
+
+    def _check_raised(self, raised: GraphFacts, inputs: _Inputs, rows: NDArray[np.int64]) -> None:
+        """Check that raising the opset changed no output.
+
+        Raises:
+            ExportError: if it did.
+        """
+        classifier = self._load(raised, self.input_size)
+        batch = next(inputs.batches(rows))
+        before, after = inputs.classifier.run(batch), classifier.run(batch)
+        # Some models give NaN or infinity for some images.
+        before, after = (values[np.isfinite(before)] for values in (before, after))
+        largest = float(np.abs(before).max(initial=0))
+        difference = float(np.abs(after - before).max(initial=0))
+        if not difference <= _ROUNDING * max(largest, 1):
+            raise ExportError(
+                f"{self.found.facts.path}: raising its opset from {self.found.facts.opset} to "
+                f"{raised.opset} changes its outputs by {difference:.1e}, which is an error of "
+                f"onnx's converter; export the model again with opset {raised.opset} or later"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class _Inputs:
     """Images as input of the original model."""
 
@@ -212,76 +311,7 @@ class _Inputs:
             if signature.batch is not None and len(inputs) < size:
                 zeros = np.zeros((size - len(inputs), *inputs.shape[1:]), inputs.dtype)
                 inputs = np.concatenate([inputs, zeros])
-            yield inputs.reshape(signature.input_shape(inputs.shape))
-
-
-def _to_fp16(facts: GraphFacts) -> onnx.ModelProto:
-    float16 = require(EXTRA, "onnxconverter_common.float16")
-    try:
-        with quiet():
-            made: onnx.ModelProto = float16.convert_float_to_float16(
-                onnx.load(str(facts.path)),
-                keep_io_types=True,
-                # The tool converts wrongly the Cast that a model with uint8 input begins with.
-                op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, "Cast"],
-            )
-    except Exception as error:
-        raise failure(f"{facts.path}: it cannot be converted to FP16", error) from error
-    return made
-
-
-def _to_int8(facts: GraphFacts, inputs: _Inputs, rows: NDArray[np.int64]) -> onnx.ModelProto:
-    quantization = require(EXTRA, "onnxruntime.quantization", "sympy")
-    shapes = require(EXTRA, "onnxruntime.quantization.shape_inference")
-    name = inputs.classifier.signature.input_name
-    reader = _reader(quantization, name, inputs.batches(rows))
-    with tempfile.TemporaryDirectory() as folder:
-        prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        try:
-            with quiet():
-                shapes.quant_pre_process(str(facts.path), str(prepared))
-                quantization.quantize_static(
-                    str(prepared),
-                    str(made),
-                    reader,
-                    quant_format=quantization.QuantFormat.QDQ,
-                    per_channel=True,
-                    activation_type=quantization.QuantType.QUInt8,
-                    weight_type=quantization.QuantType.QInt8,
-                    nodes_to_exclude=_last_softmax(prepared),
-                )
-                return onnx.load(str(made))
-        except IasideError:
-            # From reading images, which the reader does inside.
-            raise
-        except Exception as error:
-            raise failure(f"{facts.path}: it cannot be quantised to INT8", error) from error
-
-
-def _last_softmax(path: Path) -> list[str]:
-    """Names of softmax nodes that make an output; nodes without a name are given one.
-
-    Quantised in steps of 1/256, most probabilities would be exactly 0 and have no logarithm.
-    """
-    model = onnx.load(str(path))
-    makers = {output: node for node in model.graph.node for output in node.output}
-    ends = [makers.get(output.name) for output in model.graph.output]
-    found = [node for node in ends if node is not None and node.op_type in _SOFTMAX]
-    for number, node in enumerate(found):
-        node.name = node.name or f"last_softmax_{number}"
-    onnx.save(model, str(path))
-    return [node.name for node in found]
-
-
-def _reader(quantization: Any, name: str, batches: Iterator[NDArray[Any]]) -> Any:
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # untyped base
-        """Calibration images in the interface of ONNX Runtime's tools."""
-
-        def get_next(self) -> dict[str, NDArray[Any]] | None:
-            batch = next(batches, None)
-            return None if batch is None else {name: batch}
-
-    return Reader()
+            yield inputs
 
 
 def _agreement(
@@ -307,9 +337,13 @@ def _agreement(
 
 
 def _provenance(
-    facts: GraphFacts, to: Precision, calibration: int, held_out: int, agreement: float
+    facts: GraphFacts,
+    to: Precision,
+    calibration: int,
+    held_out: int,
+    agreement: float,
+    notes: Sequence[str],
 ) -> dict[str, object]:
-    tools = ("onnxruntime", "onnxconverter-common") if to == "fp16" else ("onnxruntime",)
     return {
         "to": to,
         "original": facts.path.name,
@@ -317,7 +351,8 @@ def _provenance(
         "calibration_images": calibration,
         "held_out_images": held_out,
         "agreement": agreement,
-        "versions": {tool: version_of(tool) for tool in tools},
+        "notes": list(notes),
+        "versions": {tool: version_of(tool) for tool in ("onnxruntime", "onnx")},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "tool_version": __version__,
     }

@@ -43,6 +43,7 @@ def export_saved_model(
         IasideError: the model cannot be exported, or the two differ; no file is created.
     """
     target = Target.of(output, options)
+    target.progress.say(f"loading {folder}")
     path = Path(folder)
     if not (path / "saved_model.pb").is_file():
         raise ExportError(f"{path}: there is no saved_model.pb; give the folder of a SavedModel")
@@ -67,6 +68,7 @@ def export_saved_model(
             values = inputs.round() if spec.dtype == tensorflow.uint8 else inputs
             return np.asarray(call(tensorflow.cast(values, spec.dtype)))
 
+    target.progress.say(f"converting to ONNX, opset {target.opset}")
     draft = Draft(
         model=convert(call, fixed, spec.dtype, target.opset, str(path)),
         reference=reference,

@@ -46,6 +46,7 @@ def export_sklearn(
         IasideError: the model cannot be exported, or the two differ; no file is created.
     """
     target = Target.of(output, options)
+    target.progress.say(f"loading {source}")
     sklearn = require(EXTRA, "sklearn", "skl2onnx")
     found, hashes = load_code(source)
     classifier = _classifier(found, source)
@@ -58,6 +59,7 @@ def export_sklearn(
             f"{source}: takes rows of {wanted} values, but {' x '.join(map(str, size))} pixels are "
             f"{features}; give --input-size C,H,W that fits"
         )
+    target.progress.say(f"converting to ONNX, opset {target.opset}")
     model = _converted(classifier, shape, target.opset, source)
     draft = Draft(
         model=model,

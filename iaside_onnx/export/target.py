@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
@@ -11,10 +10,14 @@ import numpy as np
 
 from iaside_onnx.errors import OptionError
 from iaside_onnx.images import ImagesLike, Preprocess, read_preprocess
+from iaside_onnx.outputs import check_output_file
+from iaside_onnx.progress import LogProgress, Progress
 
 __all__ = ["ExportOptions", "Target", "check_output", "size_of_images"]
 
 OPSET = 18
+# Keys of the metadata of the files that `finish` and `quantize` write.
+_MARKS = (b"iaside.export", b"iaside.quantize")
 
 
 class ExportOptions(TypedDict, total=False):
@@ -25,6 +28,7 @@ class ExportOptions(TypedDict, total=False):
     tolerance: float
     opset: int
     overwrite: bool
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class Target:
             images mixed with noise, which have all frequencies and colours.
         tolerance: largest difference of an output that is no error, above 0.
         opset: version of the ONNX operator set to ask for, 13 to 21.
-        overwrite: replace an existing file.
+        overwrite: replace a file that an earlier export or `quantize` has written.
+        progress: is told what is done; by default the logger ``iaside_onnx``.
 
     Raises:
         OptionError: a value cannot work, or the output exists.
@@ -50,6 +55,7 @@ class Target:
     tolerance: float = 1e-3
     opset: int = OPSET
     overwrite: bool = False
+    progress: Progress = field(default_factory=LogProgress)
 
     def __post_init__(self) -> None:
         check_output(self.output, self.overwrite)
@@ -87,12 +93,7 @@ def check_output(output: Path, overwrite: bool) -> None:
     """
     if output.suffix != ".onnx":
         raise OptionError(f"{output}: an ONNX file is written; end its name in .onnx")
-    if not output.absolute().parent.is_dir():
-        raise OptionError(f"{output}: its folder does not exist; create it")
-    if not os.access(output.absolute().parent, os.W_OK):
-        raise OptionError(f"{output}: its folder cannot be written to; choose another")
-    if output.is_dir() or (output.exists() and not overwrite):
-        raise OptionError(f"{output}: already exists; give --overwrite or another name")
+    check_output_file(output, _MARKS, overwrite=overwrite)
 
 
 def size_of_images(

@@ -45,6 +45,7 @@ def export_tflite(
         IasideError: the model cannot be exported, or the two differ; no file is created.
     """
     target = Target.of(output, options)
+    target.progress.say(f"loading {source}")
     path = Path(source)
     hashes = {path.name: sha256_of(path)}
     tensorflow = import_tensorflow()
@@ -53,6 +54,7 @@ def export_tflite(
     scores = _tensor(interpreter.get_output_details(), "output", path)
     size, layout = image_size(image.shape[1:], input_size, str(path))
     preprocess, note = target.preprocessing()
+    target.progress.say(f"converting to ONNX, opset {target.opset}")
     draft = Draft(
         model=_converted(path, image, scores, target.opset),
         reference=lambda inputs: _run(tensorflow, path, image, scores, inputs),

@@ -36,6 +36,7 @@ def export_timm(
         IasideError: the model cannot be exported, or the two differ; no file is created.
     """
     target = Target.of(output, options)
+    target.progress.say(f"loading {name}")
     timm = require("torch", "timm", "torch", "onnxscript")
     path = Path(weights)
     _check_name(timm, name)
@@ -63,6 +64,7 @@ def export_timm(
                 f"{config['input_size'][0]}; give --preprocess"
             )
         spec, note = timm_preprocess(config), "the model's own, by timm"
+    target.progress.say(f"converting to ONNX, opset {target.opset}")
     draft = make_draft(
         model, name, {path.name: sha256_of(path)}, size, spec,
         note, notes, target.opset,

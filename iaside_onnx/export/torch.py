@@ -55,6 +55,7 @@ def export_torch(
         IasideError: the model cannot be exported, or the two differ; no file is created.
     """
     target = Target.of(output, options)
+    target.progress.say(f"loading {source}")
     require("torch", "torch", "onnxscript")
     found, hashes = load_code(source)
     model = _module(found, source)
@@ -68,6 +69,7 @@ def export_torch(
         hashes = {**hashes, path.name: sha256_of(path)}
     spec, note = _preprocess(model, target)
     size = size_of_images(input_size, spec)
+    target.progress.say(f"converting to ONNX, opset {target.opset}")
     draft = make_draft(model, source, hashes, size, spec, note, notes, target.opset)
     return finish(draft, target)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import ExtraMissingError, ImageError
+from iaside_onnx.errors import ExtraMissingError, ImageError, install_extra
 from iaside_onnx.images.classes import KnownClasses, class_index, named, no_word
 from iaside_onnx.images.keys import images_and_labels
 from iaside_onnx.images.labels import checked_labels
@@ -58,7 +58,7 @@ def _import() -> tuple[ModuleType, ModuleType]:
         from pyarrow import parquet
     except ImportError as error:
         raise ExtraMissingError(
-            f"Parquet files need PyArrow ({error}): pip install 'iaside-onnx[parquet]'"
+            f"Parquet files need PyArrow ({error}): {install_extra('parquet')}"
         ) from error
     return parquet, pyarrow
 

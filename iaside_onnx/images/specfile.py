@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from iaside_onnx.errors import ExtraMissingError, PreprocessError
+from iaside_onnx.errors import ExtraMissingError, PreprocessError, install_extra
 from iaside_onnx.images.files import MAX_TEXT_BYTES, read_bytes, read_json
 from iaside_onnx.images.foreign import KERAS_MODES, is_hub, is_timm, parse_hub, parse_timm
 from iaside_onnx.images.preprocess import Preprocess
@@ -118,7 +118,7 @@ def _read_yaml(path: Path) -> Any:
         import yaml
     except ImportError:
         raise ExtraMissingError(
-            f"{path} is YAML, which needs PyYAML: pip install 'iaside-onnx[yaml]', or write JSON"
+            f"{path} is YAML, which needs PyYAML: {install_extra('yaml')}, or write JSON"
         ) from None
     text = read_bytes(path, MAX_TEXT_BYTES, str(path), PreprocessError)
     try:

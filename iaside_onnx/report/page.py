@@ -8,12 +8,22 @@ from pathlib import Path
 from iaside_onnx.archive import Archive
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.files import finished_file
+from iaside_onnx.outputs import check_output_file
 from iaside_onnx.report.figure import distribution_figure
 from iaside_onnx.report.text import interval_text
 
-__all__ = ["write_page"]
+__all__ = ["check_page", "write_page"]
 
 _SIGN = '<meta name="generator" content="iaside-onnx">'
+
+
+def check_page(path: Path) -> None:
+    """Check, before the work starts, that a page can be written there.
+
+    Raises:
+        ArchiveError: if it cannot, or what is there is no such page.
+    """
+    check_output_file(path, [_SIGN.encode()], overwrite=True, error=ArchiveError)
 
 
 def write_page(archive: Archive, path: Path) -> None:
@@ -26,8 +36,7 @@ def write_page(archive: Archive, path: Path) -> None:
     Raises:
         ArchiveError: if the file cannot be written, or exists and is not such a page.
     """
-    if path.exists() and not (path.is_file() and _SIGN.encode() in path.read_bytes()[:1000]):
-        raise ArchiveError(f"{path}: exists and was not made by iaside; move it away")
+    check_page(path)
     page = _render(archive)
     with finished_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

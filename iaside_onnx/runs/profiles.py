@@ -9,6 +9,7 @@ from typing import Any
 
 from iaside_onnx.errors import OptionError
 from iaside_onnx.files import finished_file
+from iaside_onnx.outputs import check_output_file
 
 __all__ = ["check_profile", "write_profile"]
 
@@ -25,19 +26,8 @@ def check_profile(file: str | Path | None, taken: Iterable[object]) -> None:
     others = [Path(other) for other in taken if isinstance(other, str | Path)]
     if any(path.resolve() == other.resolve() for other in others):
         raise OptionError(f"{path}: is an input or the output; write the profile elsewhere")
-    if path.is_dir() or not path.parent.is_dir():
-        raise OptionError(f"{path}: is a folder, or its folder does not exist; name a file")
-    if path.exists() and not _is_profile(path):
-        raise OptionError(f"{path}: is there and is no profile; write the profile elsewhere")
-
-
-def _is_profile(path: Path) -> bool:
-    """Whether a file may be replaced: the profile of an earlier run, or empty."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        return not text or "evaluations_per_second" in json.loads(text)
-    except (OSError, ValueError, TypeError):
-        return False
+    # A profile of an earlier run is replaced.
+    check_output_file(path, [b"evaluations_per_second"], overwrite=True)
 
 
 def write_profile(path: str | Path, profile: Mapping[str, Any] | None) -> None:

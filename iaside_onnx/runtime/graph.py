@@ -15,6 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from iaside_onnx.errors import ModelError
 from iaside_onnx.runtime.external import ModelFile, external_data, hash_of, stamp_of
+from iaside_onnx.runtime.foreign import name_export
 from iaside_onnx.runtime.hints import (
     OutputHint,
     Quantisation,
@@ -93,6 +94,7 @@ class GraphFacts:
         return None
 
 
+@name_export
 def read_graph(path: Path) -> GraphFacts:
     """Read and hash an ONNX file and its external data; nothing is executed.
 

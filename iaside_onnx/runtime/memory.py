@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import OutOfMemoryError, RuntimeMissingError
+from iaside_onnx.errors import OutOfMemoryError, RuntimeMissingError, install_extra
 
 __all__ = ["CudaMemory", "HostMemory", "Memory", "retry_after_release"]
 
@@ -90,7 +90,7 @@ class CudaMemory:
             importlib.import_module("cupy.cuda.cufft")
         except ImportError as error:
             raise RuntimeMissingError(
-                f"--device cuda needs CuPy ({error}): pip install 'iaside-onnx[cuda]'"
+                f"--device cuda needs CuPy ({error}): {install_extra('cuda')}"
             ) from error
         try:
             found = self.xp.cuda.runtime.getDeviceCount()

@@ -22,6 +22,7 @@ from iaside_onnx.errors import (
     OptionError,
     OutOfMemoryError,
     RuntimeMissingError,
+    install_extra,
 )
 from iaside_onnx.runtime.messages import advice_on, reason_of
 
@@ -57,8 +58,8 @@ _SPIN_MICROSECONDS = 200
 enough to free the cores for the work between two runs. The default is about 26 ms. The runtime has
 this setting from 1.26 on."""
 _STDOUT = threading.Lock()
-_INSTALL_CPU = "pip install 'iaside-onnx[cpu]'"
-_INSTALL_CUDA = "pip install 'iaside-onnx[cuda]'"
+_INSTALL_CPU = install_extra("cpu")
+_INSTALL_CUDA = install_extra("cuda")
 
 
 @dataclass(frozen=True, slots=True)

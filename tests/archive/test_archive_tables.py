@@ -100,7 +100,7 @@ def test_bad_output(bundled_archive: iaside_onnx.Archive, tmp_path: Path) -> Non
     """One sentence each; the archive stays as it is."""
     source = bundled_archive.path
     in_process("convert", source, "-o", tmp_path / "a.xlsx").fails("end its name in", code=2)
-    in_process("convert", source, "-o", tmp_path / "no" / "a.csv").fails("make it", code=2)
+    in_process("convert", source, "-o", tmp_path / "no" / "a.csv").fails("create it", code=2)
     in_process("convert", tmp_path / "none.h5", "-o", tmp_path / "a.csv").fails("does not exist")
     link = tmp_path / "a.nc"
     link.symlink_to(source)

@@ -12,7 +12,6 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-pytest.importorskip("onnxconverter_common")
 pytest.importorskip("sympy")
 
 import iaside_onnx

@@ -156,7 +156,7 @@ _OUTPUTS = [
     Case("output a folder", "dir.h5: is a folder", output="dir.h5",
          make=lambda f: (f / "dir.h5").mkdir()),
     Case("output that is no HDF5", "end its name in .h5", output="out.txt", code=2),
-    Case("output that is something else", "is no archive that can be read", output="notes.h5",
+    Case("output that is something else", "was not made by iaside", output="notes.h5",
          make=_text("notes.h5", "my notes")),
 ]  # fmt: skip
 

@@ -126,3 +126,13 @@ def test_a_folder_that_cannot_be_written_is_said_at_once(disk: Path) -> None:
     outcome = run(disk / "out.h5")
     outcome.fails("out.h5", "Read-only file system")
     assert "evaluations/s" not in outcome.err
+
+
+def test_a_finished_archive_needs_no_folder_to_write_in(disk: Path) -> None:
+    """The same command again says that it is finished, also where nothing can be written."""
+    resize(disk, "8m")
+    run(disk / "out.h5").succeeds()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    outcome = run(disk / "out.h5")
+    outcome.succeeds()
+    assert "is already finished" in outcome.err
