@@ -121,7 +121,7 @@ def quantize(
     check_output(target, overwrite)
     if images is None:
         raise OptionError(
-            "quantising needs images, for calibration and comparison: give `images=SRC`"
+            "quantising needs images, for calibration and comparison: give --images SRC"
         )
     _check_options(to, calibration)
     progress.say(f"reading {model}")
@@ -231,9 +231,8 @@ class _Job:
 
     def _load(self, facts: GraphFacts, size: tuple[int, int, int] | None) -> Classifier:
         """Load the model, or what was made of it."""
-        return replace(self.found, facts=facts).load(
-            self.output_name, size, device="cpu", **self.said
-        )
+        found = replace(self.found, facts=facts)
+        return found.load(self.output_name, size, device="cpu", **self.said)
 
     def _raised(self, opset: int, notes: list[str]) -> GraphFacts:
         """The model in an operator set that is at least the one needed; a note if it was raised."""
@@ -262,10 +261,13 @@ class _Job:
             self.progress.say("converting to FP16")
             return to_fp16(onnx.load(str(facts.path)), name)
         self.progress.say(f"calibrating on {len(rows)} images, and quantising to INT8")
-        input_name = inputs.classifier.signature.input_name
+        signature = inputs.classifier.signature
         made, more = to_int8(
-            facts.path, name, input_name, lambda: inputs.batches(rows), self.scratch
-        )
+            facts.path, name, signature.input_name,
+            lambda: (batch.reshape(signature.input_shape(batch.shape))
+                     for batch in inputs.batches(rows)),
+            self.scratch,
+        )  # fmt: skip
         notes += more
         return made
 
@@ -309,7 +311,7 @@ class _Inputs:
             if signature.batch is not None and len(inputs) < size:
                 zeros = np.zeros((size - len(inputs), *inputs.shape[1:]), inputs.dtype)
                 inputs = np.concatenate([inputs, zeros])
-            yield inputs.reshape(signature.input_shape(inputs.shape))
+            yield inputs
 
 
 def _agreement(

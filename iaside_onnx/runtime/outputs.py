@@ -70,7 +70,8 @@ def resolve_output_kind(
             "over the classes; say what they are with `output_kind=`"
         )
     if seen in ("probabilities", "log-probabilities"):
-        end = "the graph's end and its values" if hint == seen else "its values"
+        told = hint == seen or (hint == "sigmoid" and seen == "probabilities")
+        end = "the graph's end and its values" if told else "its values"
         return seen, f"by {end}"
     if hint == "sigmoid" or (hint != "logits" and _in_unit(values)):
         end = " but the sigmoids that the graph ends in" if hint == "sigmoid" else ""
