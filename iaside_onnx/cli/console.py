@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import time
@@ -121,13 +120,9 @@ def print_table(
 @contextmanager
 def unfailing_stderr() -> Iterator[None]:
     """Go on if stderr is full or closed: what is said there is not worth a run or an exit code."""
-    try:
+    with suppress(OSError):
         yield
         sys.stderr.flush()
-    except OSError:
-        # Python flushes stderr when it exits, and would fail again.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _print_on_stderr(line: str) -> None:
