@@ -1,6 +1,6 @@
 """HDF5 archives: schemas by kind, metadata, shards, reading, writing, checking."""
 
-from iaside_onnx.archive.checking import check_file
+from iaside_onnx.archive.checking import check_file, refuse_changed
 from iaside_onnx.archive.datasets import as_text, encode
 from iaside_onnx.archive.decomposition import (
     DECOMPOSITION,
@@ -48,6 +48,7 @@ __all__ = [
     "open_any",
     "open_archive",
     "open_as",
+    "refuse_changed",
     "register_kind",
     "row_ranges",
     "write_archive",
