@@ -14,7 +14,14 @@ from iaside_onnx.archive.metadata import (
     Metadata,
     attributes_of,
 )
-from iaside_onnx.archive.reading import ArchiveFile, open_any, open_as, register_kind, row_ranges
+from iaside_onnx.archive.reading import (
+    ArchiveFile,
+    open_any,
+    open_as,
+    register_kind,
+    row_ranges,
+    stored_attributes,
+)
 from iaside_onnx.archive.recipe import INFERENCE_OF_ABOUT, Access, Recipe, describe_differences
 from iaside_onnx.archive.schema import SCHEMA_VERSION, Schema, Variable
 from iaside_onnx.archive.shards import Failure, Shard, Workspace
@@ -51,5 +58,6 @@ __all__ = [
     "refuse_changed",
     "register_kind",
     "row_ranges",
+    "stored_attributes",
     "write_archive",
 ]

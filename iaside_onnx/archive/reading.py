@@ -19,7 +19,16 @@ from iaside_onnx.archive.structure import refuse_unsafe
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.hdf5 import open_hdf5
 
-__all__ = ["ArchiveFile", "Kind", "kind_of", "open_any", "open_as", "register_kind", "row_ranges"]
+__all__ = [
+    "ArchiveFile",
+    "Kind",
+    "kind_of",
+    "open_any",
+    "open_as",
+    "register_kind",
+    "row_ranges",
+    "stored_attributes",
+]
 
 # The values of real archives hardly compress, so these stay far below the limits.
 _SMALL_BYTES, _SMALL_EXPANSION = 1 << 26, 16
@@ -89,8 +98,22 @@ class ArchiveFile:
         """Ranges of consecutive rows of a variable, each of which takes little memory."""
         variable = self.declared[name]
         rows, *others = (self.size(dim) for dim in variable.dims)
-        width = math.prod(others) * np.dtype(variable.dtype).itemsize
-        return row_ranges(rows, width)
+        kind = variable.dtype if name in self._streamed else self._variables[name].dtype
+        return row_ranges(rows, math.prod(others) * np.dtype(kind).itemsize)
+
+    @property
+    def text_names(self) -> list[str]:
+        """Names of the variables that hold text."""
+        return [name for name, variable in self.declared.items() if variable.dtype == TEXT]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that all variables would take, in bytes."""
+        large = (self.declared[name] for name in self._streamed)
+        return sum(values.nbytes for values in self._variables.values()) + sum(
+            math.prod(map(self.size, variable.dims)) * np.dtype(variable.dtype).itemsize
+            for variable in large
+        )
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """A variable by its name in the schema, read-only; text as an array of str.
@@ -209,6 +232,19 @@ def open_any(path: Path, command: str = "decompose") -> ArchiveFile:
             f"{path}: not an HDF5 file, or a damaged one; give an archive made by iaside"
         ) from error
     return kind.archive(path, kind.schema, metadata, variables, streamed)
+
+
+def stored_attributes(path: Path) -> dict[str, Any]:
+    """The root attributes of an archive as they are stored, JSON as text.
+
+    Raises:
+        ArchiveError: if the file was removed or is damaged.
+    """
+    try:
+        with open_hdf5(path) as file:
+            return {name: text_of(value) for name, value in file.attrs.items()}
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise ArchiveError(f"{path}: its attributes cannot be read; restore the file") from error
 
 
 def _unreadable(path: Path, name: str) -> ArchiveError:

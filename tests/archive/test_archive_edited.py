@@ -131,8 +131,6 @@ def test_what_was_edited_is_not_converted(ending: str, sampled: Archive, tmp_pat
 
 def test_an_archive_without_a_digest_is_converted(sampled: Archive, tmp_path: Path) -> None:
     """The first archives have none, and remain readable."""
-    path = edited(
-        sampled.path, tmp_path, lambda file: file.attrs.__delitem__("digest"), sign=False
-    )
+    path = edited(sampled.path, tmp_path, lambda file: file.attrs.__delitem__("digest"), sign=False)
     iaside_onnx.convert(path, tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text().count("\n") == 1 + BANDS * sampled["image"].size
