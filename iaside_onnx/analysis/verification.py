@@ -81,8 +81,14 @@ def check(path: Path) -> tuple[list[str], list[str]]:
             problems = list(contradictions(archive)) or list(_arithmetic(archive))
         # From numbers of pairs, draws or blocks that are impossible in the design.
         except (IndexError, ValueError, TypeError, OverflowError, KeyError) as error:
-            problems = [f"the arithmetic cannot be done, as its numbers do not fit: {error}"]
+            return [_misfit(error)], checked
     return problems, checked
+
+
+def _misfit(error: Exception) -> str:
+    # The text of other errors is about Python.
+    why = f": {error}" if isinstance(error, ArchiveError | IndexError) else ""
+    return f"the arithmetic cannot be done, as its numbers do not fit{why}"
 
 
 def _unknown_method(name: str) -> str:
@@ -104,6 +110,8 @@ try:
     print(json.dumps(check(Path(sys.argv[1]))))
 except ArchiveError as error:
     print(json.dumps(str(error)))
+except MemoryError:
+    print(json.dumps(f"{sys.argv[1]}: cannot be checked: there is not enough memory"))
 """
 
 
@@ -129,8 +137,10 @@ def check_in_child(path: Path, timeout: float = 600.0) -> tuple[list[str], list[
             "give --timeout"
         ) from error
     if done.returncode > 0:
-        said = " ".join(done.stderr.split("\n")[-2:]).strip()
-        raise ArchiveError(f"{path}: cannot be checked ({said}); restore the file")
+        # Behind the name of the exception, as Python prints it.
+        said = done.stderr.strip().split("\n")[-1].partition(": ")[2]
+        why = f" ({said})" if said else ""
+        raise ArchiveError(f"{path}: cannot be checked{why}; restore the file")
     try:
         found = json.loads(done.stdout)
     except ValueError as error:

@@ -4,6 +4,7 @@ from iaside_onnx.archive.checking import check_file, refuse_changed
 from iaside_onnx.archive.datasets import as_text, encode
 from iaside_onnx.archive.decomposition import (
     DECOMPOSITION,
+    WORTH_ROUNDING,
     Archive,
     class_folders,
     open_archive,
@@ -22,7 +23,13 @@ from iaside_onnx.archive.reading import (
     row_ranges,
     stored_attributes,
 )
-from iaside_onnx.archive.recipe import INFERENCE_OF_ABOUT, Access, Recipe, describe_differences
+from iaside_onnx.archive.recipe import (
+    INFERENCE_OF_ABOUT,
+    Access,
+    Recipe,
+    describe_differences,
+    end_evaluations,
+)
 from iaside_onnx.archive.schema import SCHEMA_VERSION, Schema, Variable
 from iaside_onnx.archive.shards import Failure, Shard, Workspace
 from iaside_onnx.archive.writing import Rows, check_output, failed_variables, write_archive
@@ -31,6 +38,7 @@ __all__ = [
     "DECOMPOSITION",
     "INFERENCE_OF_ABOUT",
     "SCHEMA_VERSION",
+    "WORTH_ROUNDING",
     "Access",
     "Archive",
     "ArchiveFile",
@@ -51,6 +59,7 @@ __all__ = [
     "describe_differences",
     "digest_of",
     "encode",
+    "end_evaluations",
     "failed_variables",
     "open_any",
     "open_archive",

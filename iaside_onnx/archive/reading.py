@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive.datasets import as_text, text_of
+from iaside_onnx.archive.datasets import text_of
 from iaside_onnx.archive.metadata import Metadata, read_metadata
 from iaside_onnx.archive.schema import SCHEMA_VERSION, TEXT, Schema, Variable
-from iaside_onnx.archive.structure import refuse_unsafe
+from iaside_onnx.archive.structure import refuse_decoding, refuse_unsafe
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.hdf5 import open_hdf5
 
@@ -32,6 +32,8 @@ __all__ = [
 
 # The values of real archives hardly compress, so these stay far below the limits.
 _SMALL_BYTES, _SMALL_EXPANSION = 1 << 26, 16
+# NumPy holds a character of text in four bytes.
+_TEXT_EXPANSION = 4
 
 _PIECE_BYTES, _PIECE_ROWS = 1 << 22, 256
 
@@ -220,6 +222,7 @@ def open_any(path: Path, command: str = "decompose") -> ArchiveFile:
             )
             declared = kind.schema.of(file)
             present = {n: v for n, v in declared.items() if _present(path, file, n, v)}
+            refuse_decoding(path, file, present)
             _check_shapes(path, file, present)
             _check_size(path, file, present)
             streamed = frozenset(name for name, v in present.items() if v.streamed)
@@ -290,7 +293,11 @@ def _check_shapes(path: Path, file: h5py.File, variables: Mapping[str, Variable]
 
 def _check_size(path: Path, file: h5py.File, variables: Mapping[str, Variable]) -> None:
     """Check that the variables take no more memory than the size of the file makes likely."""
-    taken = sum(file[name].nbytes for name, variable in variables.items() if not variable.streamed)
+    taken = sum(
+        file[name].nbytes * (_TEXT_EXPANSION if variable.dtype == TEXT else 1)
+        for name, variable in variables.items()
+        if not variable.streamed
+    )
     if taken > _SMALL_BYTES + _SMALL_EXPANSION * path.stat().st_size:
         raise ArchiveError(
             f"{path}: its variables take {taken} bytes of memory, far more than the size of the "
@@ -301,6 +308,6 @@ def _check_size(path: Path, file: h5py.File, variables: Mapping[str, Variable]) 
 def _values(dataset: h5py.Dataset) -> NDArray[Any]:
     values = np.asarray(dataset[()])
     if values.dtype.kind == "S":
-        values = np.array(as_text(values), dtype=np.str_)
+        values = np.char.decode(values, TEXT)
     values.flags.writeable = False
     return values

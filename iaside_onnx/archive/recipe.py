@@ -11,9 +11,17 @@ from typing import Any, Literal
 import msgspec
 
 from iaside_onnx.errors import ArchiveError
-from iaside_onnx.types import Baseline, Inference, OutputKind, Partition, PixelRange, Spacing
+from iaside_onnx.types import (
+    CONSTANT_BASELINES,
+    Baseline,
+    Inference,
+    OutputKind,
+    Partition,
+    PixelRange,
+    Spacing,
+)
 
-__all__ = ["INFERENCE_OF_ABOUT", "Access", "Recipe", "describe_differences"]
+__all__ = ["INFERENCE_OF_ABOUT", "Access", "Recipe", "describe_differences", "end_evaluations"]
 
 _SHOWN = 40
 # The words of `inference` in archives of earlier versions, where it is named `about`.
@@ -185,6 +193,15 @@ class Recipe:
         """A copy with optional fields reset to None."""
         reset: dict[str, Any] = dict.fromkeys(names)
         return replace(self, **reset)
+
+
+def end_evaluations(pixel_range: PixelRange, baseline: Baseline) -> int:
+    """Evaluations of an image in place of those of its empty and its full coalition.
+
+    The whole image; the full coalition, where each image is stretched and differs from it; the
+    empty coalition, where the baseline is not the same for all images.
+    """
+    return 1 + (pixel_range == "minmax") + (baseline not in CONSTANT_BASELINES)
 
 
 def describe_differences(
