@@ -49,7 +49,8 @@ def _run(archive: Archive, design: Design, sample: Mapping[str, Any]) -> Iterato
         return
     steps = rounds[-1]
     full, rest = divmod(steps, images)
-    asked, draws = archive.metadata.images_asked, archive.draws
+    failed = archive["failed"].size if "failed" in archive.names else 0
+    asked, draws = archive["image"].size + failed, archive.draws
     if asked != min(steps, images):
         yield f"the 'rounds' of the attribute 'sample' end at {steps} steps, not at {asked} images"
     if draws.min() < 0 or draws.max() >= min(steps, images) or np.unique(draws).size < draws.size:
