@@ -108,9 +108,7 @@ def second_pass(archive: Archive) -> int:
     return len(two) - len(set(masks[pairs == 1][0].tolist()) | {0})
 
 
-def test_a_table_of_all_coalitions_has_no_sample(
-    bundled_archive: Archive, tmp_path: Path
-) -> None:
+def test_a_table_of_all_coalitions_has_no_sample(bundled_archive: Archive, tmp_path: Path) -> None:
     """Such an archive would be shown as a sample."""
 
     def edit(file: Any) -> None:

@@ -59,9 +59,7 @@ def test_no_cell_is_a_formula(archive: iaside_onnx.Archive, tmp_path: Path) -> N
     assert float(rows[0][7]) == archive["phi_image"][0, 0]
 
 
-def test_other_formats_hold_names_as_they_are(
-    archive: iaside_onnx.Archive, tmp_path: Path
-) -> None:
+def test_other_formats_hold_names_as_they_are(archive: iaside_onnx.Archive, tmp_path: Path) -> None:
     """Programs that are no spreadsheets look for the file of that name."""
     iaside_onnx.convert(archive, tmp_path / "a.json")
     data = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))

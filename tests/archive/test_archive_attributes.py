@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +125,7 @@ def test_json_that_is_usual_stays() -> None:
 def test_attributes_that_change_values_are_refused(
     what: str, bundled_archive: Archive, tmp_path: Path
 ) -> None:
-    """xarray shows other numbers than h5py, or a traceback, and `verify` says that all is well."""
+    """Xarray shows other numbers than h5py, or a traceback, and `verify` says that all is well."""
     name, attribute, value = DECODING[what]
     path = edited(
         bundled_archive.path,
@@ -138,7 +137,7 @@ def test_attributes_that_change_values_are_refused(
 
 
 def test_coordinates_of_the_file_are_refused(bundled_archive: Archive, tmp_path: Path) -> None:
-    """xarray looks for variables that this attribute of the root names."""
+    """Xarray looks for variables that this attribute of the root names."""
     path = edited(
         bundled_archive.path,
         tmp_path,

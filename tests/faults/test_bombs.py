@@ -117,9 +117,7 @@ def test_rows_without_data_are_refused(one: Archive, tmp_path: Path) -> None:
     in_process("verify", path).fails("'worth' is only partly filled")
 
 
-def test_chunks_that_are_larger_than_the_variable_are_refused(
-    one: Archive, tmp_path: Path
-) -> None:
+def test_chunks_that_are_larger_than_the_variable_are_refused(one: Archive, tmp_path: Path) -> None:
     """Each is unpacked whole, for a single row."""
     path = tmp_path / "bomb.h5"
     path.write_bytes(one.path.read_bytes())
