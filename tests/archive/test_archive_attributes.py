@@ -52,13 +52,17 @@ DECODING: dict[str, tuple[str, str, object]] = {
 
 def everything(path: Path, folder: Path) -> list[Outcome]:
     """What every command that reads an archive says of it."""
-    outcomes = [in_process("show", path), in_process("show", path, "--json")]
-    for ending in ("csv", "json", "parquet", "nc"):
-        outcomes.append(in_process("convert", path, "-o", folder / f"out.{ending}"))
-    outcomes.append(in_process("verify", path))
-    outcomes.append(in_process("merge", path, path, "-o", folder / "merged.h5"))
-    outcomes.append(in_process("extend", path, "--budget", "9"))
-    return outcomes
+    return [
+        in_process("show", path),
+        in_process("show", path, "--json"),
+        *(
+            in_process("convert", path, "-o", folder / f"out.{ending}")
+            for ending in ("csv", "json", "parquet", "nc")
+        ),
+        in_process("verify", path),
+        in_process("merge", path, path, "-o", folder / "merged.h5"),
+        in_process("extend", path, "--budget", "9"),
+    ]
 
 
 def fails_everywhere(path: Path, folder: Path, *phrases: str) -> None:

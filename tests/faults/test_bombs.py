@@ -61,14 +61,14 @@ def repeated(one: Archive, path: Path, images: int, name: str) -> Path:
             values[key] = np.tile(one[key], times) if variable.dims[:1] == ("image",) else one[key]
     values |= {"image": np.arange(images), "image_id": [name] * images}
     workspace = Workspace(path)
-    counts = {"images_asked": images, "images_done": images}
+    metadata = replace(one.metadata, images_asked=images, images_done=images)
 
     def rows() -> Iterator[dict[str, Any]]:
         for _ in range(images):
             yield {"worth": np.full((1, COALITIONS), -1, dtype=np.float32)}
 
     with workspace.lock():
-        write_archive(workspace, DECOMPOSITION, values, replace(one.metadata, **counts), rows())
+        write_archive(workspace, DECOMPOSITION, values, metadata, rows())
         workspace.clear()
     return path
 
@@ -129,9 +129,7 @@ def test_chunks_that_are_larger_than_the_variable_are_refused(one: Archive, tmp_
     in_process("show", path).fails("'phi' has chunks that are larger than itself")
 
 
-def test_who_knows_the_archive_can_read_it(
-    one: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_knows_the_archive_can_read_it(one: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bound without a way out would keep somebody from their own results."""
     monkeypatch.setenv("IASIDE_MAX_UNPACKED", "1000")
     in_process("show", one.path).fails("unpacks to", "(1,000 are allowed)")
