@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 # The values of real archives hardly compress, so these stay far below the limits.
-_SMALL_BYTES, _SMALL_EXPANSION = 1 << 26, 16
+_SMALL_BYTES, _SMALL_EXPANSION = 1 << 28, 16
 # NumPy holds a character of text in four bytes.
 _TEXT_EXPANSION = 4
 
