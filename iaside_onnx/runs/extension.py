@@ -68,6 +68,7 @@ def extend(
         The finished archive.
 
     Raises:
+        ArchiveError: if `verify` finds fault with the archive, which is then left as it is.
         IasideError: with one sentence that says what is wrong and what to do. The archive is as it
             was, and what was evaluated is kept beside it.
     """
