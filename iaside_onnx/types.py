@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "BASELINES",
+    "CONSTANT_BASELINES",
     "INFERENCES",
     "LAYOUTS",
     "OUTPUT_KINDS",
@@ -59,6 +60,8 @@ Layout: TypeAlias = Literal["NCHW", "NHWC"]
 PARTITIONS: tuple[Partition, ...] = ("linf", "l2", "l1")
 SPACINGS: tuple[Spacing, ...] = ("linear", "octave")
 BASELINES: tuple[Baseline, ...] = ("zero", "mean", "noise", "complement")
+CONSTANT_BASELINES: tuple[Baseline, ...] = ("zero", "mean")
+"""Those that are the same for all images."""
 PIXEL_RANGES: tuple[PixelRange, ...] = ("none", "clip", "minmax")
 OUTPUT_KINDS: tuple[OutputKind, ...] = ("logits", "probabilities", "log-probabilities")
 INFERENCES: tuple[Inference, ...] = ("population", "sample")

@@ -14,6 +14,7 @@ from iaside_onnx.analysis.verification import (
     check,
     check_archive,
     check_in_child,
+    refuse_damaged,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "estimate_variables",
     "mean_gains",
     "merge",
+    "refuse_damaged",
     "register_tables",
     "table_names",
 ]

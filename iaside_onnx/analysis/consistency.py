@@ -10,15 +10,14 @@ import numpy as np
 
 from iaside_onnx.analysis.accuracy import accuracy
 from iaside_onnx.analysis.estimates import design_of
-from iaside_onnx.archive import Archive
+from iaside_onnx.analysis.samples import sample_contradictions
+from iaside_onnx.archive import WORTH_ROUNDING, Archive
 from iaside_onnx.errors import PreprocessError
 from iaside_onnx.images import Preprocess
 from iaside_onnx.spectrum import band_edges
 
 __all__ = ["contradictions"]
 
-# Log-probabilities up to this, in nats, are 0 up to rounding.
-_ROUNDING = 1e-3
 # Root attributes that are also fields of the recipe.
 _DUPLICATED = ("tool_version", "model_sha256", "model_external", "runtime", "runtime_version",
           "provider", "device", "seed", "preprocess")  # fmt: skip
@@ -34,6 +33,7 @@ def contradictions(archive: Archive) -> Iterator[str]:
     yield from _attributes(archive)
     yield from _axes(archive)
     yield from _images(archive)
+    yield from sample_contradictions(archive)
     yield from _worths(archive)
 
 
@@ -90,6 +90,9 @@ def _slots(archive: Archive) -> Iterator[str]:
     draws, replicates = archive.draws, archive.replicates
     if (archive["block"] != draws // design.block).any():
         yield "'block' is not 'draw' divided by the size of a block"
+    if archive.slots > design.passes[-1].stop:
+        yield f"there are {archive.slots} slots, more than the method {design.name} has"
+        return
     if (archive["slot"] != np.arange(archive.slots)).any():
         yield "'slot' is not 0, 1, 2 and so on"
     for rows in archive.pieces("worth"):
@@ -110,6 +113,9 @@ def _images(archive: Archive) -> Iterator[str]:
     image = archive["image"]
     if image.min() < 0 or np.unique(image).size < image.size:
         yield "'image' holds a position twice, or one below 0"
+    files = zip(archive["image_id"].tolist(), archive["image_sha256"].tolist(), strict=True)
+    if len(set(files)) < image.size:
+        yield "one image is there twice: two have the same name and the same SHA-256"
     bad = [text for text in archive["image_sha256"] if not _SHA256.fullmatch(text)]
     if bad:
         yield f"'image_sha256' holds a value that is not a SHA-256: {str(bad[0])!r}"
@@ -131,7 +137,7 @@ def _worths(archive: Archive) -> Iterator[str]:
         worth = archive.worth(rows.start, rows.stop)
         there = np.arange(worth.shape[1]) < filled[rows][:, None]
         # Comparisons with NaN are false, so a missing worth is found too.
-        if not (worth[there] <= _ROUNDING).all() or np.isinf(worth).any():
+        if not (worth[there] <= WORTH_ROUNDING).all() or np.isinf(worth).any():
             yield "a worth is not a log-probability: it is above 0, infinite, or missing"
             return
         if not np.isnan(worth[~there]).all():

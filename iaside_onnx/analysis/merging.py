@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from iaside_onnx.analysis.accuracy import accuracy
 from iaside_onnx.analysis.estimates import estimate_archives, estimate_variables
-from iaside_onnx.analysis.verification import check_in_child
+from iaside_onnx.analysis.verification import refuse_damaged
 from iaside_onnx.archive import (
     Archive,
     DecompositionMetadata,
@@ -76,9 +76,7 @@ def merge(
     check_output(workspace.output, archives)
     # Checked before any part is read: a damaged archive must not get a new and valid digest.
     for path in archives:
-        problems, _ = check_in_child(Path(path))
-        if problems:
-            raise ArchiveError(f"{path}: cannot be merged: {problems[0]} (iaside verify says all)")
+        refuse_damaged(Path(path), "merged")
     parts = [open_archive(path) for path in archives]
     for part in parts:
         _check_whole(part)

@@ -18,9 +18,11 @@ from iaside_onnx.archive import Archive, check_file, open_archive
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.game import design_names
 
-__all__ = ["Verification", "check", "check_archive", "check_in_child"]
+__all__ = ["Verification", "check", "check_archive", "check_in_child", "refuse_damaged"]
 
 _LONGEST_SECONDS = 1e8
+# Bytes a second of an archive that are checked at least, on a slow disk.
+_SLOWEST = 1e6
 # Sums of float64 in another order, on another processor.
 _TOLERANCE = 1e-9
 
@@ -79,8 +81,14 @@ def check(path: Path) -> tuple[list[str], list[str]]:
             problems = list(contradictions(archive)) or list(_arithmetic(archive))
         # From numbers of pairs, draws or blocks that are impossible in the design.
         except (IndexError, ValueError, TypeError, OverflowError, KeyError) as error:
-            problems = [f"the arithmetic cannot be done, as its numbers do not fit: {error}"]
+            return [_misfit(error)], checked
     return problems, checked
+
+
+def _misfit(error: Exception) -> str:
+    # The text of other errors is about Python.
+    why = f": {error}" if isinstance(error, ArchiveError | IndexError) else ""
+    return f"the arithmetic cannot be done, as its numbers do not fit{why}"
 
 
 def _unknown_method(name: str) -> str:
@@ -102,6 +110,8 @@ try:
     print(json.dumps(check(Path(sys.argv[1]))))
 except ArchiveError as error:
     print(json.dumps(str(error)))
+except MemoryError:
+    print(json.dumps(f"{sys.argv[1]}: cannot be checked: there is not enough memory"))
 """
 
 
@@ -127,8 +137,10 @@ def check_in_child(path: Path, timeout: float = 600.0) -> tuple[list[str], list[
             "give `timeout=`"
         ) from error
     if done.returncode > 0:
-        said = " ".join(done.stderr.split("\n")[-2:]).strip()
-        raise ArchiveError(f"{path}: cannot be checked ({said}); restore the file")
+        # Behind the name of the exception, as Python prints it.
+        said = done.stderr.strip().split("\n")[-1].partition(": ")[2]
+        why = f" ({said})" if said else ""
+        raise ArchiveError(f"{path}: cannot be checked{why}; restore the file")
     try:
         found = json.loads(done.stdout)
     except ValueError as error:
@@ -143,6 +155,28 @@ def check_in_child(path: Path, timeout: float = 600.0) -> tuple[list[str], list[
         # A design that was registered in this process only. The child has read the whole file.
         return check(path)
     return problems, checked
+
+
+def refuse_damaged(path: Path, done: str) -> None:
+    """Refuse an archive from which another one must not be made: that would get a valid digest.
+
+    All that `check` checks is checked, in a process of its own.
+
+    Args:
+        path: the archive.
+        done: what cannot be done with it, as a participle for the message.
+
+    Raises:
+        ArchiveError: if anything is wrong with it, or it cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+    # `check` says what is wrong.
+    except OSError:
+        size = 0
+    problems, _ = check_in_child(path, 600.0 + size / _SLOWEST)
+    if problems:
+        raise ArchiveError(f"{path}: cannot be {done}: {problems[0]} (iaside verify says all)")
 
 
 def _arithmetic(archive: Archive) -> Iterator[str]:

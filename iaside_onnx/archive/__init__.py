@@ -1,9 +1,10 @@
 """HDF5 archives: schemas by kind, metadata, shards, reading, writing, checking."""
 
-from iaside_onnx.archive.checking import check_file
+from iaside_onnx.archive.checking import check_file, refuse_changed
 from iaside_onnx.archive.datasets import as_text, encode
 from iaside_onnx.archive.decomposition import (
     DECOMPOSITION,
+    WORTH_ROUNDING,
     Archive,
     class_folders,
     open_archive,
@@ -14,12 +15,20 @@ from iaside_onnx.archive.metadata import (
     Metadata,
     attributes_of,
 )
-from iaside_onnx.archive.reading import ArchiveFile, open_any, open_as, register_kind, row_ranges
+from iaside_onnx.archive.reading import (
+    ArchiveFile,
+    open_any,
+    open_as,
+    register_kind,
+    row_ranges,
+    stored_attributes,
+)
 from iaside_onnx.archive.recipe import (
     INFERENCE_OF_ABOUT,
     Access,
     Recipe,
     describe_differences,
+    end_evaluations,
     words_for,
 )
 from iaside_onnx.archive.schema import SCHEMA_VERSION, Schema, Variable
@@ -30,6 +39,7 @@ __all__ = [
     "DECOMPOSITION",
     "INFERENCE_OF_ABOUT",
     "SCHEMA_VERSION",
+    "WORTH_ROUNDING",
     "Access",
     "Archive",
     "ArchiveFile",
@@ -50,12 +60,15 @@ __all__ = [
     "describe_differences",
     "digest_of",
     "encode",
+    "end_evaluations",
     "failed_variables",
     "open_any",
     "open_archive",
     "open_as",
+    "refuse_changed",
     "register_kind",
     "row_ranges",
+    "stored_attributes",
     "words_for",
     "write_archive",
 ]

@@ -15,11 +15,14 @@ from iaside_onnx.archive.digest import DIGEST, digest_of
 from iaside_onnx.archive.metadata import attributes_of
 from iaside_onnx.archive.reading import KIND, kind_of, open_any
 from iaside_onnx.archive.schema import TEXT, Variable
-from iaside_onnx.archive.structure import SCALES
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.hdf5 import open_hdf5
 
-__all__ = ["check_file"]
+__all__ = ["check_file", "refuse_changed"]
+
+_NO_DIGEST = (
+    "there is no digest, so metadata may have been changed; an old version of iaside wrote the file"
+)
 
 _HEAP = b"GCOL\x01\x00\x00\x00"
 # Bytes of the header of a heap, and of the header of each object in it.
@@ -43,6 +46,23 @@ def check_file(path: Path) -> list[str]:
     # What h5py raises on damage in parts of the file that opening does not read.
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise ArchiveError(f"{path}: is damaged ({' '.join(str(error).split())})") from error
+
+
+def refuse_changed(path: Path, done: str) -> None:
+    """Refuse an archive that is not as it was written; every byte of it is read.
+
+    The first archives have no digest, and are taken as they are.
+
+    Args:
+        path: the archive.
+        done: what cannot be done with it, as a participle for the message.
+
+    Raises:
+        ArchiveError: if it was edited or is damaged.
+    """
+    problems = [problem for problem in check_file(path) if problem != _NO_DIGEST]
+    if problems:
+        raise ArchiveError(f"{path}: cannot be {done}: {problems[0]} (iaside verify says all)")
 
 
 def _heaps(path: Path) -> Iterator[str]:
@@ -100,11 +120,7 @@ def _variable(file: h5py.File, name: str, variable: Variable) -> Iterator[str]:
     for attribute, wanted in (("units", variable.units), ("long_name", variable.long_name)):
         found = text_of(dataset.attrs.get(attribute, ""))
         if found != wanted:
-            yield f"the {attribute} of {name!r} is {found!r}, not {wanted!r}"
-    # Readers apply some attributes to the values: scale factors, fill values, calendars.
-    known = {"long_name", "units", *SCALES, *(["_Encoding"] if variable.dtype == TEXT else [])}
-    for attribute in sorted(set(dataset.attrs) - known):
-        yield f"the attribute {attribute!r} of {name!r} is not in the schema"
+            yield f"the {attribute} of {name!r} is {str(found)!r}, not {wanted!r}"
     if dataset.shape and not dataset.fletcher32:
         yield f"the variable {name!r} has no checksums"
     for axis, dim in enumerate(variable.dims):
@@ -132,10 +148,7 @@ def _rows_of(chunk: Any) -> str:
 
 def _digest(file: h5py.File) -> list[str]:
     if DIGEST not in file.attrs:
-        return [
-            "there is no digest, so metadata may have been changed; an old version of iaside wrote "
-            "the file"
-        ]
+        return [_NO_DIGEST]
     stored, found = str(text_of(file.attrs[DIGEST])), digest_of(file)
     if stored == found:
         return []

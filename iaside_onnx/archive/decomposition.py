@@ -12,7 +12,10 @@ from iaside_onnx.archive.reading import ArchiveFile, open_as, register_kind
 from iaside_onnx.archive.recipe import Recipe
 from iaside_onnx.archive.schema import TEXT, Schema, Variable
 
-__all__ = ["DECOMPOSITION", "Archive", "class_folders", "open_archive"]
+__all__ = ["DECOMPOSITION", "WORTH_ROUNDING", "Archive", "class_folders", "open_archive"]
+
+WORTH_ROUNDING = 1e-3
+"""Log-probabilities up to this, in nats, are 0 up to rounding."""
 
 _LOW, _HIGH = "lower bound of the 95 % interval of", "upper bound of the 95 % interval of"
 _PHI, _PSI = "mean contribution of the band", "share of the band in the distribution psi"

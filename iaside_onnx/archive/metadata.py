@@ -6,15 +6,15 @@ The annotation of a field says how it is stored: ``int``, ``float`` and ``str`` 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import h5py
-import msgspec
 
 from iaside_onnx.archive.datasets import set_text, text_of
+from iaside_onnx.archive.strict import MAX_TEXT, json_text, parse_json
+from iaside_onnx.errors import ArchiveError
 
 __all__ = ["Attribute", "DecompositionMetadata", "Metadata", "attributes_of", "read_metadata"]
 
@@ -114,23 +114,34 @@ class Attribute:
         Raises:
             TypeError: if it is of another type.
             UnicodeDecodeError: if it is not UTF-8.
-            msgspec.DecodeError: if it is not JSON, or JSON of another type.
+            ValueError: if it is not JSON within bounds, JSON of another type, or too long.
         """
         value = text_of(stored)
         if self.kind in ("dict", "list"):
             if not isinstance(value, str):
                 raise TypeError
-            # msgspec refuses NaN and numbers out of range, which Python's own parser accepts.
-            return msgspec.json.decode(value.encode(), type=self.type)
+            return parse_json(value, self.type)
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            raise ValueError
         value = getattr(value, "item", lambda: value)()
         if type(value).__name__ != self.kind:
             raise TypeError
         return value
 
     def store(self, file: h5py.File, name: str, value: Any) -> None:
-        """Write the value as an attribute of the root."""
+        """Write the value as an attribute of the root.
+
+        Raises:
+            ArchiveError: if it could not be read back.
+        """
         if self.kind in ("dict", "list"):
-            set_text(file, name, json.dumps(value))
+            try:
+                text = json_text(value)
+            except ValueError as error:
+                raise ArchiveError(
+                    f"{file.filename}: the attribute {name!r} cannot be written: {error}"
+                ) from error
+            set_text(file, name, text)
         elif self.kind == "str":
             set_text(file, name, value)
         else:
@@ -169,6 +180,6 @@ def read_metadata(
             continue
         try:
             parsed[name] = attribute.parse(attributes[name])
-        except (KeyError, TypeError, ValueError, RecursionError, msgspec.DecodeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise refuse(name) from error
     return metadata(**parsed)

@@ -12,17 +12,28 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive.datasets import as_text, text_of
+from iaside_onnx.archive.datasets import text_of
 from iaside_onnx.archive.metadata import Metadata, read_metadata
 from iaside_onnx.archive.schema import SCHEMA_VERSION, TEXT, Schema, Variable
-from iaside_onnx.archive.structure import refuse_unsafe
+from iaside_onnx.archive.structure import refuse_decoding, refuse_unsafe
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.hdf5 import open_hdf5
 
-__all__ = ["ArchiveFile", "Kind", "kind_of", "open_any", "open_as", "register_kind", "row_ranges"]
+__all__ = [
+    "ArchiveFile",
+    "Kind",
+    "kind_of",
+    "open_any",
+    "open_as",
+    "register_kind",
+    "row_ranges",
+    "stored_attributes",
+]
 
 # The values of real archives hardly compress, so these stay far below the limits.
-_SMALL_BYTES, _SMALL_EXPANSION = 1 << 26, 16
+_SMALL_BYTES, _SMALL_EXPANSION = 1 << 28, 16
+# NumPy holds a character of text in four bytes.
+_TEXT_EXPANSION = 4
 
 _PIECE_BYTES, _PIECE_ROWS = 1 << 22, 256
 
@@ -89,8 +100,22 @@ class ArchiveFile:
         """Ranges of consecutive rows of a variable, each of which takes little memory."""
         variable = self.declared[name]
         rows, *others = (self.size(dim) for dim in variable.dims)
-        width = math.prod(others) * np.dtype(variable.dtype).itemsize
-        return row_ranges(rows, width)
+        kind = variable.dtype if name in self._streamed else self._variables[name].dtype
+        return row_ranges(rows, math.prod(others) * np.dtype(kind).itemsize)
+
+    @property
+    def text_names(self) -> list[str]:
+        """Names of the variables that hold text."""
+        return [name for name, variable in self.declared.items() if variable.dtype == TEXT]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that all variables would take, in bytes."""
+        large = (self.declared[name] for name in self._streamed)
+        return sum(values.nbytes for values in self._variables.values()) + sum(
+            math.prod(map(self.size, variable.dims)) * np.dtype(variable.dtype).itemsize
+            for variable in large
+        )
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """A variable by its name in the schema, read-only; text as an array of str.
@@ -197,6 +222,7 @@ def open_any(path: Path, command: str = "decompose") -> ArchiveFile:
             )
             declared = kind.schema.of(file)
             present = {n: v for n, v in declared.items() if _present(path, file, n, v)}
+            refuse_decoding(path, file, present)
             _check_shapes(path, file, present)
             _check_size(path, file, present)
             streamed = frozenset(name for name, v in present.items() if v.streamed)
@@ -209,6 +235,19 @@ def open_any(path: Path, command: str = "decompose") -> ArchiveFile:
             f"{path}: not an HDF5 file, or a damaged one; give an archive made by iaside"
         ) from error
     return kind.archive(path, kind.schema, metadata, variables, streamed)
+
+
+def stored_attributes(path: Path) -> dict[str, Any]:
+    """The root attributes of an archive as they are stored, JSON as text.
+
+    Raises:
+        ArchiveError: if the file was removed or is damaged.
+    """
+    try:
+        with open_hdf5(path) as file:
+            return {name: text_of(value) for name, value in file.attrs.items()}
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise ArchiveError(f"{path}: its attributes cannot be read; restore the file") from error
 
 
 def _unreadable(path: Path, name: str) -> ArchiveError:
@@ -254,7 +293,11 @@ def _check_shapes(path: Path, file: h5py.File, variables: Mapping[str, Variable]
 
 def _check_size(path: Path, file: h5py.File, variables: Mapping[str, Variable]) -> None:
     """Check that the variables take no more memory than the size of the file makes likely."""
-    taken = sum(file[name].nbytes for name, variable in variables.items() if not variable.streamed)
+    taken = sum(
+        file[name].nbytes * (_TEXT_EXPANSION if variable.dtype == TEXT else 1)
+        for name, variable in variables.items()
+        if not variable.streamed
+    )
     if taken > _SMALL_BYTES + _SMALL_EXPANSION * path.stat().st_size:
         raise ArchiveError(
             f"{path}: its variables take {taken} bytes of memory, far more than the size of the "
@@ -265,6 +308,6 @@ def _check_size(path: Path, file: h5py.File, variables: Mapping[str, Variable]) 
 def _values(dataset: h5py.Dataset) -> NDArray[Any]:
     values = np.asarray(dataset[()])
     if values.dtype.kind == "S":
-        values = np.array(as_text(values), dtype=np.str_)
+        values = np.char.decode(values, TEXT)
     values.flags.writeable = False
     return values

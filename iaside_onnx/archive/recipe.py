@@ -12,6 +12,7 @@ import msgspec
 
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.types import (
+    CONSTANT_BASELINES,
     Baseline,
     Inference,
     Layout,
@@ -21,7 +22,14 @@ from iaside_onnx.types import (
     Spacing,
 )
 
-__all__ = ["INFERENCE_OF_ABOUT", "Access", "Recipe", "describe_differences", "words_for"]
+__all__ = [
+    "INFERENCE_OF_ABOUT",
+    "Access",
+    "Recipe",
+    "describe_differences",
+    "end_evaluations",
+    "words_for",
+]
 
 _SHOWN = 40
 # The words of `inference` in archives of earlier versions, where it is named `about`.
@@ -199,6 +207,15 @@ class Recipe:
         """A copy with optional fields reset to None."""
         reset: dict[str, Any] = dict.fromkeys(names)
         return replace(self, **reset)
+
+
+def end_evaluations(pixel_range: PixelRange, baseline: Baseline) -> int:
+    """Evaluations of an image in place of those of its empty and its full coalition.
+
+    The whole image; the full coalition, where each image is stretched and differs from it; the
+    empty coalition, where the baseline is not the same for all images.
+    """
+    return 1 + (pixel_range == "minmax") + (baseline not in CONSTANT_BASELINES)
 
 
 # What fields are called in messages, where that is not the name of an option.

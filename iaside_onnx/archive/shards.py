@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from iaside_onnx.archive.datasets import as_text, encode
 from iaside_onnx.archive.recipe import describe_differences
+from iaside_onnx.archive.strict import parse_json
 from iaside_onnx.errors import ArchiveError, RunConflictError
 from iaside_onnx.files import OWNER, exclusive_lock, finished_file, write_failure
 
@@ -76,15 +78,20 @@ _DIGEST_BYTES = 32
 class Workspace:
     """The folder ``OUT.h5.work`` of one run.
 
+    Attributes:
+        output: the archive, or the file that it is a symbolic link to.
+        folder: the folder, beside it.
+
     Args:
         output: the archive that the run makes.
         say: is called with messages for the user about the folder.
     """
 
     def __init__(self, output: Path, say: Callable[[str], None] = lambda _: None) -> None:
-        self.output = output
+        # A link is written through, and has one folder and one lock with the file that it names.
+        self.output = Path(os.path.realpath(output)) if output.is_symlink() else output
         self._say = say
-        self.folder = output.with_name(output.name + ".work")
+        self.folder = self.output.with_name(self.output.name + ".work")
 
     @property
     def _plan(self) -> Path:
@@ -170,11 +177,11 @@ class Workspace:
 
     def _read_plan(self) -> dict[str, Any] | None:
         try:
-            plan = json.loads(self._plan.read_text(encoding="utf-8"))
+            plan = parse_json(self._plan.read_bytes())
             return {"identity": dict(plan["identity"]), "started": str(plan["started"])}
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise ArchiveError(
                 f"{self._plan}: unreadable ({error}); delete {self.folder}"
             ) from error
@@ -213,8 +220,10 @@ class Workspace:
                 raise ArchiveError(f"{path}: damaged shard")
             with h5py.File(io.BytesIO(data), "r") as file:
                 values = {name: _rows(file[name][...]) for name in file if name != _FAILURES}
-                failures = tuple(Failure(*f) for f in json.loads(file[_FAILURES].asstr()[()]))
+                failures = tuple(Failure(*f) for f in parse_json(file[_FAILURES].asstr()[()]))
                 batch_size = int(file.attrs[_BATCH_SIZE])
+            if any(len(rows) != len(values["image"]) for rows in values.values()):
+                raise ArchiveError(f"{path}: damaged shard")
         except ArchiveError:
             raise
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:

@@ -37,7 +37,8 @@ def extend(archive: Path, as_json: bool, **options: Any) -> None:
     """Continue the sampling of ARCHIVE, with the options that it was made with.
 
     The budget counts all evaluations, also those that the archive holds already. The archive is
-    replaced when the run is finished; the same command again resumes an interrupted run.
+    replaced when the run is finished; the same command again resumes an interrupted run. An archive
+    with which iaside verify finds fault is refused.
 
     \b
     Example:

@@ -13,12 +13,9 @@ from iaside_onnx.images import Preprocess, load_ahead
 from iaside_onnx.runs.selection import Selection
 from iaside_onnx.runtime import usable_cores
 from iaside_onnx.spectrum import band_index, noise_like
-from iaside_onnx.types import BandIndex, Baseline, Pixels
+from iaside_onnx.types import CONSTANT_BASELINES, BandIndex, Baseline, Pixels
 
-__all__ = ["CONSTANT_BASELINES", "Baselines", "mean_color", "partners"]
-
-CONSTANT_BASELINES: tuple[Baseline, ...] = ("zero", "mean")
-"""Those that are the same for all images."""
+__all__ = ["Baselines", "mean_color", "partners"]
 
 # Each use of randomness has its own stream, so that none shifts another.
 _NOISE, _PARTNER = 1, 2

@@ -9,7 +9,14 @@ from typing import Any, Unpack
 
 from numpy.typing import NDArray
 
-from iaside_onnx.archive import Archive, Recipe, Workspace, check_output, open_archive
+from iaside_onnx.archive import (
+    Archive,
+    Recipe,
+    Workspace,
+    check_output,
+    open_archive,
+    refuse_changed,
+)
 from iaside_onnx.errors import ArchiveError, RunConflictError
 from iaside_onnx.files import check_recorded
 from iaside_onnx.progress import LogProgress, Progress
@@ -171,8 +178,16 @@ def _same_preprocess(recipe: Recipe, inputs: Inputs) -> bool:
 def _finished(
     workspace: Workspace, options: Options, progress: Progress, recipe: Recipe | None = None
 ) -> Archive:
-    """The archive that is there already."""
+    """The archive that is there already.
+
+    Raises:
+        RunConflictError: if it is not as it was written.
+    """
     archive = open_archive(workspace.output)
+    try:
+        refuse_changed(workspace.output, "shown as the result of this command")
+    except ArchiveError as error:
+        raise RunConflictError(f"{error}; give another output, or --overwrite") from error
     progress.say(f"{workspace.output} is already finished")
     failed = archive.metadata.images_failed
     if failed and options.on_bad_image == "error":

@@ -100,9 +100,8 @@ def _run_pass(
     jobs = []
     total = 0
     for shard_number in shards:
-        positions = results.positions(results.pieces[shard_number])
-        total += positions.size
-        if not _is_finished(plan, workspace, progress, shard_number, positions):
+        total += results.positions(results.pieces[shard_number]).size
+        if not _is_finished(plan, workspace, progress, shard_number, results):
             jobs.append(_job(plan, results, shard_number))
     # Shards are taken in in their order, whatever the order in which they are finished.
     unfinished, added = {job.number for job in jobs}, shards.start
@@ -227,7 +226,7 @@ def _is_finished(
     workspace: Workspace,
     progress: Progress,
     number: int,
-    positions: NDArray[np.int64],
+    results: Results,
 ) -> bool:
     """Whether a shard is there, whole, and of the images as they are now.
 
@@ -238,7 +237,9 @@ def _is_finished(
         RunConflictError: if an image has changed since, and must not be evaluated again.
     """
     try:
-        shard = workspace.read(number, positions)
+        shard = workspace.read(number, results.positions(results.pieces[number]))
+        if shard is not None and not results.fits(results.pieces[number], shard):
+            raise ArchiveError(f"{workspace.path(number)}: damaged shard")
     except ArchiveError as error:
         progress.warn(f"{error}; it is evaluated again")
         return False

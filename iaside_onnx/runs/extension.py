@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.analysis import design_of
+from iaside_onnx.analysis import design_of, refuse_damaged
 from iaside_onnx.archive import (
     Archive,
     Failure,
@@ -68,6 +68,7 @@ def extend(
         The finished archive.
 
     Raises:
+        ArchiveError: if `verify` finds fault with the archive, which is then left as it is.
         IasideError: with one sentence that says what is wrong and what to do. The archive is as it
             was, and what was evaluated is kept beside it.
     """
@@ -78,6 +79,9 @@ def extend(
     limits = {"budget": budget, "target_se": target_se, "target_sis_width": target_sis_width}
     if all(value is None for value in limits.values()):
         raise OptionError("say how far to go: a budget, or a target")
+    # A damaged or edited archive must not get a new and valid digest.
+    seen = _file_seen(old)
+    refuse_damaged(old.path, "extended")
     plan = _plan(old, limits, {"workers": workers}, model, images, moved, progress)
     workspace = Workspace(Path(archive), progress.warn)
     if plan.limit <= plan.rounds[-1]:
@@ -89,7 +93,7 @@ def extend(
         return old
     _check_images(old, plan)
     with workspace.lock():
-        _check_same_archive(old)
+        _check_same_archive(old, seen)
         started = _claim(old, plan, workspace)
         _unpack(old, plan, workspace)
         execute(plan, workspace, started, progress)
@@ -142,8 +146,14 @@ def _check_images(old: Archive, plan: Plan) -> None:
         )
 
 
-def _check_same_archive(old: Archive) -> None:
-    """Make sure that the archive is still the one that was read before it was locked.
+def _file_seen(old: Archive) -> tuple[int, ...]:
+    """What changes when the file of the archive is replaced or written into."""
+    found = old.path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _check_same_archive(old: Archive, seen: tuple[int, ...]) -> None:
+    """Make sure that the archive is still the one that was checked before it was locked.
 
     Raises:
         RunConflictError: if it is not.
@@ -152,7 +162,7 @@ def _check_same_archive(old: Archive) -> None:
         (meta.digest, meta.finished, meta.sample)
         for meta in (open_archive(old.path).metadata, old.metadata)
     )
-    if now != before:
+    if now != before or _file_seen(old) != seen:
         raise RunConflictError(
             f"{old.path}: was extended by another process meanwhile; run the same command again"
         )

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive import Failure, Rows, Shard, Workspace, row_ranges
+from iaside_onnx.archive import (
+    DECOMPOSITION,
+    WORTH_ROUNDING,
+    Failure,
+    Rows,
+    Shard,
+    Workspace,
+    row_ranges,
+)
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.game import Estimate
 from iaside_onnx.runs.planning import Plan
@@ -18,6 +26,9 @@ from iaside_onnx.runs.schedule import Piece
 from iaside_onnx.types import Phi, Worth
 
 __all__ = ["Results"]
+
+_EVERY_PASS = frozenset(["image", "image_id", "image_sha256", "label", "worth", "floored"])
+_FIRST_PASS = frozenset(name for name, one in DECOMPOSITION.variables.items() if one.sharded)
 
 
 class Results:
@@ -150,6 +161,20 @@ class Results:
         """The draws of the images in a shard; others of the piece have failed."""
         draws = self.draws(piece)
         return draws[np.isin(self.positions(piece), shard["image"])]
+
+    def fits(self, piece: Piece, shard: Shard) -> bool:
+        """Whether a shard holds what the run would have written; its values may be edited."""
+        now = self._passes[piece.number]
+        if not (_EVERY_PASS if piece.number else _FIRST_PASS) <= shard.values.keys():
+            return False
+        worth = shard["worth"]
+        # Comparisons with NaN are false.
+        return bool(
+            getattr(worth, "shape", ()) == (shard.images, now.stop - now.start)
+            and worth.dtype == np.float32
+            and (worth <= WORTH_ROUNDING).all()
+            and np.isfinite(worth).all()
+        )
 
     def changed(self, piece: Piece, shard: Shard) -> str | None:
         """Name of the first image of a later pass that is not what it was in the first, if any."""

@@ -8,9 +8,8 @@ from itertools import accumulate
 
 import numpy as np
 
-from iaside_onnx.archive import Recipe
+from iaside_onnx.archive import Recipe, end_evaluations
 from iaside_onnx.game import Design, make_design
-from iaside_onnx.runs.baselines import CONSTANT_BASELINES
 from iaside_onnx.types import Baseline, PixelRange
 
 __all__ = ["Piece", "Schedule"]
@@ -55,10 +54,7 @@ class Schedule:
         cls, design: Design, images: int, pixel_range: PixelRange, baseline: Baseline
     ) -> Schedule:
         """The schedule of a design for games of this form."""
-        # The whole image; the full coalition, where each image is stretched and differs from it;
-        # the empty coalition, where the baseline is not the same for all images.
-        end_evaluations = 1 + (pixel_range == "minmax") + (baseline not in CONSTANT_BASELINES)
-        return cls(design, images, end_evaluations)
+        return cls(design, images, end_evaluations(pixel_range, baseline))
 
     @classmethod
     def of(cls, recipe: Recipe) -> Schedule:

@@ -278,9 +278,16 @@ SPOILT = {
     "an attribute of another kind": (_add_attribute, "attribute 'accuracy' is in the file, but"),
     "an edited attribute": (_change_attribute, "the digest is"),
     "an edited value": (_change_value, "the digest is"),
-    "other units": (_change_units, "the units of 'damage' is 'bit', not 'nat'"),
     "another type": (_change_type, "'attenuation' is of type float32, not float64"),
 }
+
+
+def test_other_units_are_refused(copied: Path) -> None:
+    """Readers act upon some units; nothing of such a file is read."""
+    with h5py.File(copied, "r+") as file:
+        _change_units(file)
+    with pytest.raises(ArchiveError, match="the units of 'damage' is 'bit', not 'nat'"):
+        open_any(copied)
 
 
 @pytest.mark.parametrize("what", SPOILT)

@@ -12,6 +12,7 @@ import pytest
 
 import iaside_onnx
 from iaside_onnx import Archive, extend
+from iaside_onnx.archive import digest_of
 from iaside_onnx.errors import ArchiveError, OptionError, RunConflictError
 from iaside_onnx.runs import LogProgress
 from tests.support.comparing import assert_nothing_left
@@ -82,15 +83,17 @@ def test_an_archive_that_another_process_extended_is_kept(sampled: Archive, tmp_
 
 
 @pytest.mark.parametrize(
-    "sample", [{}, {"rounds": []}, {"rounds": [40, 6]}, {"rounds": [10**9]}, {"rounds": ["a"]}]
-)
+    "changes", [{"images": "a"}, {"rounds": []}, {"rounds": [40, 6]}, {"rounds": [10**9]},
+                {"rounds": ["a"]}],
+)  # fmt: skip
 def test_an_archive_that_was_edited_is_not_extended(
-    sampled: Archive, tmp_path: Path, sample: dict[str, Any]
+    sampled: Archive, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     """A traceback, or shards of nothing."""
     path = copied(sampled, tmp_path)
     with h5py.File(path, "r+") as file:
-        file.attrs["sample"] = json.dumps(sample)
+        file.attrs["sample"] = json.dumps({**(sampled.metadata.sample or {}), **changes})
+        file.attrs["digest"] = digest_of(file)
     with pytest.raises(ArchiveError, match="does not say how far the run went"):
         extend(path, budget=9999)
 

@@ -26,6 +26,19 @@ NAMES = st.one_of(
     ),
     st.text(max_size=12),
 )
+# Attributes by which readers of HDF5 and NetCDF change values.
+DECODING = (
+    "_Encoding",
+    "_FillValue",
+    "add_offset",
+    "coordinates",
+    "dtype",
+    "scale_factor",
+    "units",
+)
+STRANGE_TEXTS = (
+    "days since 99999-01-01", "nonsuch", '{"a": 1e999}', "[" * 900 + "]" * 900, "[NaN]",
+)  # fmt: skip
 OPERATORS = (
     "ConstantOfShape", "Conv", "EPContext", "Expand", "Identity", "If", "Loop", "Pad", "Range",
     "Reshape", "Resize", "Softmax", "Tile",
@@ -209,7 +222,9 @@ def _attribute(draw: st.DrawFn, file: Any) -> None:
     names = [name for name in owner.attrs if name not in ("DIMENSION_LIST", "REFERENCE_LIST")]
     name = draw(st.sampled_from(names or ["x"]))
     text = st.one_of(NAMES, JSON.map(json.dumps)).filter(lambda value: "\x00" not in value)
+    text = st.one_of(text, st.sampled_from(STRANGE_TEXTS))
     number = st.one_of(st.integers(-(2**63), 2**63 - 1), FLOATS)
+    name = draw(st.one_of(st.just(name), st.sampled_from(DECODING)))
     owner.attrs[name] = draw(st.one_of(text, number))
 
 

@@ -225,6 +225,7 @@ def targets() -> dict[str, Target]:
             lambda name: [
                 ["show", name], ["show", name, "--json"], ["convert", name, "-o", "out.json"],
                 ["convert", name, "-o", "out.csv", "--table", "worth"], ["CHECK", name],
+                ["convert", name, "-o", "out.nc"], ["convert", name, "-o", "out.parquet"],
                 ["extend", name, "--budget", "40", "--model", str(bundled_model("fashion-cnn")),
                  "--images", str(FASHION_IMAGES)],
             ],
