@@ -3,6 +3,7 @@
 from iaside_onnx.runtime.classifier import Classifier, Signature, load_classifier
 from iaside_onnx.runtime.graph import GraphFacts, output_hint, read_graph
 from iaside_onnx.runtime.inputs import InputTransform, image_shape
+from iaside_onnx.runtime.operators import FloatType, Operators, read_operators
 from iaside_onnx.runtime.outputs import (
     floor_of,
     label_log_probabilities,
@@ -28,9 +29,11 @@ __all__ = [
     "Answer",
     "Classifier",
     "Execution",
+    "FloatType",
     "Game",
     "GraphFacts",
     "InputTransform",
+    "Operators",
     "Predictor",
     "Profile",
     "SessionWords",
@@ -47,6 +50,7 @@ __all__ = [
     "open_session",
     "output_hint",
     "read_graph",
+    "read_operators",
     "resolve_output_kind",
     "usable_cores",
     "usable_outputs",

@@ -44,6 +44,8 @@ class Binding:
         self._options.add_run_config_entry("gpu_graph_id", str(next(_GRAPH_IDS)))
         self.inputs = classifier.memory.zeros(shape, classifier.signature.dtype)
         self.outputs: Any = None
+        # ONNX Runtime refuses a buffer of other than the declared shape, but not such an output.
+        self._declared = classifier.declared_batch
 
     def run(self, count: int) -> Any:
         """Raw outputs of the first ``count`` rows, ``(count, classes)``, until the next run.
@@ -68,15 +70,24 @@ class Binding:
             memory.synchronize()
             with runtime_errors(f"on a batch of {rows}"):
                 run(self._bound[start, rows], self._options)
+            if not self._is_bound(rows):
+                (made,) = self._bound[start, rows].get_outputs()
+                self.outputs[start : start + rows] = memory.xp.asarray(made.numpy())
         return self.outputs[:count]
+
+    def _is_bound(self, rows: int) -> bool:
+        """Whether the model writes into our buffer, and not into one that the runtime allocates."""
+        return self._declared is None or self._declared == rows
 
     def _bind(self, start: int, rows: int) -> Any:
         memory, signature = self._classifier.memory, self._classifier.signature
         bound = self._classifier.execution.session.io_binding()
-        for bind, name, buffer in (
-            (bound.bind_input, signature.input_name, self.inputs),
-            (bound.bind_output, signature.output_name, self.outputs),
-        ):
+        buffers = [(bound.bind_input, signature.input_name, self.inputs)]
+        if self._is_bound(rows):
+            buffers.append((bound.bind_output, signature.output_name, self.outputs))
+        else:
+            bound.bind_output(signature.output_name, *memory.device)
+        for bind, name, buffer in buffers:
             array = buffer[start : start + rows]
             bind(
                 name, *memory.device, np.dtype(array.dtype).type, array.shape,

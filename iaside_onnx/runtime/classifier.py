@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from iaside_onnx.errors import ModelError
 from iaside_onnx.runtime.graph import GraphFacts
 from iaside_onnx.runtime.memory import CudaMemory, HostMemory, Memory
+from iaside_onnx.runtime.operators import Operators
 from iaside_onnx.runtime.session import (
     Execution,
     SessionWords,
@@ -92,6 +93,22 @@ class Classifier:
         cuDNN searches for algorithms at each new shape, and a CUDA graph is recorded for one shape.
         """
         return self.signature.batch is not None or self.memory.device[0] == "cuda"
+
+    @property
+    def operators(self) -> Operators:
+        """What the operators before the output say of it."""
+        return self.facts.operators.get(self.signature.output_name, Operators())
+
+    @property
+    def declared_batch(self) -> int | None:
+        """Number of rows that the graph declares for its output; None if it leaves them open."""
+        outputs = {output.name: output.shape for output in self.execution.session.get_outputs()}
+        shape = outputs[self.signature.output_name]
+        return shape[0] if shape and isinstance(shape[0], int) else None
+
+    def fix_batch(self, size: int) -> None:
+        """Give every call this many images, as if the graph fixed it."""
+        self.signature = replace(self.signature, batch=size)
 
     def shrink(self, shape: tuple[int, ...]) -> None:
         """Make ONNX Runtime free the memory that it holds for larger batches than this.

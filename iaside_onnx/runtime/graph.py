@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from iaside_onnx.errors import ModelError
+from iaside_onnx.runtime.operators import Operators, read_operators
 from iaside_onnx.types import Layout, OutputKind
 
 __all__ = ["GraphFacts", "output_hint", "read_graph"]
@@ -56,6 +57,7 @@ class GraphFacts:
         layout_hint: layout that the first operators expect; None if they do not tell.
         output_hints: the kind of each output by the operators before it; outputs of unknown kind
             are absent.
+        operators: what the operators before each output say of it, by the name of the output.
         files: the model and its external data, in the state that was hashed.
     """
 
@@ -69,6 +71,7 @@ class GraphFacts:
     precision: str
     layout_hint: Layout | None
     output_hints: Mapping[str, OutputKind] = field(default_factory=dict)
+    operators: Mapping[str, Operators] = field(default_factory=dict)
     files: tuple[ModelFile, ...] = ()
 
     def changed(self) -> Path | None:
@@ -134,6 +137,7 @@ def read_graph(path: Path) -> GraphFacts:
         precision=_precision(model),
         layout_hint=_layout_hint(graph),
         output_hints={o.name: kind for o in graph.output if (kind := output_hint(graph, o.name))},
+        operators=read_operators(model),
         files=(own, *external.values()),
     )
 
