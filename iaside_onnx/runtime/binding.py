@@ -45,7 +45,7 @@ class Binding:
         self.inputs = classifier.memory.zeros(shape, classifier.signature.dtype)
         self.outputs: Any = None
         # ONNX Runtime refuses a buffer of other than the declared shape, but not such an output.
-        self._declared = classifier.declared_batch
+        self._declared = classifier.signature.output_batch
 
     def run(self, count: int) -> Any:
         """Raw outputs of the first ``count`` rows, ``(count, classes)``, until the next run.

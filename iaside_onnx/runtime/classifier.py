@@ -50,6 +50,8 @@ class Signature:
         output_name: name of the output with the classes.
         classes: number of classes; None if the graph does not declare it.
         output_hint: the kind of the output by the end of the graph; None if it does not tell.
+        output_batch: rows of the output, if the graph declares them; wrong where it was exported
+            with an example of another batch.
     """
 
     input_name: str
@@ -62,6 +64,7 @@ class Signature:
     output_name: str
     classes: int | None
     output_hint: OutputKind | None
+    output_batch: int | None = None
 
     @property
     def takes(self) -> str:
@@ -98,13 +101,6 @@ class Classifier:
     def operators(self) -> Operators:
         """What the operators before the output say of it."""
         return self.facts.operators.get(self.signature.output_name, Operators())
-
-    @property
-    def declared_batch(self) -> int | None:
-        """Number of rows that the graph declares for its output; None if it leaves them open."""
-        outputs = {output.name: output.shape for output in self.execution.session.get_outputs()}
-        shape = outputs[self.signature.output_name]
-        return shape[0] if shape and isinstance(shape[0], int) else None
 
     def fix_batch(self, size: int) -> None:
         """Give every call this many images, as if the graph fixed it."""
@@ -236,6 +232,7 @@ def _signature(
         output_name=chosen.name,
         classes=classes if isinstance(classes, int) else None,
         output_hint=facts.output_hints.get(chosen.name),
+        output_batch=next((d for d in chosen.shape[:1] if isinstance(d, int) and d > 0), None),
     )
 
 
