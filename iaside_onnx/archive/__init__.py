@@ -15,7 +15,13 @@ from iaside_onnx.archive.metadata import (
     attributes_of,
 )
 from iaside_onnx.archive.reading import ArchiveFile, open_any, open_as, register_kind, row_ranges
-from iaside_onnx.archive.recipe import INFERENCE_OF_ABOUT, Access, Recipe, describe_differences
+from iaside_onnx.archive.recipe import (
+    INFERENCE_OF_ABOUT,
+    Access,
+    BatchRule,
+    Recipe,
+    describe_differences,
+)
 from iaside_onnx.archive.schema import SCHEMA_VERSION, Schema, Variable
 from iaside_onnx.archive.shards import Failure, Shard, Workspace
 from iaside_onnx.archive.writing import Rows, check_output, failed_variables, write_archive
@@ -27,6 +33,7 @@ __all__ = [
     "Access",
     "Archive",
     "ArchiveFile",
+    "BatchRule",
     "DecompositionMetadata",
     "Failure",
     "Metadata",

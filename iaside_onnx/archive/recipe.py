@@ -6,16 +6,20 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.types import Baseline, Inference, OutputKind, Partition, PixelRange, Spacing
 
-__all__ = ["INFERENCE_OF_ABOUT", "Access", "Recipe", "describe_differences"]
+__all__ = ["INFERENCE_OF_ABOUT", "Access", "BatchRule", "Recipe", "describe_differences"]
 
 _SHOWN = 40
+
+BatchRule: TypeAlias = Literal["alone", "fixed"]
+"""Why every call of a model has the same number of images, where its graph does not say so."""
+
 # The words of `inference` in archives of earlier versions, where it is named `about`.
 INFERENCE_OF_ABOUT = {"population": "population", "images": "sample"}
 """The words of `inference` by those of `about`, as earlier versions called it."""
@@ -81,6 +85,10 @@ class Recipe:
         inference: what the intervals are about: the ``population`` that the images were drawn
             from, or the images of the source, of which those evaluated are a ``sample``.
         population: number of images in the source, where the intervals are about these.
+        batch_rule: why every call has ``batch_size`` images, though the graph takes any number:
+            ``alone``, the answer about an image depends on the images beside it, so that each is
+            evaluated alone; ``fixed``, the graph works with no other number. None otherwise.
+        nondeterministic: why an answer is no function of the image, if the user allows that.
         merged: number of archives that it was merged from; None for a run.
         extends: digest of the archive that an unfinished extension continues.
         access: where model and images are on this machine; not compared, and not in the JSON.
@@ -117,6 +125,8 @@ class Recipe:
     target_sis_width: float | None = None
     inference: Inference = "population"
     population: int | None = None
+    batch_rule: BatchRule | None = None
+    nondeterministic: str | None = None
     merged: int | None = None
     extends: str | None = None
     access: Access | None = field(default=None, compare=False, repr=False)

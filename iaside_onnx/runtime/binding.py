@@ -71,7 +71,8 @@ class Binding:
             with runtime_errors(f"on a batch of {rows}"):
                 run(self._bound[start, rows], self._options)
             if not self._is_bound(rows):
-                (made,) = self._bound[start, rows].get_outputs()
+                # An output is bound to the buffer that it was given, and refused in the next run.
+                (made,) = self._bound.pop((start, rows)).get_outputs()
                 self.outputs[start : start + rows] = memory.xp.asarray(made.numpy())
         return self.outputs[:count]
 

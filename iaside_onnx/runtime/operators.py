@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -284,10 +284,11 @@ def _constant(node: NodeProto) -> TensorProto | None:
     for attribute in node.attribute:
         if attribute.name == "value" and _is_short(attribute.t):
             return attribute.t
-        value = {
+        numbers: Mapping[str, Sequence[float]] = {
             "value_int": [attribute.i], "value_ints": attribute.ints,
             "value_float": [attribute.f], "value_floats": attribute.floats,
-        }.get(attribute.name)  # fmt: skip
+        }  # fmt: skip
+        value = numbers.get(attribute.name)
         if value is not None and len(value) <= _SHORT:
             return numpy_helper.from_array(np.array(value))
     return None
