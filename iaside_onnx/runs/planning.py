@@ -156,7 +156,7 @@ def make_plan(
     others = None
     if options.baseline == "complement":
         others = partners(selection.positions, options.seed)
-    before = _of_this_model(earlier, classifier)
+    takes, before = classifier.signature.takes, _of_this_model(earlier, classifier)
     look = probe(predictor, selection, spec, options, before)
     outputs, settled = look.outputs, look.settled
     predictor.output_kind = outputs.kind
@@ -179,7 +179,7 @@ def make_plan(
         progress.warn(warning)
     notes = [
         found.note,
-        f"model: {classifier.signature.takes}",
+        f"model: {takes}",
         why,
         f"outputs: {outputs.kind}, {outputs.reason}",
         *([settled.note] if settled.note else []),

@@ -66,7 +66,7 @@ def evaluate_again(
     asked = "" if count >= cells else f" (all that there are, of {cells} asked for)"
     how = f"largest difference {largest:.1e} nats"
     looked = f"{count} worths evaluated again{asked} {where}, {how}"
-    if plan.recipe.nondeterministic is not None:
+    if plan.recipe.nondeterministic is not None and not np.isnan(largest):
         why = plan.recipe.nondeterministic
         return [], [f"{looked}; they are not held to it, as answers are no function of the image "
                     f"({why})"]  # fmt: skip
@@ -105,7 +105,7 @@ def _identity(archive: Archive, plan: Plan) -> Iterator[str]:
     changed = selection.first_changed(positions.tolist(), archive["image_sha256"])
     if changed is not None:
         yield f"the image {changed} has changed since: its SHA-256 is another"
-    if plan.recipe.batch_rule == "alone" != recipe.batch_rule:
+    if plan.recipe.batch_rule == "alone" != recipe.batch_rule and recipe.batch_size != 1:
         yield (
             f"it was made with {recipe.batch_size} images at a time by an earlier version, though "
             "this model's answer about an image depends on the images beside it: make it again"
