@@ -149,9 +149,11 @@ def check_baseline(
         return [f"{what}, of {len(failed)} of {len(reasons)} images tried: such images will fail"]
     color = look.pixels.mean(axis=(0, 2, 3), dtype=np.float64).astype(np.float32)
     works = []
-    for other in BASELINES:
+    # A single image has no other that could be its baseline.
+    possible = [one for one in BASELINES if one != kind]
+    for other in possible if len(look.pixels) > 1 else [o for o in possible if o != "complement"]:
         tried = replace(baselines, kind=other, color=color if other == "mean" else None)
-        if other != kind and not any(_failures(predictor, tried, look, pixel_range)):
+        if not any(_failures(predictor, tried, look, pixel_range)):
             works.append(other)
     advice = (
         f"give --baseline {' or '.join(works)}, with which it works"
