@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,14 +23,14 @@ def _reshaped(rows: int, *, out: int | str = "N") -> onnx.ModelProto:
     return model
 
 
-def _recipe(path: Path) -> dict[str, object]:
+def _recipe(path: Path) -> dict[str, Any]:
     with h5py.File(path) as file:
         return dict(json.loads(file.attrs["options"])["resolved"])
 
 
 @pytest.mark.parametrize("options", [{}, {"batch_size": "auto"}, {"workers": 2, "threads": 1}])
 def test_a_declared_output_batch_that_is_wrong_changes_nothing(
-    tmp_path: Path, options: dict[str, object]
+    tmp_path: Path, options: dict[str, Any]
 ) -> None:
     """ONNX Runtime refuses a buffer of the right size, though it runs the model."""
     save(tmp_path, build("h = Identity(image)", out=7))
@@ -45,7 +46,7 @@ def test_a_declared_output_batch_that_is_wrong_changes_nothing(
 @pytest.mark.parametrize("options", [{}, {"batch_size": "auto"}, {"workers": 2, "threads": 1}])
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_batch_that_is_fixed_inside_is_found(
-    tmp_path: Path, rows: int, options: dict[str, object]
+    tmp_path: Path, rows: int, options: dict[str, Any]
 ) -> None:
     """The user would have to guess the one batch size with which the model works."""
     save(tmp_path, _reshaped(rows))

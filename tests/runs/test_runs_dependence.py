@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -45,8 +46,8 @@ _UNFIXED = {
 _STEP = 0.015
 
 
-def _decompose(folder: Path, **options: object) -> iaside_onnx.Archive:
-    words: dict[str, object] = {"bands": 3, **options}
+def _decompose(folder: Path, **options: Any) -> iaside_onnx.Archive:
+    words: dict[str, Any] = {"bands": 3, **options}
     return iaside_onnx.decompose(
         folder / "model.onnx", folder / "images.npz", folder / "out.h5", **words
     )
@@ -56,7 +57,7 @@ def _left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def _recipe(path: Path) -> dict[str, object]:
+def _recipe(path: Path) -> dict[str, Any]:
     with h5py.File(path) as file:
         return dict(json.loads(file.attrs["options"])["resolved"])
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import iaside_onnx
 from iaside_onnx.errors import ModelError
@@ -36,7 +38,7 @@ def _left(folder: Path) -> list[str]:
     ids=["zero", "mean", "minmax", "black alone", "noise"],
 )
 def test_a_baseline_without_an_answer_is_named_with_those_that_work(
-    tmp_path: Path, body: str, image: np.ndarray, options: dict[str, str], works: str
+    tmp_path: Path, body: str, image: NDArray[np.float32], options: dict[str, Any], works: str
 ) -> None:
     """All images would be evaluated, fail, and leave a folder of shards that are of no use."""
     save(tmp_path, build(body))
