@@ -48,12 +48,14 @@ FULL: dict[str, Any] = {
     "target_sis_width": 1e-300,
     "inference": "sample",
     "population": 50,
+    "batch_rule": "alone",
+    "nondeterministic": "Dropout in training mode, node 'drop'",
     "merged": 2,
     "extends": "01" * 32,
 }
 OPTIONAL = {
     "provider_options", "budget", "target_se", "target_sis_width", "inference", "population",
-    "merged", "extends",
+    "batch_rule", "nondeterministic", "merged", "extends",
 }  # fmt: skip
 # A value that no field of its type takes.
 WRONG: dict[str, Any] = {
