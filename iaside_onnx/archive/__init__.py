@@ -26,6 +26,7 @@ from iaside_onnx.archive.reading import (
 from iaside_onnx.archive.recipe import (
     INFERENCE_OF_ABOUT,
     Access,
+    BatchRule,
     Recipe,
     describe_differences,
     end_evaluations,
@@ -43,6 +44,7 @@ __all__ = [
     "Access",
     "Archive",
     "ArchiveFile",
+    "BatchRule",
     "DecompositionMetadata",
     "Failure",
     "Metadata",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,7 @@ from iaside_onnx.types import (
 __all__ = [
     "INFERENCE_OF_ABOUT",
     "Access",
+    "BatchRule",
     "Recipe",
     "describe_differences",
     "end_evaluations",
@@ -32,6 +33,10 @@ __all__ = [
 ]
 
 _SHOWN = 40
+
+BatchRule: TypeAlias = Literal["alone", "fixed"]
+"""Why every call of a model has the same number of images, where its graph does not say so."""
+
 # The words of `inference` in archives of earlier versions, where it is named `about`.
 INFERENCE_OF_ABOUT = {"population": "population", "images": "sample"}
 """The words of `inference` by those of `about`, as earlier versions called it."""
@@ -102,6 +107,10 @@ class Recipe:
             from, or the images of the source, of which those evaluated are a ``sample``.
         population: number of images in the source, where the intervals are about these.
         input_layout: where the model has the channels, where that was asked for.
+        batch_rule: why every call has ``batch_size`` images, though the graph takes any number:
+            ``alone``, the answer about an image depends on the images beside it, so that each is
+            evaluated alone; ``fixed``, the graph works with no other number. None otherwise.
+        nondeterministic: why an answer is no function of the image, if the user allows that.
         merged: number of archives that it was merged from; None for a run.
         extends: digest of the archive that an unfinished extension continues.
         access: where model and images are on this machine; not compared, and not in the JSON.
@@ -139,6 +148,8 @@ class Recipe:
     inference: Inference = "population"
     population: int | None = None
     input_layout: Layout | None = None
+    batch_rule: BatchRule | None = None
+    nondeterministic: str | None = None
     merged: int | None = None
     extends: str | None = None
     access: Access | None = field(default=None, compare=False, repr=False)

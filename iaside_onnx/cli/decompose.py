@@ -116,6 +116,10 @@ def _parse_batch(
 )  # fmt: skip
 @device_options
 @click.option(
+    "--allow-nondeterministic", is_flag=True,
+    help="Go on with a model whose answers are random or depend on its batch; recorded.",
+)  # fmt: skip
+@click.option(
     "--threads", type=int, metavar="N",
     help="Threads of each worker on the CPU; by default the usable cores divided among them.",
 )  # fmt: skip

@@ -76,7 +76,7 @@ def decompose(
     inputs = find_inputs(model, images, chosen)
     if _is_recognised(inputs, chosen, workspace):
         return _finished(workspace, chosen, progress)
-    earlier = _earlier(workspace) if chosen.batch_size == "auto" else []
+    earlier = _earlier(workspace, archived=chosen.batch_size == "auto")
     plan = make_plan(inputs, chosen, progress, earlier)
     if _is_finished(plan, workspace):
         return _finished(workspace, chosen, progress, plan.recipe)
@@ -116,11 +116,12 @@ def _executor(plan: Plan, workspace: Workspace) -> Executor:
     return LocalExecutor(plan.evaluator)
 
 
-def _earlier(workspace: Workspace) -> list[Recipe | None]:
-    """The recipes of an unfinished run and of a finished archive at this output."""
+def _earlier(workspace: Workspace, *, archived: bool) -> list[Recipe | None]:
+    """The recipes of an unfinished run and, if asked for, of a finished archive at this output."""
     found: list[Recipe | None] = []
-    with suppress(ArchiveError):
-        found.append(open_archive(workspace.output).recipe)
+    if archived:
+        with suppress(ArchiveError):
+            found.append(open_archive(workspace.output).recipe)
     identity = workspace.identity()
     if identity is not None:
         with suppress(ValueError):

@@ -18,6 +18,7 @@ from iaside_onnx.game import make_design
 from iaside_onnx.images import ImageSource, PreparedImage, Preprocess, load_ahead, open_images
 from iaside_onnx.model import make_predictor
 from iaside_onnx.runs.baselines import Baselines
+from iaside_onnx.runs.dependence import apply_rule
 from iaside_onnx.runs.jobs import OWN_ANSWER, Job
 from iaside_onnx.runs.schedule import Schedule
 from iaside_onnx.runtime import (
@@ -84,6 +85,7 @@ class Evaluator:
                 "back and run the same command again"
             )
         classifier = load_classifier(facts, output=recipe.output, **access.session)
+        apply_rule(recipe, classifier)
         spec = Preprocess.from_dict(recipe.preprocess, "preprocess")
         largest = Schedule.of(recipe).largest_batch
         predictor = make_predictor(classifier, spec, min(recipe.batch_size, largest))

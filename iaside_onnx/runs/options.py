@@ -108,6 +108,9 @@ class Options:
         tf32: let CUDA round float32 to 10 bits in matrix products and convolutions.
         cuda_graph: let CUDA record the model once and replay it; not every model allows it.
         allow_cpu_nodes: let the CPU run operators that the device or provider does not have.
+        allow_nondeterministic: decompose a model whose answers are no function of the image, as
+            with random operators, training mode, or a fixed batch whose images depend on one
+            another; the archive says so.
         threads: threads of each worker on the CPU; by default the cores that the process may use,
             divided among the workers.
         workers: processes that evaluate; 1 evaluates in this process.
@@ -145,6 +148,7 @@ class Options:
     tf32: bool = False
     cuda_graph: bool = False
     allow_cpu_nodes: bool = False
+    allow_nondeterministic: bool = False
     threads: int | None = None
     workers: int = 1
     seed: int = 0
@@ -302,6 +306,7 @@ class OptionWords(TypedDict, total=False):
     tf32: bool
     cuda_graph: bool
     allow_cpu_nodes: bool
+    allow_nondeterministic: bool
     threads: int | None
     workers: int
     seed: int

@@ -19,7 +19,7 @@ from iaside_onnx.progress import Progress
 from iaside_onnx.runs.baselines import Baselines, mean_color, partners
 from iaside_onnx.runs.evaluator import Evaluator
 from iaside_onnx.runs.options import DEFAULT_BUDGET, Options
-from iaside_onnx.runs.probing import probe
+from iaside_onnx.runs.probing import check_baseline, probe
 from iaside_onnx.runs.schedule import Schedule
 from iaside_onnx.runs.selection import Selection, select_images
 from iaside_onnx.runtime import Classifier, Predictor, fastest_batch, usable_cores
@@ -130,8 +130,9 @@ def make_plan(
         inputs: the model and the images.
         options: what to do.
         progress: is told what was decided.
-        earlier: recipes of runs to the same output. Where the batch size is searched for, that of a
-            run that differs in nothing else is taken.
+        earlier: recipes of runs to the same output. How the first of this model was run is kept.
+            Where the batch size is searched for, that of a run that differs in nothing else is
+            taken.
 
     Raises:
         IasideError: if something cannot work; nothing has been written.
@@ -156,12 +157,18 @@ def make_plan(
     others = None
     if options.baseline == "complement":
         others = partners(selection.positions, options.seed)
-    outputs, warning = probe(predictor, selection, spec, options)
+    takes, before = classifier.signature.takes, _of_this_model(earlier, classifier)
+    look = probe(predictor, selection, spec, options, before)
+    outputs, settled = look.outputs, look.settled
     predictor.output_kind = outputs.kind
+    baselines = Baselines(options.baseline, index, options.bands, options.seed, color)
+    warnings = [*look.warnings, *check_baseline(predictor, baselines, look, options.pixel_range)]
     recipe = _recipe(inputs, options, classifier, spec, method, limits)
     recipe = replace(
         recipe,
         output_kind=outputs.kind,
+        batch_rule=settled.rule,
+        nondeterministic=settled.nondeterministic,
         mean_color=None if color is None else tuple(color.tolist()),
         access=Access(
             found.facts.path,
@@ -173,25 +180,28 @@ def make_plan(
             options.labels_key,
         ),
     )
-    for text in filter(None, [found.warning(spec), warning]):
-        progress.warn(text)
+    doubt = f"answers are no function of the image: {settled.nondeterministic}"
+    doubts = [doubt] if settled.nondeterministic else []
+    for warning in filter(None, [found.warning(spec), *warnings, *doubts]):
+        progress.warn(warning)
     notes = [
         *selection.source.notes,
         found.note,
-        f"model: {classifier.signature.takes}",
+        f"model: {takes}",
         why,
         *classifier.notes,
         f"outputs: {outputs.kind}, {outputs.reason}",
+        *([settled.note] if settled.note else []),
         *_execution_notes(classifier, options),
     ]
     for note in notes:
         progress.say(note)
+    notes += doubts
     if options.batch_size == "auto" and classifier.signature.batch is None:
         size, how = _find_batch(predictor, recipe, earlier, schedule.largest_batch)
         recipe = replace(recipe, batch_size=size)
         notes.append(how)
         progress.say(how)
-    baselines = Baselines(options.baseline, index, options.bands, options.seed, color)
     return Plan(
         options=options,
         recipe=recipe,
@@ -204,6 +214,18 @@ def make_plan(
         rounds=(),
         notes=tuple(notes),
     )
+
+
+def _of_this_model(earlier: Sequence[Recipe | None], classifier: Classifier) -> Recipe | None:
+    """The first recipe that tells how this model is to be run, by this version of iaside."""
+    facts, output = classifier.facts, classifier.signature.output_name
+    wanted = (__version__, facts.sha256, dict(facts.external), output)
+    for other in earlier:
+        if other is not None and wanted == (
+            other.tool_version, other.model_sha256, other.model_external, other.output
+        ):  # fmt: skip
+            return other
+    return None
 
 
 def _predictor(

@@ -13,6 +13,7 @@ from iaside_onnx.analysis import design_of
 from iaside_onnx.archive import Archive, Shard, words_for
 from iaside_onnx.progress import Progress
 from iaside_onnx.runs.archived import Moved, archived_inputs, archived_options
+from iaside_onnx.runs.dependence import rounding
 from iaside_onnx.runs.jobs import Job
 from iaside_onnx.runs.planning import Plan, make_plan
 from iaside_onnx.types import Coalitions, Worth
@@ -22,14 +23,6 @@ __all__ = ["evaluate_again"]
 _EACH = 8
 """Coalitions of an image that are evaluated together, at least."""
 
-# What rounding may come to in nats, and as a share of the worth, by the precision of the model.
-_TOLERANCES = {
-    "float64": (1e-5, 1e-6),
-    "float32": (1e-3, 1e-4),
-    "float16": (5e-2, 1e-2),
-    "bfloat16": (3e-1, 5e-2),
-    "int8": (3e-1, 5e-2),
-}
 _EXACT_ENOUGH = 1e-2
 _IMAGES = ("images_count", "images_digest", "labels")
 _GAME = ("output", "output_kind", "bands", "partition", "spacing", "baseline", "mean_color",
@@ -69,10 +62,15 @@ def evaluate_again(
     where = f"on {here}" + ("" if here == there else f" (the archive: {there})")
     if problems:
         return problems, [f"model and images {where}"]
-    problems, count, largest = _compare(archive, plan, cells, progress)
+    problems, count, largest = _compare(archive, plan, cells, progress, same_place=here == there)
     asked = "" if count >= cells else f" (all that there are, of {cells} asked for)"
     how = f"largest difference {largest:.1e} nats"
-    return problems, [f"{count} worths evaluated again{asked} {where}, {how}"]
+    looked = f"{count} worths evaluated again{asked} {where}, {how}"
+    if plan.recipe.nondeterministic is not None and not np.isnan(largest):
+        why = plan.recipe.nondeterministic
+        return [], [f"{looked}; they are not held to it, as answers are no function of the image "
+                    f"({why})"]  # fmt: skip
+    return problems, [looked]
 
 
 def _identity(archive: Archive, plan: Plan) -> Iterator[str]:
@@ -107,6 +105,13 @@ def _identity(archive: Archive, plan: Plan) -> Iterator[str]:
     changed = selection.first_changed(positions.tolist(), archive["image_sha256"])
     if changed is not None:
         yield f"the image {changed} has changed since: its SHA-256 is another"
+    if plan.recipe.batch_rule == "alone" != recipe.batch_rule and recipe.batch_size != 1:
+        yield (
+            f"it was made with {recipe.batch_size} images at a time by an earlier version, though "
+            "this model's answer about an image depends on the images beside it: make it again"
+        )
+    if plan.recipe.nondeterministic and not recipe.nondeterministic:
+        yield f"answers are no function of the image: {plan.recipe.nondeterministic}"
     if facts.precision != meta.precision:
         yield f"the model's precision is {facts.precision}, not {meta.precision}"
     prepared = plan.recipe.preprocess
@@ -115,7 +120,7 @@ def _identity(archive: Archive, plan: Plan) -> Iterator[str]:
 
 
 def _compare(
-    archive: Archive, plan: Plan, cells: int, progress: Progress
+    archive: Archive, plan: Plan, cells: int, progress: Progress, *, same_place: bool
 ) -> tuple[list[str], int, float]:
     """What is not what it was, how many worths were compared, and the largest difference.
 
@@ -145,7 +150,7 @@ def _compare(
     if problems:
         return problems, 0, float("nan")
     return (
-        _problems(archive, plan, found),
+        _problems(archive, found, *rounding(plan.classifier, same_place=same_place)),
         sum(d.found.size for d in found),
         max(float(d.size.max()) for d in found),
     )
@@ -229,8 +234,9 @@ def _differences(
         yield _Difference(row, job.masks[i], stored, shard["worth"][i], int(shard["predicted"][i]))
 
 
-def _problems(archive: Archive, plan: Plan, found: list[_Difference]) -> list[str]:
-    absolute, relative = _TOLERANCES.get(plan.classifier.facts.precision, _TOLERANCES["float32"])
+def _problems(
+    archive: Archive, found: list[_Difference], absolute: float, relative: float
+) -> list[str]:
     problems = []
     wrong = [~(d.size <= absolute + relative * np.abs(d.stored)) for d in found]
     if any(w.any() for w in wrong):

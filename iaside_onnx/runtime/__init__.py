@@ -4,6 +4,7 @@ from iaside_onnx.runtime.classifier import Classifier, load_classifier
 from iaside_onnx.runtime.graph import GraphFacts, read_graph
 from iaside_onnx.runtime.hints import OutputHint, output_hint
 from iaside_onnx.runtime.inputs import InputTransform, image_shape
+from iaside_onnx.runtime.operators import FloatType, Operators, read_operators
 from iaside_onnx.runtime.outputs import (
     SUM_TOLERANCE,
     floor_of,
@@ -32,9 +33,11 @@ __all__ = [
     "Answer",
     "Classifier",
     "Execution",
+    "FloatType",
     "Game",
     "GraphFacts",
     "InputTransform",
+    "Operators",
     "OutputHint",
     "Predictor",
     "Profile",
@@ -52,6 +55,7 @@ __all__ = [
     "open_session",
     "output_hint",
     "read_graph",
+    "read_operators",
     "resolve_output_kind",
     "usable_cores",
     "usable_outputs",

@@ -46,6 +46,8 @@ class Binding:
         self.outputs: Any = None
         # Shape of the output of one image; None if there is no axis for the batch.
         self._item: tuple[int, ...] | None = None
+        # ONNX Runtime refuses a buffer of other than the declared shape, but not such an output.
+        self._declared = classifier.signature.output_batch
 
     def run(self, count: int) -> Any:
         """Scores of the first ``count`` rows, ``(count, classes)``, until the next run.
@@ -71,7 +73,16 @@ class Binding:
             memory.synchronize()
             with runtime_errors(f"on a batch of {rows}"):
                 run(self._bound[start, rows], self._options)
+            if not self._is_bound(rows):
+                # An output is bound to the buffer that it was given, and refused in the next run.
+                (made,) = self._bound.pop((start, rows)).get_outputs()
+                raw = memory.xp.asarray(made.numpy())
+                self.outputs[start : start + rows] = raw.reshape(rows, -1)
         return self._classifier.scores.of(self.outputs[:count], memory.xp)
+
+    def _is_bound(self, rows: int) -> bool:
+        """Whether the model writes into our buffer, and not into one that the runtime allocates."""
+        return self._declared is None or self._declared == rows
 
     def _bind(self, start: int, rows: int) -> Any:
         memory, signature = self._classifier.memory, self._classifier.signature
@@ -79,9 +90,13 @@ class Binding:
         inputs, outputs = (buffer[start : start + rows] for buffer in (self.inputs, self.outputs))
         # The buffers are contiguous, so another shape is only another view.
         output_shape = outputs.shape[1:] if self._item is None else (rows, *self._item)
-        for bind, name, array, shape in (
-            (bound.bind_input, signature.input_name, inputs, signature.input_shape(inputs.shape)),
-            (bound.bind_output, signature.output_name, outputs, output_shape),
-        ):
+        buffers = [
+            (bound.bind_input, signature.input_name, inputs, signature.input_shape(inputs.shape))
+        ]
+        if self._is_bound(rows):
+            buffers.append((bound.bind_output, signature.output_name, outputs, output_shape))
+        else:
+            bound.bind_output(signature.output_name, *memory.device)
+        for bind, name, array, shape in buffers:
             bind(name, *memory.device, np.dtype(array.dtype).type, shape, memory.pointer(array))
         return bound

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Literal, Unpack
 
 import numpy as np
@@ -12,6 +13,7 @@ from iaside_onnx.errors import ModelError
 from iaside_onnx.runtime.graph import GraphFacts
 from iaside_onnx.runtime.loading import source_of
 from iaside_onnx.runtime.memory import CudaMemory, HostMemory, Memory
+from iaside_onnx.runtime.operators import Operators
 from iaside_onnx.runtime.scores import Scores, single_kind
 from iaside_onnx.runtime.session import (
     Execution,
@@ -51,6 +53,15 @@ class Classifier:
         cuDNN searches for algorithms at each new shape, and a CUDA graph is recorded for one shape.
         """
         return self.signature.batch is not None or self.memory.device[0] == "cuda"
+
+    @property
+    def operators(self) -> Operators:
+        """What the operators before the output say of it."""
+        return self.facts.operators.get(self.signature.output_name, Operators())
+
+    def fix_batch(self, size: int) -> None:
+        """Give every call this many images, as if the graph fixed it."""
+        self.signature = replace(self.signature, batch=size)
 
     @property
     def notes(self) -> list[str]:

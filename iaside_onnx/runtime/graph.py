@@ -26,6 +26,7 @@ from iaside_onnx.runtime.hints import (
     output_quantisation,
     zipped_outputs,
 )
+from iaside_onnx.runtime.operators import Operators, read_operators
 from iaside_onnx.runtime.ortfile import describe_ort, is_ort
 from iaside_onnx.types import Layout
 
@@ -64,6 +65,7 @@ class GraphFacts:
         input_scale: the factor, about 1/255, by which the graph scales pixels of 0..255; None if
             it does not.
         is_ort: whether the file has ONNX Runtime's own format; hints and opset are then unknown.
+        operators: what the operators before each output say of it, by the name of the output.
         files: the model and its external data, in the state that was hashed.
     """
 
@@ -81,6 +83,7 @@ class GraphFacts:
     zipped: Mapping[str, ZippedOutput] = field(default_factory=dict)
     input_scale: float | None = None
     is_ort: bool = False
+    operators: Mapping[str, Operators] = field(default_factory=dict)
     files: tuple[ModelFile, ...] = ()
 
     def changed(self) -> Path | None:
@@ -137,7 +140,7 @@ def read_graph(path: Path) -> GraphFacts:
         metadata={_text(p.key): _text(p.value) for p in model.metadata_props},
         precision=_precision(model),
         layout_hint=layout_hint(graph),
-        **_outputs(graph),
+        **_outputs(model),
         input_scale=input_scale(graph),
         files=(own, *external.values()),
     )
@@ -159,15 +162,20 @@ def _check_operators(path: Path, model: ModelProto) -> None:
         )
 
 
-def _outputs(graph: GraphProto) -> dict[str, Any]:
+def _outputs(model: ModelProto) -> dict[str, Any]:
     """What the graph tells of its outputs; that of ZipMap has the name of the tensor of scores."""
-    zipped = zipped_outputs(graph)
+    graph = model.graph
+    zipped, operators = zipped_outputs(graph), read_operators(model)
     names = [output.name for output in graph.output]
     names += [one.tensor for one in zipped.values()]
     return {
         "output_hints": {name: kind for name in names if (kind := output_hint(graph, name))},
         "quantised": {name: q for name in names if (q := output_quantisation(graph, name))},
         "zipped": zipped,
+        "operators": {
+            **operators,
+            **{one.tensor: operators[name] for name, one in zipped.items() if name in operators},
+        },
     }
 
 

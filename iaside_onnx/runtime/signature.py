@@ -43,6 +43,8 @@ class Signature:
         output_name: name of the output with the classes.
         classes: number of classes; None if the graph does not declare it.
         output_hint: the kind of the output by the end of the graph; None if it does not tell.
+        output_batch: rows of the output, if the graph declares them; wrong where it was exported
+            with an example of another batch.
         axes: what is along each axis of the input, where it is not that of the layout; see
             `iaside_onnx.runtime.axes.Axes`.
         notes: what of this is a guess, in words.
@@ -58,6 +60,7 @@ class Signature:
     output_name: str
     classes: int | None
     output_hint: OutputHint | None
+    output_batch: int | None = None
     axes: Axes | None = None
     notes: tuple[str, ...] = ()
 
@@ -105,9 +108,17 @@ def read_signature(
         output_name=chosen.name,
         classes=2 if classes == 1 else classes or None,
         output_hint=facts.output_hints.get(chosen.name),
+        output_batch=_output_batch(chosen.shape, found.batch),
         axes=found.axes or None,
         notes=tuple(filter(None, [found.note, *_zip_notes(facts)])),
     )
+
+
+def _output_batch(shape: Sequence[object], batch: int | None) -> int | None:
+    """The rows of an output, if it declares them; (classes,) of a single image has none."""
+    if len(shape) == 1 and batch == 1:
+        return None
+    return next((d for d in shape[:1] if isinstance(d, int) and d > 0), None)
 
 
 def _image_input(facts: GraphFacts, inputs: Sequence[Any]) -> Any:

@@ -51,13 +51,15 @@ FULL: dict[str, Any] = {
     "inference": "sample",
     "population": 50,
     "input_layout": "NHWC",
+    "batch_rule": "alone",
+    "nondeterministic": "Dropout in training mode, node 'drop'",
     "merged": 2,
     "extends": "01" * 32,
 }
 OPTION_NAMES = {one.name for one in fields(Options)}
 OPTIONAL = {
     "provider_options", "budget", "target_se", "target_sis_width", "inference", "population",
-    "input_layout", "merged", "extends",
+    "input_layout", "batch_rule", "nondeterministic", "merged", "extends",
 }  # fmt: skip
 # A value that no field of its type takes.
 WRONG: dict[str, Any] = {

@@ -101,8 +101,9 @@ def test_what_is_evaluated_stays_within_the_budget(
 
     monkeypatch.setattr(iaside_onnx.runtime.binding.Binding, "run", run)
     archive = sample(tmp_path / "out.h5", budget=740)
-    # 16 images to look at the outputs, and the empty coalition once a pass.
-    assert counted == 728 + 16 + 1
+    # 16 images to look at the outputs, 3 twice alone, these among 4 others, and the baseline; then
+    # the empty coalition once a pass.
+    assert counted == 728 + (16 + 2 * 3 + 7 + 1) + 1
     assert_same(sampled.path, archive.path)
 
 
