@@ -121,7 +121,7 @@ def quantize(
     check_output(target, overwrite)
     if images is None:
         raise OptionError(
-            "quantising needs images, for calibration and comparison: give --images SRC"
+            "quantising needs images, for calibration and comparison: give `images=SRC`"
         )
     _check_options(to, calibration)
     progress.say(f"reading {model}")

@@ -102,7 +102,7 @@ class ArraySource:
             # Without a map the images can still be used where no labels are needed.
             if labels.dtype.kind not in "US" or classes is not None:
                 raise
-            self._hint = ", whose labels are names that need --classes FILE"
+            self._hint = ", whose labels are names that need `classes=FILE`"
         if len(labels.shape) == 2 and labels.shape[1] > 1:
             self.notes += (f"labels of {self.where}: one-hot, {labels.shape[1]} columns",)
 

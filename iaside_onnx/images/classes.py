@@ -70,7 +70,7 @@ def no_word(classes: KnownClasses, where: str) -> dict[str, int] | None:
     """
     if isinstance(classes, str):
         raise ImageError(
-            f"{where} has no class folders, so --classes {classes} does not apply; give a file "
+            f"{where} has no class folders, so `classes={classes!r}` does not apply; give a file "
             "that maps names to class indices, or nothing"
         )
     return classes
@@ -176,7 +176,7 @@ def number_folders(names: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...
         f"folder {odd[0]} is class {found[odd[0]]}"
     )
     if None not in numbers:
-        note += "; --classes numbers takes the names as class indices"
+        note += "; `classes='numbers'` takes the names as class indices"
     return found, (note,)
 
 

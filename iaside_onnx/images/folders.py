@@ -129,7 +129,7 @@ def _class_map(
         if wrong:
             raise ImageError(
                 f"the name of the class folder {root / wrong[0]} is not a class index, as "
-                "--classes numbers expects; map names to class indices in a file"
+                "`classes='numbers'` expects; map names to class indices in a file"
             )
         return {folder: int(folder) for folder in held}, ()
     indices = {folder: named(folder, classes) for folder in held}

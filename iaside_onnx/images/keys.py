@@ -75,7 +75,7 @@ def choose_keys(names: Sequence[str], keys: Keys, where: str) -> tuple[str, str 
     if len(labels) > 1:
         raise ImageError(
             f"{where} has several arrays that may be the labels of {images} ({_shown(labels)}); "
-            "choose one with --labels-key (in Python labels_key)"
+            "choose one with `labels_key=`"
         )
     return images, next(iter(labels), None)
 
@@ -98,12 +98,12 @@ def _only(names: Sequence[str], where: str) -> str:
     if len(found) > 1:
         raise ImageError(
             f"{where} has several arrays that may be the images ({_shown(found)}); choose one with "
-            "--images-key (in Python images_key)"
+            "`images_key=`"
         )
     if not found:
         raise ImageError(
             f"{where} has no array named images (it has {_shown(sorted(names)) or 'nothing'}); "
-            "name the array with --images-key (in Python images_key), or save the array images "
+            "name the array with `images_key=`, or save the array images "
             "and, if there are labels, the array labels"
         )
     return found[0]

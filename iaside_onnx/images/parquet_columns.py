@@ -86,7 +86,7 @@ def image_column(file: ParquetFile, key: str | None) -> tuple[str, tuple[str, ..
         raise ImageError(
             f"{file.path} has {count} of images, that is of structs with bytes and path as in "
             f"the hub's data sets, or of encoded files (it has {columns}); save the images as one "
-            "column, image, or choose one with --images-key (in Python images_key)"
+            "column, image, or choose one with `images_key=`"
         )
     others = [name for name in structs or plain if name != found[0]]
     notes = (f"left out of {file.path}: columns of images: {', '.join(others)}",) if others else ()
@@ -156,7 +156,7 @@ def read_labels(
     if isinstance(values[0], str):
         known = own if given is None else given
         if known is None and not all(value.isdecimal() for value in set(values)):
-            return None, None, ", whose labels are names that need --classes FILE"
+            return None, None, ", whose labels are names that need `classes=FILE`"
         indices = {text: class_index(text, known, where) for text in dict.fromkeys(values)}
         return np.array([indices[text] for text in values], dtype=np.int64), known, ""
     found = np.array(values)
@@ -205,7 +205,7 @@ def _label_column(
         if name in declared or (name in usual and _is_label(first.type_of(name)))
     ]
     if len(found) > 1:
-        return None, f", whose labels may be {', '.join(found)}: choose one with --labels-key"
+        return None, f", whose labels may be {', '.join(found)}: choose one with `labels_key=`"
     if found:
         return found[0], ""
     labelled = [file.path for file in files if "label" in file.schema.names]

@@ -131,7 +131,7 @@ def scaling_warning(facts: GraphFacts, spec: Preprocess) -> str | None:
         f"{facts.path}: its first operators scale pixels of 0..255 themselves, by "
         f"1/{1 / facts.input_scale:g}, but the preprocessing gives values from {low:g} to "
         f'{high:g}: pixels seem to be scaled twice; give a spec with "value_range": [0, 255], '
-        "mean 0 and std 1, such as --preprocess keras:raw"
+        "mean 0 and std 1, such as `preprocess='keras:raw'`"
     )
 
 

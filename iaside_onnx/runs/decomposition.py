@@ -188,7 +188,7 @@ def _finished(
     try:
         refuse_changed(workspace.output, "shown as the result of this command")
     except ArchiveError as error:
-        raise RunConflictError(f"{error}; give another output, or --overwrite") from error
+        raise RunConflictError(f"{error}; give another output, or `overwrite=True`") from error
     progress.say(f"{workspace.output} is already finished")
     failed = archive.metadata.images_failed
     if failed and options.on_bad_image == "error":

@@ -269,7 +269,7 @@ def _refuse(classifier: Classifier, cause: str, allow: bool, *, tried: bool = Fa
     what = f"gives {cause}" if tried else f"its answers are no function of the image: {cause}"
     raise ModelError(
         f"{classifier.facts.path}: {what}; export the model in evaluation mode and without random "
-        "operators, or add --allow-nondeterministic, which the archive records"
+        "operators, or add `allow_nondeterministic=True`, which the archive records"
     )
 
 
@@ -281,5 +281,5 @@ def _refuse_company(classifier: Classifier, cause: str, allow: bool) -> str:
     raise ModelError(
         f"{classifier.facts.path}: its answer about an image depends on the images beside it "
         f"({cause}), and its batch is fixed at {size}; export it with a dynamic batch or a batch "
-        "of 1, or add --allow-nondeterministic, which the archive records"
+        "of 1, or add `allow_nondeterministic=True`, which the archive records"
     )

@@ -34,7 +34,7 @@ def check_labels(selection: Selection, classes: int) -> None:
         raise ImageError(
             f"{outside.size} of {selection.labels.size} labels are not among the model's {classes} "
             f"classes, the first is {selection.labels[first]} of image {name}; labels count from "
-            "0: correct them, or map class names to classes with --classes"
+            "0: correct them, or map class names to classes with `classes=`"
         )
 
 
@@ -47,8 +47,8 @@ def _check_names(selection: Selection, classes: int) -> None:
     what = "class folders" if folders else "class names"
     raise ImageError(
         f"{selection.source.describe()}: has {len(names)} {what} ({shown}), but the model has "
-        f"{classes} classes, so it is unclear which class each is; give --classes FILE, which maps "
-        f"names to class indices, or --classes in-order if they are the classes 0 to "
+        f"{classes} classes, so it is unclear which class each is; give `classes=FILE`, which maps "
+        f"names to class indices, or `classes='in-order'` if they are the classes 0 to "
         f"{len(names) - 1} in this order"
-        + (", or --classes numbers if their names are class indices" if folders else "")
+        + (", or `classes='numbers'` if their names are class indices" if folders else "")
     )

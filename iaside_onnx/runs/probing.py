@@ -113,8 +113,8 @@ def _doubts(
     if differ and np.allclose(outputs, outputs[0], rtol=_SAME, atol=0, equal_nan=True):
         yield (
             "the model gives the same outputs for all of them, so there is nothing to divide "
-            "among bands; likely causes are the value range or the normalisation (--preprocess), "
-            "the wrong output (--output-name), or an export that lost its weights"
+            "among bands; likely causes are the value range or the normalisation (`preprocess=`), "
+            "the wrong output (`output_name=`), or an export that lost its weights"
         )
         return
     if selection.labels is not None:
@@ -157,7 +157,7 @@ def check_baseline(
         if not any(_failures(predictor, tried, look, pixel_range)):
             works.append(other)
     advice = (
-        f"give --baseline {' or '.join(works)}, with which it works"
+        f"give `baseline=`, {' or '.join(works)}, with which it works"
         if works
         else "none of the other baselines works either: check the model and its preprocessing"
     )

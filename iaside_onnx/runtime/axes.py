@@ -111,12 +111,12 @@ def _question(found: list[FoundAxes]) -> str:
     if len({one.extents for one in found}) == 1:
         return (
             "and nothing says in which order it has channels, rows and columns: give "
-            "--input-layout NCHW (channels first) or NHWC (channels last)"
+            "`input_layout=`, NCHW (channels first) or NHWC (channels last)"
         )
     readings = (f"{one.channels},{one.height or 'H'},{one.width or 'W'}" for one in found)
     return (
         f"which may be images of {' or '.join(dict.fromkeys(readings))}: say which by "
-        "--input-size C,H,W"
+        "`input_size=(C, H, W)`"
     )
 
 
@@ -159,7 +159,7 @@ def _fit(
         side = _square(flat[0])
         note = (
             f"input: its {flat[0]} numbers are read as a grey image of {side} x {side}; give "
-            "--input-size C,H,W if they are another"
+            "`input_size=(C, H, W)` if they are another"
         )
         return None if side is None else FoundAxes(axes, layout, 1, side, side, batch, note)
     if flat and size is not None:
@@ -186,14 +186,14 @@ def _square(count: int | None) -> int | None:
 
 def _expected(dims: Sequence[int | None], size: tuple[int, int, int] | None) -> str:
     if size is not None:
-        return f" of (channels, height, width) {size}; correct --input-size or the spec"
+        return f" of (channels, height, width) {size}; correct `input_size=` or the spec"
     if len(dims) > 4:
         return "; wrap the model so that it takes (batch, channels, height, width)"
     for extent in itertools.chain(dims[1:], dims[:1]):
         side = _square(extent // 3) if extent is not None and extent % 3 == 0 else None
         if side is not None:
             return (
-                " by itself; if it takes colour images, give --input-size "
-                f"3,{side},{side} and --input-layout"
+                " by itself; if it takes colour images, give "
+                f"`input_size=(3, {side}, {side})` and `input_layout=`"
             )
-    return " by itself; give --input-size C,H,W, such as 1,28,28"
+    return " by itself; give `input_size=(C, H, W)`, such as 1,28,28"

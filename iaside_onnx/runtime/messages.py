@@ -28,7 +28,7 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"under development and support for this is limited|official support for domain",
-        "update ONNX Runtime, or export the model with a lower --opset",
+        "update ONNX Runtime, or export the model with a lower `opset=`",
     ),
     (
         r"No opset import for domain|not a registered function/op|No Op registered for",
@@ -43,11 +43,11 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     (
         r"cannot be reshaped|Reshape node",
         "the graph may fix its batch or image size inside: export it with a dynamic batch, or try "
-        "another --input-size, or one image a call (`iaside decompose --batch-size 1`)",
+        "another `input_size=`, or one image a call (`batch_size=1`)",
     ),
     (
         r"Got invalid dimensions for input|Invalid rank for input",
-        "give the size that it takes with --input-size",
+        "give the size that it takes with `input_size=`",
     ),
     (
         r"External data|external data",

@@ -82,7 +82,7 @@ class Scores:
             raise ModelError(
                 f"{self.where}: for {images} images the output {self.output!r} has the shape "
                 f"{shape}, where ({images}, classes) with at least 2 classes was expected; choose "
-                "another with --output-name, or export a classifier"
+                "another with `output_name=`, or export a classifier"
             )
         columns = math.prod(extents)
         if columns == 1:
@@ -111,8 +111,8 @@ class Scores:
         if self.single is None:
             raise ModelError(
                 f"{self.where}: its output {self.output!r} is one number for each image: give "
-                "--output-kind probabilities if it is the probability of class 1 of two, or "
-                "--output-kind logits if it is its logit (before the sigmoid); a regression "
+                "`output_kind='probabilities'` if it is the probability of class 1 of two, or "
+                "`output_kind='logits'` if it is its logit (before the sigmoid); a regression "
                 "cannot be audited"
             )
 

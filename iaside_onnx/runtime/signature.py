@@ -175,8 +175,8 @@ def _channels(
     channels = declared or (input_size[0] if input_size else None)
     if channels is None:
         raise ModelError(
-            f"{facts.path}: leaves open how many channels it takes; give --input-size C,H,W, such "
-            "as 1,28,28 or 3,224,224, or a preprocessing spec with input_size"
+            f"{facts.path}: leaves open how many channels it takes; give `input_size=(C, H, W)`, "
+            "such as 1,28,28 or 3,224,224, or a preprocessing spec with input_size"
         )
     return channels
 
@@ -202,7 +202,8 @@ def _layout(
         if fits[asked] or (input_size is None and channels is None):
             return asked
         raise ModelError(
-            f"{has}, which does not fit the layout {asked}; correct --input-layout or --input-size"
+            f"{has}, which does not fit the layout {asked}; correct `input_layout=` or "
+            "`input_size=`"
         )
     possible: list[Layout] = [layout for layout, fit in fits.items() if fit]
     if len(possible) == 1:
@@ -212,13 +213,13 @@ def _layout(
     if possible:
         raise ModelError(
             f"{facts.path}: its input {list(shape)} may be NCHW or NHWC; say which by "
-            "--input-layout, or by a preprocessing spec with input_size, "
+            "`input_layout=`, or by a preprocessing spec with input_size, "
             "[channels, height, width]"
         )
     expected = (
         "1 or 3 channels; only models of grey or colour images can be audited"
         if input_size is None
-        else f"(channels, height, width) {input_size}; correct --input-size or the spec"
+        else f"(channels, height, width) {input_size}; correct `input_size=` or the spec"
     )
     raise ModelError(f"{has}, which does not fit {expected}")
 
@@ -274,7 +275,7 @@ def _choose_output(
         )
     raise ModelError(
         f"{facts.path}: several outputs may be the classes: {listed}; choose one with "
-        "--output-name NAME"
+        "`output_name=NAME`"
     )
 
 
