@@ -114,7 +114,9 @@ def test_a_finished_run_that_was_edited_is_not_shown_again(
 ) -> None:
     """The same command again prints somebody's numbers as its own result."""
     path = edited(sampled.path, tmp_path, set_worth, sign=False)
-    with pytest.raises(RunConflictError, match=r"the digest is .* another output, or --overwrite"):
+    with pytest.raises(
+        RunConflictError, match=r"the digest is .* another output, or `overwrite=True`"
+    ):
         iaside_onnx.decompose(CNN, PICTURES, path, budget=180, **WORDS)
     again = iaside_onnx.decompose(CNN, PICTURES, path, budget=180, overwrite=True, **WORDS)
     assert iaside_onnx.verify(again.path).problems == []

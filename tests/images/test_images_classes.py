@@ -216,5 +216,5 @@ def test_names_in_the_metadata_of_parquet(tmp_path: Path) -> None:
         open_images(integers, classes={"dog": 207})
     plain = parquet(tmp_path / "d.parquet", pa.array(["1", "0"]))
     assert labels(open_images(plain)) == [1, 0]
-    with pytest.raises(ImageError, match="--classes numbers does not apply"):
+    with pytest.raises(ImageError, match="`classes='numbers'` does not apply"):
         open_images(integers, classes="numbers")

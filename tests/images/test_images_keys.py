@@ -240,7 +240,7 @@ def test_two_columns_of_labels_ask_for_one(tmp_path: Path) -> None:
 
 def test_two_columns_of_images_ask_for_one(tmp_path: Path) -> None:
     path = parquet(tmp_path / "a.parquet", left=STRUCTS[::-1], right=STRUCTS, raw=IMAGES[::-1])
-    with pytest.raises(ImageError, match=r"several columns of images.*--images-key"):
+    with pytest.raises(ImageError, match=r"several columns of images.*`images_key="):
         open_images(path)
     for key, first in (("right", 0), ("left", 5), ("raw", 5)):
         found = open_images(path, images_key=key).read(0, SPEC).pixels[0] * 255

@@ -110,7 +110,7 @@ def test_models_of_no_images_are_refused(tmp_path: Path) -> None:
     row = helper.make_node("Flatten", ["image"], ["x"])
     flat = make_model([row], [value("image", ["n", 6])], [value("x", ["n", 6])])
     onnx.save(flat, tmp_path / "flat.onnx")
-    with pytest.raises(ModelError, match=r"fits no image.*--input-size"):
+    with pytest.raises(ModelError, match=r"fits no image.*`input_size="):
         load(tmp_path / "flat.onnx")
     add = helper.make_node("Add", ["image", "other"], ["sum"])
     inputs = [value("image", ["n", 3, 8, 8]), value("other", ["n", 3, 8, 8])]

@@ -81,9 +81,9 @@ def test_flat_colour_images_need_size_and_layout(
     """Colours and places would be mixed up: the run would end with wrong numbers."""
     net = Net(size=COLOUR, layout=layout)
     path = reshaped(net, axes, tmp_path / "net.onnx")
-    with pytest.raises(ModelError, match=r"--input-size"):
+    with pytest.raises(ModelError, match=r"`input_size="):
         check(path, net)
-    with pytest.raises(ModelError, match=r"--input-layout NCHW .* or NHWC"):
+    with pytest.raises(ModelError, match=r"`input_layout=`, NCHW .* or NHWC"):
         check(path, net, input_size=COLOUR)
     made = check(path, net, input_size=COLOUR, input_layout=layout)
     assert made.recipe.input_layout == layout
@@ -96,7 +96,7 @@ def test_one_colour_image_without_a_batch(layout: Any, tmp_path: Path) -> None:
     axes: list[Any] = [3, 8, 8] if layout == "NCHW" else [8, 8, 3]
     path = reshaped(net, axes, tmp_path / "net.onnx")
     if layout == "NCHW":
-        with pytest.raises(ModelError, match=r"1,8,8 or 3,8,8: say which by --input-size"):
+        with pytest.raises(ModelError, match=r"1,8,8 or 3,8,8: say which by `input_size="):
             check(path, net)
     check(path, net, input_size=COLOUR if layout == "NCHW" else None)
 
@@ -106,7 +106,7 @@ def test_a_layout_that_four_axes_leave_open(tmp_path: Path) -> None:
     net = Net(size=(3, 8, 3), layout="NHWC")
     nodes = [helper.make_node("Relu", ["pixels"], ["image"])]
     path = save(begin(net.model(), nodes, ["n", 3, 8, 3]), tmp_path / "net.onnx")
-    with pytest.raises(ModelError, match="--input-layout"):
+    with pytest.raises(ModelError, match="`input_layout="):
         inspect_model(path)
     assert inspect_model(path, input_layout="NCHW").signature.height == 8
     assert inspect_model(path, input_layout="NHWC").signature.height == 3

@@ -175,7 +175,7 @@ def test_one_number_of_unknown_meaning_is_asked_about(tmp_path: Path) -> None:
     """A regression would pass for a classifier."""
     path = Net(classes=1).save(tmp_path / "net.onnx")
     for kind in ("auto", "log-probabilities"):
-        with pytest.raises(ModelError, match="one number for each image: give --output-kind"):
+        with pytest.raises(ModelError, match="one number for each image: give `output_kind="):
             inspect_model(path, output_kind=kind)
     path = Net(classes=1, ending="softmax").save(tmp_path / "one.onnx")
     with pytest.raises(ModelError, match="softmax over one class"):
@@ -185,7 +185,7 @@ def test_one_number_of_unknown_meaning_is_asked_about(tmp_path: Path) -> None:
 def test_probabilities_of_several_labels_are_asked_about(tmp_path: Path) -> None:
     """Sigmoids would be taken as logits: their softmax is nearly the same for any image."""
     path = Net(ending="sigmoid").save(tmp_path / "net.onnx")
-    with pytest.raises(ModelError, match=r"sigmoids.*--output-kind: probabilities.*or logits"):
+    with pytest.raises(ModelError, match=r"sigmoids.*`output_kind=`: probabilities.*or logits"):
         archive(path)
     raw = run(path, INPUTS).astype(np.float64)
     made = check(path, np.log(raw), output_kind="probabilities")
@@ -203,7 +203,7 @@ def test_a_scaled_tanh_is_no_logit_by_its_last_addition(tmp_path: Path) -> None:
     ]
     half = {"half": np.array(0.5, np.float32)}
     path = save(end(Net().model(), nodes, value("out", ["n", 5]), half), tmp_path / "net.onnx")
-    with pytest.raises(ModelError, match="--output-kind"):
+    with pytest.raises(ModelError, match="`output_kind="):
         archive(path)
 
 
