@@ -42,11 +42,11 @@ CASES: dict[str, tuple[onnx.ModelProto, type[IasideError], list[str]]] = {
     "opset": (
         graph([FLAT], domains=[("", 99)]), ModelError,
         ["Opset 99 is under development", "Current official support for domain ai.onnx is till",
-         "--opset"],
+         "`opset="],
     ),
     "reshape": (
         graph([helper.make_node("Reshape", ["x", "s"], ["y"])], s=[1, 48]), EvaluationError,
-        ["running Reshape node", "Input shape:{4,3,4,4}, requested shape:{1,48}", "--batch-size 1"],
+        ["running Reshape node", "Input shape:{4,3,4,4}, requested shape:{1,48}", "`batch_size=1`"],
     ),
     "no operator": (
         graph([helper.make_node("Foo", ["x"], ["y"])]), ModelError,
