@@ -11,7 +11,14 @@ from pathlib import Path
 
 import click
 
-from iaside_onnx.cli.console import fail, printable, show_cause, unfailing_stderr
+from iaside_onnx.cli.console import (
+    PrintError,
+    Stdout,
+    fail,
+    printable,
+    show_cause,
+    unfailing_stderr,
+)
 from iaside_onnx.cli.limits import join_supervisor
 from iaside_onnx.cli.signals import SignalHandling, Stopped
 from iaside_onnx.errors import IasideError, OptionError
@@ -68,14 +75,21 @@ def iaside() -> None:
 def main() -> None:
     """Run the command line: exit 0 for success, 1 for a failure, 2 for wrong usage."""
     join_supervisor()
+    # File names may hold any character, and the terminal may know ASCII only.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
+        sys.stdout = Stdout(
+            sys.stdout.buffer,
+            sys.stdout.encoding,
+            sys.stdout.errors,
+            line_buffering=sys.stdout.line_buffering,
+        )
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             # Closed by who started this process; stays open until it ends.
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # File names may hold any character, and the terminal may know ASCII only.
-            stream.reconfigure(errors="backslashreplace")
     sys.exit(_run())
 
 
@@ -138,11 +152,8 @@ def _show_usage(error: click.ClickException) -> None:
 def _os_failure(error: OSError) -> str:
     """What failed, and on which file."""
     cause = error.strerror or str(error)
-    try:
-        # Fails again if it was stdout.
-        sys.stdout.flush()
-    except OSError:
-        # Python flushes stdout when it exits, and would fail once more.
+    if isinstance(error, PrintError):
+        # Python flushes stdout when it exits, and would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return f"the result cannot be printed: {cause}; an archive that was made is kept"
     if error.filename is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -24,6 +25,8 @@ from rich.text import Text
 
 __all__ = [
     "ConsoleProgress",
+    "PrintError",
+    "Stdout",
     "Verbosity",
     "fail",
     "flag_of",
@@ -46,6 +49,28 @@ class Verbosity:
 
     quiet = False
     verbose = False
+
+
+class PrintError(OSError):
+    """Stdout cannot be written to."""
+
+
+class Stdout(io.TextIOWrapper):
+    """Stdout whose failures can be told from those of other files."""
+
+    def write(self, text: str) -> int:
+        """Write, or raise a `PrintError`."""
+        try:
+            return super().write(text)
+        except OSError as error:
+            raise PrintError(error.errno, error.strerror) from error
+
+    def flush(self) -> None:
+        """Flush, or raise a `PrintError`."""
+        try:
+            super().flush()
+        except OSError as error:
+            raise PrintError(error.errno, error.strerror) from error
 
 
 # What messages of the library name as a keyword argument, such as `labels=FILE`.
