@@ -233,7 +233,7 @@ def end_evaluations(pixel_range: PixelRange, baseline: Baseline) -> int:
 _WORDS = {
     "tool_version": "the version of iaside",
     "model_sha256": "the model",
-    "model_external": "the external data of the model",
+    "model_external": "the external data",
     "output": "output_name",
     "images": "the kind of images",
     "images_count": "the number of images",
@@ -243,6 +243,8 @@ _WORDS = {
     "runtime": "the build of ONNX Runtime",
     "runtime_version": "the version of ONNX Runtime",
     "population": "the number of images in the source",
+    "batch_rule": "the rule for the batch size",
+    "nondeterministic": "why answers are no function of the image",
     "merged": "the number of archives that were merged",
     "extends": "the archive that is extended",
 }
@@ -270,7 +272,7 @@ def describe_differences(
 
 def _described(name: str, there: object, now: object) -> str:
     field, dot, key = name.partition(".")
-    word = _WORDS.get(field, field) + dot + key
+    word = f"{_WORDS[field]} {key}".strip() if field in _WORDS else f"{field}{dot}{key}"
     if field in _HASHES:
         return word
     return f"{word} ({_shown(there)} there, {_shown(now)} now)"

@@ -53,7 +53,7 @@ def check_output(output: Path, inputs: Iterable[object]) -> None:
     paths = [Path(path) for path in inputs if isinstance(path, str | Path)]
     if output.exists() and any(path.exists() and output.samefile(path) for path in paths):
         raise OptionError(f"{output}: is one of the inputs; write the archive elsewhere")
-    # An archive that is there is compared with the run later, and replaced only by --overwrite.
+    # An archive that is there is compared with the run later, and not replaced unasked.
     check_output_file(output, _MARKS, overwrite=True, may_stay=True, error=ArchiveError)
 
 

@@ -13,11 +13,11 @@ __all__ = ["GROUPS", "Command", "envvar"]
 
 GROUPS = {
     "Images": (
-        "images", "images_key", "labels_key", "image_column", "label_column", "labels", "classes",
+        "images", "images_key", "labels_key", "labels", "classes",
         "limit", "on_bad_image",
     ),
     "Model": (
-        "model", "preprocess", "input_size", "output_name", "output_kind",
+        "model", "preprocess", "input_size", "input_layout", "output_name", "output_kind",
         "allow_nondeterministic",
     ),
     "Method": (

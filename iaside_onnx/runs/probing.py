@@ -157,7 +157,7 @@ def check_baseline(
         if not any(_failures(predictor, tried, look, pixel_range)):
             works.append(other)
     advice = (
-        f"give `baseline=`, {' or '.join(works)}, with which it works"
+        f"give `baseline={' or '.join(works)}`, with which it works"
         if works
         else "none of the other baselines works either: check the model and its preprocessing"
     )

@@ -89,7 +89,7 @@ def test_the_longest_name_that_is_taken_works(folder: Path) -> None:
 def test_demo_finds_a_page_that_is_not_ours_first(folder: Path) -> None:
     """It is refused after half a minute of work."""
     (folder / "d.html").write_text("mine")
-    in_process("demo", "-o", "d.h5").fails("d.html: exists and was not made by iaside")
+    in_process("demo", "-o", "d.h5").fails("d.html: was not made by iaside")
     assert not (folder / "d.h5").exists()
     assert (folder / "d.html").read_text() == "mine"
 

@@ -44,7 +44,7 @@ def test_a_baseline_without_an_answer_is_named_with_those_that_work(
     save(tmp_path, build(body))
     assert np.isnan(answers(tmp_path / "model.onnx", image, 1)).all()
     paths = tmp_path / "model.onnx", tmp_path / "images.npz", tmp_path / "out.h5"
-    words = rf"baseline '{options['baseline']}'.*NaN.*--baseline {works},"
+    words = rf"baseline '{options['baseline']}'.*NaN.*`baseline={works}`,"
     with pytest.raises(ModelError, match=words):
         iaside_onnx.decompose(*paths, bands=3, **options)
     assert _left(tmp_path) == ["images.npz", "model.onnx"]

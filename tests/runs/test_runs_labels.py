@@ -68,8 +68,8 @@ def test_a_missing_class_folder_is_an_error(work: Path) -> None:
         decompose(work, photos)
     message = str(caught.value)
     for part in ("has 4 class folders (ant, bee, dog, ...)", "the model has 5 classes",
-                 "--classes FILE", "--classes in-order if they are the classes 0 to 3",
-                 "--classes numbers"):  # fmt: skip
+                 "`classes=FILE`", "`classes='in-order'` if they are the classes 0 to 3",
+                 "`classes='numbers'`"):  # fmt: skip
         assert part in message
     assert not (work / "out.h5").exists()
     named = {name: index for index, name in enumerate(NAMES) if name != "cat"}
