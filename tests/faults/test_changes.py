@@ -89,7 +89,7 @@ def test_weights_that_change_during_the_run_are_named(many: Path, options: Any) 
     before = (many / "weights.bin").read_bytes()
     with pytest.raises(RunConflictError, match=r"weights\.bin: changed during the run"):
         run(progress=At(70, lambda: rewrite(many)), **options)
-    with pytest.raises(RunConflictError, match="the external data weights.bin"):
+    with pytest.raises(RunConflictError, match=r"the external data weights\.bin"):
         run(**options)
     (many / "weights.bin").write_bytes(before)
     run(**options)
