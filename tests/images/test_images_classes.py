@@ -79,11 +79,11 @@ def test_names_that_two_classes_share(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (["0", "1", "10", "2"], "folder 10 is class 2; --classes numbers"),
-        (["1", "2", "3"], "folder 1 is class 0; --classes numbers"),
+        (["0", "1", "10", "2"], "folder 10 is class 2; `classes='numbers'`"),
+        (["1", "2", "3"], "folder 1 is class 0; `classes='numbers'`"),
         (["class1", "class10", "class2"], "folder class10 is class 1"),
         (["0", "1", "2"], None),
-        (["00", "01", "10"], "folder 10 is class 2; --classes numbers"),
+        (["00", "01", "10"], "folder 10 is class 2; `classes='numbers'`"),
         (["ant", "bee", "cat"], None),
         (["n01440764", "n01443537"], None),
     ],

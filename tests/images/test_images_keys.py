@@ -189,7 +189,7 @@ def test_labels_that_are_names(tmp_path: Path, form: str) -> None:
     # Without a map they are not labels, but the images are still images.
     unknown = open_images(source)
     assert unknown.labels is None
-    assert "whose labels are names that need --classes FILE" in unknown.describe()
+    assert "whose labels are names that need `classes=FILE`" in unknown.describe()
     with pytest.raises(ImageError, match=r"has the label 'Käfer'.*not among the class names"):
         open_images(source, classes={"cat": 5, "dog": 7})
 
@@ -232,7 +232,7 @@ def test_two_columns_of_labels_ask_for_one(tmp_path: Path) -> None:
         path = parquet(tmp_path / "a.parquet", declared, **columns)
         source = open_images(path)
         assert source.labels is None
-        assert "may be fine_label, coarse_label: choose one with --labels-key" in source.describe()
+        assert "may be fine_label, coarse_label: choose one with `labels_key=`" in source.describe()
         assert labels(open_images(path, labels_key="coarse_label")) == (LABELS % 2).tolist()
     with pytest.raises(ImageError, match="has no column 'x'; it has img, fine_label"):
         open_images(path, labels_key="x")
