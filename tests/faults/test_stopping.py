@@ -112,6 +112,15 @@ class Last:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.01)
 
+class Half:
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        self.made = True
+
+    def __del__(self):
+        self.made
+
 handling = SignalHandling()
 try:
     with handling.active():
@@ -122,7 +131,7 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("what", ["import fragile", "Last()", "[Last(), Last()].clear()"])
+@pytest.mark.parametrize("what", ["import fragile", "Last()", "[Last(), Last()].clear()", "Half()"])
 def test_a_signal_is_not_lost_on_the_way(what: str) -> None:
     """Imports make another error of it, and finalisers drop it and print a traceback."""
     Path("fragile.py").write_text(FRAGILE)

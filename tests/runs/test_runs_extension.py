@@ -101,12 +101,12 @@ def test_what_cannot_be_extended(sampled: Archive, table: Archive, tmp_path: Pat
         extend(table.path, budget=9999)
     with pytest.raises(OptionError, match="a budget, or a target"):
         extend(sampled.path)
-    with pytest.raises(RunConflictError, match="model_sha256"):
+    with pytest.raises(RunConflictError, match="differs in: the model"):
         extend(sampled.path, budget=9999, model=MODELS / "fashion-cnn-pgd.onnx")
     with np.load(PICTURES) as data:
         images, labels = data["images"], data["labels"]
     np.savez(tmp_path / "fewer.npz", images=images[:900], labels=labels[:900])
-    with pytest.raises(RunConflictError, match="images_"):
+    with pytest.raises(RunConflictError, match="the names or labels of the images"):
         extend(sampled.path, budget=9999, images=tmp_path / "fewer.npz")
     images = images.copy()
     images[int(sampled["image"][3])] ^= 1
