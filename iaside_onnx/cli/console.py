@@ -104,9 +104,20 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+class _Console(Console):
+    """Markup is off, as a file name may look like markup."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error again; rich would end the process, with the run that it is in."""
+        raise  # rich calls this where it handles the error
+
+
 def results() -> Console:
-    """The console for results; markup is off, as a file name may look like markup."""
-    return Console(markup=False, highlight=False, emoji=False)
+    """The console for results."""
+    return _Console()
 
 
 def print_line(text: str) -> None:
@@ -193,7 +204,7 @@ class ConsoleProgress:
     """A bar with rate and time left on a terminal; a few lines if stderr is a file."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+        self._console = _Console(stderr=True)
         self._bar: Progress | None = None
         self._total = self._done = self._new = self._evaluations = 0
         self._began = self._printed = 0.0

@@ -71,9 +71,12 @@ class SignalHandling:
             for number, old in before.items():
                 signal.signal(number, old)
             self.received = self.received or None
-            sys.unraisablehook = hook
+            if self.received is None:
+                # Else objects that were interrupted while they were made go only now.
+                sys.unraisablehook = hook
             signal.set_wakeup_fd(wakeup)
             os.close(self._write_end)
+            self._write_end = -1
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
@@ -90,9 +93,14 @@ class SignalHandling:
         raise KeyboardInterrupt if number == signal.SIGINT else Stopped
 
     def _unraisable(self, ignored: sys.UnraisableHookArgs) -> None:
-        """Raise the exception again if Python had to drop it, as in a finaliser."""
-        if not self.received or not isinstance(ignored.exc_value, KeyboardInterrupt | Stopped):
+        """Raise the exception again if Python had to drop it, as in a finaliser.
+
+        Other errors of finalisers are no news after a signal: the object may be half made.
+        """
+        if not self.received:
             sys.__unraisablehook__(ignored)
+            return
+        if self._write_end < 0 or not isinstance(ignored.exc_value, KeyboardInterrupt | Stopped):
             return
         number, self.received = self.received, None
         self._handled.clear()

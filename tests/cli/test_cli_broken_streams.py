@@ -40,6 +40,21 @@ def test_the_exit_code_does_not_depend_on_stderr(
     assert Path("out.h5").exists() == (code == 0)
 
 
+def test_a_pipe_that_nobody_reads_ends_no_run() -> None:
+    """`iaside ... 2>&1 | head -1` ends the run, without a word and without an archive."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(command(*WORDS), stdout=subprocess.PIPE, stderr=write_end, check=False)
+    assert done.returncode == 0
+    assert b"SIS" in done.stdout
+    shown = subprocess.run(
+        command("show", "out.h5"), stdout=write_end, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write_end)
+    # As other programs do before `head`.
+    assert (shown.returncode, shown.stderr) == (1, b"")
+
+
 def test_an_error_of_the_system_names_its_file() -> None:
     """That "the result cannot be printed" sends people to look at their terminal."""
     name = "x" * 300 + ".h5"

@@ -112,6 +112,15 @@ class Last:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.01)
 
+class Half:
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        self.made = True
+
+    def __del__(self):
+        self.made
+
 handling = SignalHandling()
 try:
     with handling.active():
@@ -122,7 +131,7 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("what", ["import fragile", "Last()", "[Last(), Last()].clear()"])
+@pytest.mark.parametrize("what", ["import fragile", "Last()", "[Last(), Last()].clear()", "Half()"])
 def test_a_signal_is_not_lost_on_the_way(what: str) -> None:
     """Imports make another error of it, and finalisers drop it and print a traceback."""
     Path("fragile.py").write_text(FRAGILE)
@@ -136,7 +145,10 @@ def test_a_signal_is_not_lost_on_the_way(what: str) -> None:
 def test_a_child_ends_with_its_supervisor() -> None:
     """A run that nobody waits for takes the machine, without the limit that was asked for."""
     for delay in (0.0, 0.1, 0.2, 0.3, 0.45):
-        with start(*WORDS, *LONG) as process:
+        words = command(*WORDS, *LONG)
+        with subprocess.Popen(
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
             while process.poll() is None and not supervised_by(process.pid):
                 time.sleep(0.001)
             time.sleep(delay)
