@@ -67,7 +67,8 @@ class _LazyGroup(click.Group):
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "IASIDE"},
 )
-@click.version_option(__version__, prog_name="iaside")
+# Images for containers often set IASIDE_VERSION to something else.
+@click.version_option(__version__, prog_name="iaside", allow_from_autoenv=False)
 def iaside() -> None:
     """Audit how an image classifier uses spatial frequencies."""
 

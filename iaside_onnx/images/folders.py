@@ -22,6 +22,12 @@ SPLITS = ("test", "testing", "val", "valid", "validation", "dev", "train", "trai
 """Names of the splits of a data set; what is best audited comes first."""
 
 
+# Made by operating systems and servers beside the files of a user, never by one.
+_SYSTEM = frozenset(
+    ["__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"]
+)
+
+
 class FolderSource(EncodedSource):
     """Image files below one folder."""
 
@@ -80,7 +86,9 @@ def open_folder(root: Path, classes: KnownClasses) -> FolderSource:
         )
     for folder in folders:
         if folder not in held:
-            left_out.add("without images", f"{folder}/")
+            counted = held and (classes is None or classes == "in-order")
+            kind = "without images, which counts as a class" if counted else "without images"
+            left_out.add(kind, f"{folder}/")
     if files:
         names = classes if isinstance(classes, dict) else None
         return FolderSource(root, files, None, names, left_out.notes(title))
@@ -151,7 +159,7 @@ def _listing(
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if entry.name.startswith(".") or entry.name in _SYSTEM:
                     others.append((HIDDEN, entry.name))
                     continue
                 if entry.is_dir():

@@ -48,7 +48,11 @@ def _check_names(selection: Selection, classes: int) -> None:
     raise ImageError(
         f"{selection.source.describe()}: has {len(names)} {what} ({shown}), but the model has "
         f"{classes} classes, so it is unclear which class each is; give `classes=FILE`, which maps "
-        f"names to class indices, or `classes='in-order'` if they are the classes 0 to "
-        f"{len(names) - 1} in this order"
+        f"names to class indices"
+        + (
+            f", or `classes='in-order'` if they are the classes 0 to {len(names) - 1} in this order"
+            if len(names) < classes
+            else ""
+        )
         + (", or `classes='numbers'` if their names are class indices" if folders else "")
     )

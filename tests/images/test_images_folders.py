@@ -120,7 +120,7 @@ def test_an_empty_class_folder_counts_and_is_named(tmp_path: Path) -> None:
     assert source.labels is not None
     assert source.labels.tolist() == [1, 2]
     assert source.classes == {"bird": 0, "cat": 1, "dog": 2}
-    assert source.notes == (f"left out of folder {tmp_path.name}: 1 without images (bird/)",)
+    assert source.notes == (f"left out of folder {tmp_path.name}: 1 without images, which counts as a class (bird/)",)
 
 
 @pytest.mark.parametrize(
