@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from iaside_onnx.analysis.formats import WRITERS
+from iaside_onnx.analysis.formats import WRITERS, csv_first_lines
 from iaside_onnx.analysis.tables import LongTable
 from iaside_onnx.archive import DECOMPOSITION, ArchiveFile, open_any, refuse_changed
 from iaside_onnx.errors import ArchiveError, OptionError
@@ -83,7 +83,7 @@ def convert(
         raise OptionError(f"unknown table {table!r}: use {', '.join(tables)}")
     if output.exists() and output.samefile(archive.path):
         raise OptionError(f"{output}: is the archive itself; write elsewhere")
-    _check_replaced(output, tables)
+    _check_replaced(archive, output, tables)
     # A table has no digest that would show what was edited.
     refuse_changed(archive.path, "converted")
     made = LongTable(archive, tables[table])
@@ -91,18 +91,20 @@ def convert(
         WRITERS[output.suffix.lower()](archive, made, temporary)
 
 
-def _check_replaced(output: Path, tables: Mapping[str, Sequence[str]]) -> None:
+def _check_replaced(
+    archive: ArchiveFile, output: Path, tables: Mapping[str, Sequence[str]]
+) -> None:
     """Check that only the result of an earlier conversion is replaced.
 
     Raises:
         OptionError: if something else is there.
     """
     marks = {
-        # What the first two heads begin with; earlier versions wrote no quotes.
         ".csv": [
-            f"{quote}{first}{quote},{quote}{second}".encode()
-            for first, second, *_ in tables.values()
-            for quote in ('"', "")
+            line
+            for columns in tables.values()
+            if set(columns) <= set(archive.declared)
+            for line in csv_first_lines(LongTable(archive, columns))
         ],
         ".json": [b'"tool_version"'],
         ".parquet": [b"iaside"],

@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +22,7 @@ from iaside_onnx.analysis.tables import LongTable
 from iaside_onnx.archive import ArchiveFile, stored_attributes
 from iaside_onnx.errors import ArchiveError, ExtraMissingError, install_extra
 
-__all__ = ["WRITERS"]
+__all__ = ["WRITERS", "csv_first_lines"]
 
 _HEADROOM = 1 << 20
 # Spreadsheets take a cell that begins so for a formula; OWASP, "CSV Injection".
@@ -33,20 +33,33 @@ _SAID = "' before = + - @; control characters as \\x.."
 
 def _write_csv(archive: ArchiveFile, table: LongTable, path: Path) -> None:
     units, texts = table.units, table.texts()
-    heads = {c: f"{c} [{u}]" if u not in ("", "1") else c for c, u in units.items()}
-    for name in texts:
-        # Names of files may be anybody's.
-        if any(_harmless(text) != text for text in archive[name].tolist()):
-            heads[name] = f"{name} [{_SAID}]"
+    # Names of files may be anybody's.
+    changed = [
+        name for name in texts if any(_harmless(text) != text for text in archive[name].tolist())
+    ]
+    heads = _heads(units, changed)
     with path.open("w", newline="", encoding="utf-8") as file:
         # Text is in quotes, as programs also cut cells at semicolons.
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerow(heads.values())
+        writer.writerow(heads)
         for block in table.blocks():
             cells = {name: values.tolist() for name, values in block.items()}
             for name in texts:
                 cells[name] = [_harmless(text) for text in cells[name]]
             writer.writerows(zip(*(cells[c] for c in units), strict=True))
+
+
+def _heads(units: Mapping[str, str], changed: Collection[str]) -> list[str]:
+    """Heads of the columns, which say of which columns texts were changed."""
+    heads = {name: f"{name} [{u}]" if u not in ("", "1") else name for name, u in units.items()}
+    return list({**heads, **{name: f"{name} [{_SAID}]" for name in changed}}.values())
+
+
+def csv_first_lines(table: LongTable) -> list[bytes]:
+    """The first lines that a CSV file of this table may have, also of earlier versions."""
+    units, texts = table.units, table.texts()
+    quoted = [",".join(f'"{head}"' for head in _heads(units, changed)) for changed in ([], texts)]
+    return [f"{line}\r\n".encode() for line in (*quoted, ",".join(_heads(units, [])))]
 
 
 def _harmless(text: str) -> str:

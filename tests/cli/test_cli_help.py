@@ -131,3 +131,9 @@ def test_warnings_of_libraries_are_not_for_users(monkeypatch: pytest.MonkeyPatch
     assert plain.err == ""
     assert "RuntimeWarning" in show("-v").err
     assert "PYTHONWARNINGS" not in os.environ
+
+
+def test_the_version_takes_no_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Containers set IASIDE_VERSION, and every command would print it, do nothing, and exit 0."""
+    monkeypatch.setenv("IASIDE_VERSION", "1")
+    in_process("show", tmp_path / "none.h5").fails("none.h5")

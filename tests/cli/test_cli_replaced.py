@@ -155,3 +155,14 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
         in_process("convert", ARCHIVE, "-o", "link.csv").succeeds()
     assert Path("link.csv").is_symlink()
     assert Path("there/x.csv").read_text().startswith('"image",')
+
+
+def test_a_table_of_somebody_else_that_begins_like_ours_stays() -> None:
+    """Somebody's notes beside the names of our images would be lost."""
+    text = '"image","image_id","mynotes"\n1,a,precious\n'
+    Path("x.csv").write_text(text)
+    in_process("convert", ARCHIVE, "-o", "x.csv").fails("was not made by iaside", code=2)
+    assert Path("x.csv").read_text() == text
+    Path("x.csv").unlink()
+    for table in ("worth", "contributions", "bands", "bands"):
+        in_process("convert", ARCHIVE, "-o", "x.csv", "--table", table).succeeds()

@@ -120,7 +120,19 @@ def test_an_empty_class_folder_counts_and_is_named(tmp_path: Path) -> None:
     assert source.labels is not None
     assert source.labels.tolist() == [1, 2]
     assert source.classes == {"bird": 0, "cat": 1, "dog": 2}
-    assert source.notes == (f"left out of folder {tmp_path.name}: 1 without images, which counts as a class (bird/)",)
+    said = "1 without images, which counts as a class (bird/)"
+    assert source.notes == (f"left out of folder {tmp_path.name}: {said}",)
+
+
+@pytest.mark.parametrize("name", ["__MACOSX", "@eaDir", "lost+found"])
+def test_a_folder_of_the_system_is_no_class(tmp_path: Path, name: str) -> None:
+    """It is before all others in the order, and would shift the labels of all of them."""
+    class_folders(tmp_path, "a/1.png", "b/1.png")
+    picture(tmp_path / name / "1.png")
+    source = open_images(tmp_path)
+    assert source.classes == {"a": 0, "b": 1}
+    assert list(source.ids) == ["a/1.png", "b/1.png"]
+    assert name in source.notes[0]
 
 
 @pytest.mark.parametrize(
