@@ -11,11 +11,12 @@ import click
 import numpy as np
 from rich.console import Console
 
-from iaside_onnx.archive import Archive, open_archive
+from iaside_onnx.archive import Archive, open_archive, refuse_changed
 from iaside_onnx.cli.commands import Command
-from iaside_onnx.cli.console import print_table, printable, results, write_json
+from iaside_onnx.cli.console import print_table, printable, results, warn, write_json
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import json_option
+from iaside_onnx.errors import ArchiveError
 from iaside_onnx.report import interval_text
 
 __all__ = ["print_archive", "print_result", "show", "summary"]
@@ -33,6 +34,12 @@ def show(archives: tuple[Path, ...], as_json: bool) -> None:
         iaside show demo.h5
     """  # noqa: D301  # \b tells click to keep the lines below as they are
     opened = [open_archive(path) for path in archives]
+    for archive in opened:
+        # What was edited is shown, as it may be all that is left, but not as if it were whole.
+        try:
+            refuse_changed(archive.path, "trusted")
+        except ArchiveError as error:
+            warn(str(error))
     if as_json:
         summaries = [summary(archive) for archive in opened]
         write_json(summaries[0] if len(summaries) == 1 else {"archives": summaries})
