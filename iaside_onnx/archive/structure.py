@@ -18,7 +18,7 @@ import h5py
 from iaside_onnx.archive.datasets import text_of
 from iaside_onnx.archive.schema import TEXT, Variable
 from iaside_onnx.archive.strict import MAX_TEXT
-from iaside_onnx.errors import ArchiveError
+from iaside_onnx.errors import ArchiveError, OptionError
 
 __all__ = ["refuse_decoding", "refuse_unsafe"]
 
@@ -32,7 +32,7 @@ _MAX_CHUNK_BYTES, _MAX_TEXT_CHUNK_BYTES = 1 << 26, 1 << 28
 # to a thousand times.
 _LIKELY_EXPANSION, _ALWAYS_ALLOWED = 100, 1 << 28
 _NUMBER_BYTES, _SHOWN = 16, 60
-_LIMIT = "IASIDE_MAX_UNPACKED"
+_LIMIT, _MOST_DIGITS = "IASIDE_MAX_UNPACKED", 20
 _NUMBERS = frozenset([h5py.h5t.INTEGER, h5py.h5t.FLOAT])
 # Attributes of which HDF5's dimension scales consist.
 _SCALES = frozenset(["CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"])
@@ -44,6 +44,7 @@ def refuse_unsafe(path: Path, file: h5py.File) -> None:
     """Refuse a file with anything but plain datasets and attributes of this one file.
 
     Raises:
+        OptionError: if the environment variable of the limit is no number.
         ArchiveError: if it has a link, a group, external or virtual storage, a filter or a type
             that the schema does not use, or a size for which the file has no data.
     """
@@ -57,7 +58,11 @@ def _unpacked(path: Path, size: int) -> None:
     """Refuse a small file that unpacks to much more than its length; reading it takes for ever."""
     allowed = max(_ALWAYS_ALLOWED, _LIKELY_EXPANSION * path.stat().st_size)
     given = os.environ.get(_LIMIT, "")
-    if given.isascii() and given.isdecimal():
+    if given:
+        if not (given.isascii() and given.isdecimal() and len(given) < _MOST_DIGITS):
+            raise OptionError(
+                f"the environment variable {_LIMIT} is {given!r}, not a number of bytes"
+            )
         allowed = int(given)
     if size > allowed:
         raise ArchiveError(

@@ -164,7 +164,8 @@ def _supervise(timeout: float | None) -> int:
         if status is None:
             # What it has locked or begun to write is cleared up.
             child.terminate()
-            _wait(child, _GRACE_SECONDS)
+            # It may have been done already.
+            status = 0 if _wait(child, _GRACE_SECONDS) == 0 else None
     except (KeyboardInterrupt, Stopped) as stop:
         if sys.platform != "win32":
             child.send_signal(signal.SIGTERM if isinstance(stop, Stopped) else signal.SIGINT)

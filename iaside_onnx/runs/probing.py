@@ -92,13 +92,30 @@ def probe(
     outputs = settled.outputs
     classifier = predictor.classifier
     hint, where = classifier.signature.output_hint, str(classifier.facts.path)
-    found = examine_outputs(outputs, hint, where, options.output_kind)
+    try:
+        found = examine_outputs(outputs, hint, where, options.output_kind)
+    except ModelError as error:
+        if settled.rule != "alone":
+            raise
+        # Alone, an image may get what is no answer, and that is the cause to mend.
+        raise ModelError(f"{error} ({settled.note})") from error
+    if settled.rule == "alone" and _same(pixels, outputs):
+        raise ModelError(
+            f"{where}: alone, every image gets the same outputs, so there is nothing to divide "
+            f"among bands ({settled.note}); export the model without what mixes images"
+        )
     check_labels(selection, found.classes)
     warnings = list(_doubts(selection, rows[good], pixels, outputs, found.classes))
     return Look(
         found, settled, [positions[i] for i in good], pixels,
         [f"a look at {len(good)} images: {warning}" for warning in warnings],
     )  # fmt: skip
+
+
+def _same(pixels: NDArray[np.float32], outputs: NDArray[Any]) -> bool:
+    """Whether different images get the same outputs."""
+    differ = bool((pixels != pixels[0]).any())
+    return differ and np.allclose(outputs, outputs[0], rtol=_SAME, atol=0, equal_nan=True)
 
 
 def _doubts(
@@ -109,8 +126,7 @@ def _doubts(
     classes: int,
 ) -> Iterator[str]:
     """What makes the answers doubtful."""
-    differ = (pixels != pixels[0]).any()
-    if differ and np.allclose(outputs, outputs[0], rtol=_SAME, atol=0, equal_nan=True):
+    if _same(pixels, outputs):
         yield (
             "the model gives the same outputs for all of them, so there is nothing to divide "
             "among bands; likely causes are the value range or the normalisation (`preprocess=`), "

@@ -14,7 +14,7 @@ from tests.support.sampling import MODELS, PICTURES
 def test_edited_numbers_are_shown_with_a_warning(tmp_path: Path) -> None:
     """Somebody's numbers would be printed above the digest of the real ones, without a word."""
     whole, edited = tmp_path / "whole.h5", tmp_path / "edited.h5"
-    words = ["--images", PICTURES, "--limit", "4", "--bands", "3", "-o", whole]
+    words: list[str | Path] = ["--images", PICTURES, "--limit", "4", "--bands", "3", "-o", whole]
     in_process("decompose", MODELS / "fashion-cnn.onnx", *words).succeeds()
     assert "Warning" not in in_process("show", whole).err
     shutil.copy(whole, edited)

@@ -81,6 +81,14 @@ def test_an_image_is_evaluated_alone_where_others_would_change_its_answer(
     assert kind.split()[0] in note or kind == "the first image"
 
 
+def test_a_model_that_gives_every_image_the_same_alone_is_refused(tmp_path: Path) -> None:
+    """An archive of zeros, with a warning that names other causes than the batch."""
+    save(tmp_path, build("m = ReduceMean<axes=[0]>(image) h = Sub(image, m)"))
+    with pytest.raises(ModelError, match=r"alone, every image gets the same.*ReduceMean"):
+        _decompose(tmp_path)
+    assert _left(tmp_path) == ["images.npz", "model.onnx"]
+
+
 @pytest.mark.parametrize("kind", _UNFIXED)
 def test_answers_that_no_batch_makes_a_function_of_the_image_are_refused(
     tmp_path: Path, kind: str
