@@ -18,7 +18,7 @@ import h5py
 from iaside_onnx.archive.datasets import text_of
 from iaside_onnx.archive.schema import TEXT, Variable
 from iaside_onnx.archive.strict import MAX_TEXT
-from iaside_onnx.errors import ArchiveError, OptionError
+from iaside_onnx.errors import ArchiveError
 
 __all__ = ["refuse_decoding", "refuse_unsafe"]
 
@@ -44,7 +44,6 @@ def refuse_unsafe(path: Path, file: h5py.File) -> None:
     """Refuse a file with anything but plain datasets and attributes of this one file.
 
     Raises:
-        OptionError: if the environment variable of the limit is no number.
         ArchiveError: if it has a link, a group, external or virtual storage, a filter or a type
             that the schema does not use, or a size for which the file has no data.
     """
@@ -60,8 +59,9 @@ def _unpacked(path: Path, size: int) -> None:
     given = os.environ.get(_LIMIT, "")
     if given:
         if not (given.isascii() and given.isdecimal() and len(given) < _MOST_DIGITS):
-            raise OptionError(
-                f"the environment variable {_LIMIT} is {given!r}, not a number of bytes"
+            raise ArchiveError(
+                f"{path}: cannot be read while the environment variable {_LIMIT} is {given!r}, "
+                "which is not a number of bytes"
             )
         allowed = int(given)
     if size > allowed:

@@ -135,7 +135,7 @@ def test_who_knows_the_archive_can_read_it(one: Archive, monkeypatch: pytest.Mon
     in_process("show", one.path).fails("unpacks to", "(1,000 are allowed)")
     for wrong in ("abc", "-1", "9" * 30):
         monkeypatch.setenv("IASIDE_MAX_UNPACKED", wrong)
-        in_process("show", one.path).fails("IASIDE_MAX_UNPACKED is", "not a number", code=2)
+        in_process("show", one.path).fails("IASIDE_MAX_UNPACKED is", "not a number")
     monkeypatch.setenv("IASIDE_MAX_UNPACKED", str(1 << 40))
     in_process("show", one.path).succeeds()
     assert iaside_onnx.verify(one.path).problems == []
