@@ -9,6 +9,9 @@ handles a built-in error around its own calls must therefore let this family pas
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 __all__ = [
     "ArchiveError",
     "EvaluationError",
@@ -82,3 +85,12 @@ class ArchiveError(IasideError, OSError):
 
 class RunConflictError(ArchiveError):
     """The output belongs to another run: other options, or a process that still writes it."""
+
+
+def write_failure(path: Path, error: OSError) -> ArchiveError:
+    """The error to raise when a file cannot be written: says why, and what to do."""
+    cause = os.strerror(error.errno) if error.errno else str(error)
+    return ArchiveError(
+        f"{path}: cannot be written: {cause}; what is finished is kept: correct this and run the "
+        "same command again"
+    )

@@ -1,4 +1,4 @@
-"""What is at the path of an output before it is written: nothing foreign is replaced."""
+"""An output before it is written: whether its name can be used, and nothing foreign is replaced."""
 
 from __future__ import annotations
 
@@ -10,9 +10,39 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iaside_onnx.errors import IasideError, OptionError
-from iaside_onnx.files import check_target
+from iaside_onnx.files import LONGEST_NAME
 
-__all__ = ["check_output_file"]
+__all__ = ["check_output_file", "check_recorded", "check_target"]
+
+
+def check_target(path: Path) -> None:
+    """Check before the work starts that a file of this name can be written, whole or not at all.
+
+    Raises:
+        OptionError: if it names no file, or has no room for what is added to it meanwhile.
+    """
+    if path.name in ("", ".."):
+        raise OptionError(f"{path}: is a folder; give the name of a file to write")
+    size = len(os.fsencode(path.name))
+    if size > LONGEST_NAME:
+        raise OptionError(
+            f"{path.name[:20]}...{path.name[-20:]}: the name of a file to write has {size} bytes, "
+            f"and up to {LONGEST_NAME} are possible; choose a shorter one"
+        )
+
+
+def check_recorded(path: str | Path) -> None:
+    """Check before the work starts that an archive can name this file.
+
+    Raises:
+        OptionError: if the path is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise OptionError(
+            f"{path}: its path is not UTF-8, as the text in archives is; rename it"
+        ) from error
 
 
 def check_output_file(

@@ -12,7 +12,8 @@ import filelock
 import pytest
 
 from iaside_onnx.errors import ArchiveError, RunConflictError
-from iaside_onnx.files import exclusive_lock, finished_file
+from iaside_onnx.files import finished_file
+from iaside_onnx.locks import exclusive_lock
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -128,7 +129,7 @@ def test_a_lock_on_a_file_that_lost_its_name_is_not_held(
 def locks_in_another_process(path: Path) -> str:
     """What another process meets that takes the lock: an error's name, or "held"."""
     script = (
-        "import sys; from pathlib import Path; from iaside_onnx.files import exclusive_lock\n"
+        "import sys; from pathlib import Path; from iaside_onnx.locks import exclusive_lock\n"
         "try:\n    with exclusive_lock(Path(sys.argv[1])): print('held')\n"
         "except Exception as error: print(type(error).__name__)"
     )
@@ -142,7 +143,7 @@ def locks_in_another_process(path: Path) -> str:
 _FORKS = """
 import os, sys
 from pathlib import Path
-from iaside_onnx.files import exclusive_lock
+from iaside_onnx.locks import exclusive_lock
 
 path = Path(sys.argv[1])
 with exclusive_lock(path):
@@ -171,7 +172,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     script = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from iaside_onnx.files import exclusive_lock\n"
+        "from iaside_onnx.locks import exclusive_lock\n"
         "with exclusive_lock(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run([sys.executable, "-c", script, path], check=False)

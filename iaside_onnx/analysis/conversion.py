@@ -10,8 +10,8 @@ from iaside_onnx.analysis.formats import WRITERS, csv_first_lines
 from iaside_onnx.analysis.tables import LongTable
 from iaside_onnx.archive import DECOMPOSITION, ArchiveFile, open_any, refuse_changed
 from iaside_onnx.errors import ArchiveError, OptionError
-from iaside_onnx.files import check_recorded, finished_file
-from iaside_onnx.outputs import check_output_file
+from iaside_onnx.files import finished_file
+from iaside_onnx.outputs import check_output_file, check_recorded
 
 __all__ = ["convert", "register_tables", "table_names"]
 

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from iaside_onnx.archive.datasets import as_text, encode
 from iaside_onnx.archive.recipe import describe_differences
 from iaside_onnx.archive.strict import parse_json
-from iaside_onnx.errors import ArchiveError, RunConflictError
-from iaside_onnx.files import OWNER, exclusive_lock, finished_file, write_failure
+from iaside_onnx.errors import ArchiveError, RunConflictError, write_failure
+from iaside_onnx.files import finished_file
+from iaside_onnx.locks import OWNER, exclusive_lock
 
 __all__ = ["Failure", "Shard", "Workspace"]
 

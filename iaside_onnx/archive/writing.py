@@ -22,8 +22,8 @@ from iaside_onnx.archive.reading import FIRST_KIND, KIND
 from iaside_onnx.archive.schema import TEXT, Schema, Variable
 from iaside_onnx.archive.shards import Failure, Workspace
 from iaside_onnx.errors import ArchiveError, OptionError
-from iaside_onnx.files import check_target, finished_file
-from iaside_onnx.outputs import check_output_file
+from iaside_onnx.files import finished_file
+from iaside_onnx.outputs import check_output_file, check_target
 
 __all__ = ["Rows", "check_output", "failed_variables", "write_archive"]
 

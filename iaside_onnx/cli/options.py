@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from iaside_onnx.cli.console import warn
 from iaside_onnx.errors import OptionError
-from iaside_onnx.files import check_target
+from iaside_onnx.outputs import check_target
 from iaside_onnx.types import LAYOUTS, OUTPUT_KINDS
 
 __all__ = [

@@ -18,7 +18,7 @@ from iaside_onnx.archive import (
     refuse_changed,
 )
 from iaside_onnx.errors import ArchiveError, RunConflictError
-from iaside_onnx.files import check_recorded
+from iaside_onnx.outputs import check_recorded
 from iaside_onnx.progress import LogProgress, Progress
 from iaside_onnx.runs.assembly import assemble, now
 from iaside_onnx.runs.driver import run_plan

@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from iaside_onnx.archive import Recipe, Shard
-from iaside_onnx.errors import EvaluationError
-from iaside_onnx.files import write_failure
+from iaside_onnx.errors import EvaluationError, write_failure
 from iaside_onnx.runs.evaluator import Evaluator
 from iaside_onnx.runs.jobs import Job
 from iaside_onnx.runtime import Profile

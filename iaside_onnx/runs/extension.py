@@ -21,6 +21,7 @@ from iaside_onnx.archive import (
     open_archive,
 )
 from iaside_onnx.errors import ArchiveError, OptionError, RunConflictError
+from iaside_onnx.files import stamp_of
 from iaside_onnx.progress import LogProgress, Progress
 from iaside_onnx.runs.archived import Moved, archived_inputs, archived_options
 from iaside_onnx.runs.decomposition import execute
@@ -73,6 +74,7 @@ def extend(
             was, and what was evaluated is kept beside it.
     """
     progress = progress or LogProgress()
+    stamp = stamp_of(Path(archive))
     old = open_archive(archive)
     if not design_of(old).sequential:
         raise ArchiveError(f"{archive}: holds every coalition of its images: nothing is left to do")
@@ -80,7 +82,6 @@ def extend(
     if all(value is None for value in limits.values()):
         raise OptionError("say how far to go: a budget, or a target")
     # A damaged or edited archive must not get a new and valid digest.
-    seen = _file_seen(old)
     refuse_damaged(old.path, "extended")
     plan = _plan(old, limits, {"workers": workers}, model, images, moved, progress)
     workspace = Workspace(Path(archive), progress.warn)
@@ -93,7 +94,7 @@ def extend(
         return old
     _check_images(old, plan)
     with workspace.lock():
-        _check_same_archive(old, seen)
+        _check_same_archive(old, stamp)
         started = _claim(old, plan, workspace)
         _unpack(old, plan, workspace)
         execute(plan, workspace, started, progress)
@@ -146,23 +147,13 @@ def _check_images(old: Archive, plan: Plan) -> None:
         )
 
 
-def _file_seen(old: Archive) -> tuple[int, ...]:
-    """What changes when the file of the archive is replaced or written into."""
-    found = old.path.stat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _check_same_archive(old: Archive, seen: tuple[int, ...]) -> None:
+def _check_same_archive(old: Archive, stamp: tuple[int, ...] | None) -> None:
     """Make sure that the archive is still the one that was checked before it was locked.
 
     Raises:
         RunConflictError: if it is not.
     """
-    now, before = (
-        (meta.digest, meta.finished, meta.sample)
-        for meta in (open_archive(old.path).metadata, old.metadata)
-    )
-    if now != before or _file_seen(old) != seen:
+    if stamp_of(old.path) != stamp:
         raise RunConflictError(
             f"{old.path}: was extended by another process meanwhile; run the same command again"
         )

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from iaside_onnx.errors import OptionError
-from iaside_onnx.files import check_recorded, finished_file
-from iaside_onnx.outputs import check_output_file
+from iaside_onnx.files import finished_file
+from iaside_onnx.outputs import check_output_file, check_recorded
 
 __all__ = ["check_profile", "write_profile"]
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from onnx import TensorProto
 
 from iaside_onnx.errors import ModelError
+from iaside_onnx.files import stamp_of
 
-__all__ = ["ModelFile", "external_data", "hash_of", "is_beside", "stamp_of"]
+__all__ = ["ModelFile", "external_data", "hash_of", "is_beside"]
 
 
 class ModelFile(NamedTuple):
@@ -20,15 +21,6 @@ class ModelFile(NamedTuple):
     path: Path
     sha256: str
     stamp: tuple[int, ...] | None
-
-
-def stamp_of(path: Path) -> tuple[int, ...] | None:
-    """Values that change when a file does; None if there is no file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def hash_of(path: Path) -> str | None:

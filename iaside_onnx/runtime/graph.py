@@ -14,7 +14,8 @@ from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from iaside_onnx.errors import ModelError
-from iaside_onnx.runtime.external import ModelFile, external_data, hash_of, stamp_of
+from iaside_onnx.files import stamp_of
+from iaside_onnx.runtime.external import ModelFile, external_data, hash_of
 from iaside_onnx.runtime.foreign import name_export
 from iaside_onnx.runtime.hints import (
     OutputHint,
