@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, helper
+from onnx import GraphProto, ModelProto, helper
+
+from iaside_onnx.runtime.nesting import graphs_of, subgraphs
 
 __all__ = [
     "INPUT_NAME",
@@ -26,7 +28,7 @@ INPUT_NAME = "image"
 def remove_debug_info(model: ModelProto) -> None:
     """Drop doc strings and metadata of all parts: stack traces with paths of this machine."""
     nodes = [node for function in model.functions for node in function.node]
-    graphs = [*_graphs(model.graph), *(graph for node in nodes for graph in _subgraphs(node))]
+    graphs = [*graphs_of(model.graph), *(graph for node in nodes for graph in subgraphs(node))]
     parts: list[Any] = [*model.functions, *nodes, *graphs]
     for graph in graphs:
         parts += (*graph.node, *graph.initializer)
@@ -62,7 +64,7 @@ def keep_output(model: ModelProto, name: str) -> None:
     for node in reversed(graph.node):
         if needed & set(node.output):
             needed.update(node.input)
-            for inner in _subgraphs(node):
+            for inner in subgraphs(node):
                 needed.update(v.name for v in inner.output)
                 needed.update(n for below in inner.node for n in below.input)
             nodes.append(node)
@@ -95,7 +97,7 @@ def unknown_operators(model: ModelProto) -> list[str]:
     return sorted(
         {
             node.op_type
-            for graph in _graphs(model.graph)
+            for graph in graphs_of(model.graph)
             for node in graph.node
             if node.domain in ("", "ai.onnx")
             and not onnx.defs.has(node.op_type, versions.get(node.domain, 1), "")
@@ -115,7 +117,7 @@ def _rename(graph: GraphProto, old: str, new: str) -> None:
 
 
 def _names(graph: GraphProto) -> Iterator[str]:
-    for part in _graphs(graph):
+    for part in graphs_of(graph):
         yield from (value.name for value in (*part.input, *part.output))
         yield from (tensor.name for tensor in part.initializer)
         for node in part.node:
@@ -123,7 +125,7 @@ def _names(graph: GraphProto) -> Iterator[str]:
 
 
 def _replace_name(graph: GraphProto, old: str, new: str) -> None:
-    for part in _graphs(graph):
+    for part in graphs_of(graph):
         for value in (*part.input, *part.output, *part.value_info):
             value.name = new if value.name == old else value.name
         for tensor in part.initializer:
@@ -133,18 +135,3 @@ def _replace_name(graph: GraphProto, old: str, new: str) -> None:
                 for place, name in enumerate(names):
                     if name == old:
                         names[place] = new
-
-
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """A graph and all graphs inside it."""
-    yield graph
-    for node in graph.node:
-        yield from _subgraphs(node)
-
-
-def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield from _graphs(attribute.g)
-        for graph in attribute.graphs:
-            yield from _graphs(graph)

@@ -11,7 +11,7 @@ from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, TensorProto
 
 from iaside_onnx.errors import ModelError
 from iaside_onnx.files import stamp_of
@@ -27,6 +27,7 @@ from iaside_onnx.runtime.hints import (
     output_quantisation,
     zipped_outputs,
 )
+from iaside_onnx.runtime.nesting import all_nodes, graphs_of
 from iaside_onnx.runtime.operators import Operators, read_operators
 from iaside_onnx.runtime.ortfile import describe_ort, is_ort
 from iaside_onnx.types import Layout
@@ -149,14 +150,14 @@ def read_graph(path: Path) -> GraphFacts:
 
 def _check_operators(path: Path, model: ModelProto) -> None:
     """Refuse operators that ONNX Runtime has not built in, or that name files of their own."""
-    domains = {_text(node.domain) for node in _nodes(model)}
+    domains = {_text(node.domain) for node in all_nodes(model)}
     foreign = sorted(domains - _STANDARD_DOMAINS - _local_domains(model))
     if foreign:
         raise ModelError(
             f"{path}: uses operators of the domain {foreign[0]!r}, which ONNX Runtime does not "
             "have built in; export the model with standard operators only"
         )
-    if any(node.op_type == "EPContext" for node in _nodes(model)):
+    if any(node.op_type == "EPContext" for node in all_nodes(model)):
         raise ModelError(
             f"{path}: holds or names compiled code for one device (EPContext), which is not "
             "loaded; give the model that it was compiled from"
@@ -218,41 +219,17 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); check it") from error
 
 
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    yield graph
-    for node in graph.node:
-        yield from _subgraphs(node)
-
-
-def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield from _graphs(attribute.g)
-        for graph in attribute.graphs:
-            yield from _graphs(graph)
-
-
-def _nodes(model: ModelProto) -> Iterator[NodeProto]:
-    for graph in _graphs(model.graph):
-        yield from graph.node
-    for function in model.functions:
-        for node in function.node:
-            yield node
-            for graph in _subgraphs(node):
-                yield from graph.node
-
-
 def _local_domains(model: ModelProto) -> set[str]:
     return {_text(function.domain) for function in model.functions}
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:
-    for graph in _graphs(model.graph):
+    for graph in graphs_of(model.graph):
         yield from graph.initializer
         for sparse in graph.sparse_initializer:
             yield sparse.values
             yield sparse.indices
-    attributes = [a for node in _nodes(model) for a in node.attribute]
+    attributes = [a for node in all_nodes(model) for a in node.attribute]
     attributes += [a for function in model.functions for a in function.attribute_proto]
     for attribute in attributes:
         if attribute.HasField("t"):
@@ -264,7 +241,7 @@ def _tensors(model: ModelProto) -> Iterator[TensorProto]:
 
 
 def _precision(model: ModelProto) -> str:
-    if any(node.op_type in _QUANTISED for node in _nodes(model)):
+    if any(node.op_type in _QUANTISED for node in all_nodes(model)):
         return "int8"
     sizes: Counter[int] = Counter()
     for tensor in _tensors(model):

@@ -7,8 +7,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
+from onnx import GraphProto, NodeProto
 
+from iaside_onnx.runtime.constants import constant_values, tensor_values
 from iaside_onnx.types import Layout, OutputKind
 
 __all__ = [
@@ -234,36 +235,16 @@ class _Constants:
             tensor = self._tensors.get(name)
             node = self._makers.get(name)
             if tensor is not None:
-                return _values(tensor)
+                return _filled(tensor_values(tensor, _MAX_CONSTANT))
             if node is None:
                 return None
             if node.op_type == "Constant":
-                return _value_of(node)
+                return _filled(constant_values(node, _MAX_CONSTANT))
             if node.op_type not in _SHAPING | {"Cast"} or not node.input:
                 return None
             name = node.input[0]
         return None
 
 
-def _value_of(node: NodeProto) -> NDArray[np.generic] | None:
-    for attribute in node.attribute:
-        if attribute.name == "value" and attribute.HasField("t"):
-            return _values(attribute.t)
-        if attribute.name == "value_float":
-            return np.array([attribute.f])
-        if attribute.name == "value_floats":
-            return np.array(attribute.floats)
-    return None
-
-
-def _values(tensor: TensorProto) -> NDArray[np.generic] | None:
-    # External data is hashed but not read here.
-    if tensor.data_location == TensorProto.EXTERNAL:
-        return None
-    if not 0 < int(np.prod(tensor.dims, dtype=np.float64)) <= _MAX_CONSTANT:
-        return None
-    try:
-        return np.asarray(numpy_helper.to_array(tensor))
-    # Dimensions and data of an untrusted file may contradict each other.
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-        return None
+def _filled(values: NDArray[np.generic] | None) -> NDArray[np.generic] | None:
+    return values if values is not None and values.size else None

@@ -5,9 +5,8 @@ Nothing is run. What cannot be told from the graph alone, `iaside_onnx.runs` fin
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -20,8 +19,10 @@ from onnx import (
     ModelProto,
     NodeProto,
     TensorProto,
-    numpy_helper,
 )
+
+from iaside_onnx.runtime.constants import constant_values, tensor_values
+from iaside_onnx.runtime.nesting import all_nodes, graphs_of, subgraphs, with_subgraphs
 
 __all__ = ["FloatType", "Operators", "read_operators"]
 
@@ -82,12 +83,12 @@ class _Scope(NamedTuple):
     """What names mean in the graph and its subgraphs, or in one function.
 
     Attributes:
-        constants: short tensors by name.
+        constants: what makes each constant, by its name.
         bound: values of the function's attributes, of all its calls, by name.
         where: in words, for messages; empty for the graph.
     """
 
-    constants: Mapping[str, TensorProto]
+    constants: Mapping[str, TensorProto | NodeProto]
     bound: Mapping[str, list[Any]]
     where: str
 
@@ -180,12 +181,10 @@ def _attribute(node: _Node, name: str, default: list[Any]) -> list[Any]:
 
 def _values(node: _Node, name: str) -> NDArray[Any] | None:
     """The values of a constant; None if it is none, or too long to say how an operator works."""
-    tensor = node.scope.constants.get(name)
-    try:
-        return None if tensor is None else np.asarray(numpy_helper.to_array(tensor))
-    # The tensor of a stranger's model may be malformed: ONNX Runtime says so when it loads it.
-    except (TypeError, ValueError, RuntimeError, KeyError):
-        return None
+    source = node.scope.constants.get(name)
+    if isinstance(source, NodeProto):
+        return constant_values(source, _SHORT)
+    return None if source is None else tensor_values(source, _SHORT)
 
 
 def _needed(graph: GraphProto, output: str) -> list[NodeProto]:
@@ -202,26 +201,10 @@ def _needed(graph: GraphProto, output: str) -> list[NodeProto]:
 
 def _reads(node: NodeProto) -> Iterator[str]:
     """The names that a node reads, those within its subgraphs included."""
-    for inner in _with_subgraphs([node]):
+    for inner in with_subgraphs([node]):
         yield from inner.input
-    for graph in _subgraphs(node):
+    for graph in subgraphs(node):
         yield from (output.name for output in graph.output)
-
-
-def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    waiting = deque([node])
-    while waiting:
-        for attribute in waiting.popleft().attribute:
-            for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-                yield graph
-                waiting.extend(graph.node)
-
-
-def _with_subgraphs(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
-    for node in nodes:
-        yield node
-        for graph in _subgraphs(node):
-            yield from graph.node
 
 
 def _reached(
@@ -234,7 +217,7 @@ def _reached(
     waiting, seen = deque([(scope, nodes)]), set()
     while waiting:
         own, some = waiting.popleft()
-        for node in _with_subgraphs(some):
+        for node in with_subgraphs(some):
             key = (node.domain, node.op_type)
             if key not in functions:
                 yield _Node(node, own)
@@ -246,8 +229,7 @@ def _reached(
 def _calls(model: ModelProto) -> dict[tuple[str, str], list[AttributeProto]]:
     """The attributes of all nodes of one operator or function, by its domain and name."""
     found: dict[tuple[str, str], list[AttributeProto]] = {}
-    bodies = [model.graph.node, *(function.node for function in model.functions)]
-    for node in (node for body in bodies for node in _with_subgraphs(body)):
+    for node in all_nodes(model):
         found.setdefault((node.domain, node.op_type), []).extend(node.attribute)
     return found
 
@@ -264,50 +246,26 @@ def _function_scope(function: FunctionProto, given: Iterable[AttributeProto]) ->
 
 def _constants(
     nodes: Iterable[NodeProto], graph: GraphProto | None = None
-) -> dict[str, TensorProto]:
-    """The short constants of a scope, by name."""
-    found: dict[str, TensorProto] = {}
-    graphs = [] if graph is None else [graph]
+) -> dict[str, TensorProto | NodeProto]:
+    """What makes each constant of a scope: an initialiser or a Constant node, by its name."""
+    found: dict[str, TensorProto | NodeProto] = {}
     every = list(nodes)
-    graphs += [inner for node in every for inner in _subgraphs(node)]
-    for own in graphs:
-        found |= {tensor.name: tensor for tensor in own.initializer if _is_short(tensor)}
-    for node in _with_subgraphs(every):
+    graphs = [] if graph is None else [graph]
+    for own in [*graphs, *(inner for node in every for inner in subgraphs(node))]:
+        found |= {tensor.name: tensor for tensor in own.initializer}
+    for node in with_subgraphs(every):
         if node.op_type == "Constant" and node.output:
-            tensor = _constant(node)
-            if tensor is not None:
-                found[node.output[0]] = tensor
+            found[node.output[0]] = node
     return found
-
-
-def _constant(node: NodeProto) -> TensorProto | None:
-    for attribute in node.attribute:
-        if attribute.name == "value" and _is_short(attribute.t):
-            return attribute.t
-        numbers: Mapping[str, Sequence[float]] = {
-            "value_int": [attribute.i], "value_ints": attribute.ints,
-            "value_float": [attribute.f], "value_floats": attribute.floats,
-        }  # fmt: skip
-        value = numbers.get(attribute.name)
-        if value is not None and len(value) <= _SHORT:
-            return numpy_helper.from_array(np.array(value))
-    return None
-
-
-def _is_short(tensor: TensorProto) -> bool:
-    return tensor.data_location != TensorProto.EXTERNAL and 0 <= math.prod(tensor.dims) <= _SHORT
 
 
 def _float_type(model: ModelProto) -> FloatType:
     """The least precise type of weights, or of what is cast to."""
     kinds = set()
-    bodies = [model.graph.node, *(function.node for function in model.functions)]
-    graphs = [model.graph]
-    for node in (node for body in bodies for node in body):
-        graphs += _subgraphs(node)
-    for graph in graphs:
+    inner = (graph for f in model.functions for node in f.node for graph in subgraphs(node))
+    for graph in (*graphs_of(model.graph), *inner):
         kinds |= {tensor.data_type for tensor in graph.initializer}
-    for node in (node for body in bodies for node in _with_subgraphs(body)):
+    for node in all_nodes(model):
         for attribute in node.attribute:
             if node.op_type == "Constant" and attribute.HasField("t"):
                 kinds.add(attribute.t.data_type)
