@@ -2,55 +2,14 @@
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
 import onnx
 
 from iaside_onnx.errors import ModelError
 from iaside_onnx.runtime.external import is_beside
 from iaside_onnx.runtime.graph import GraphFacts
+from iaside_onnx.runtime.source import ModelSource
 
-__all__ = ["ModelSource", "source_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSource:
-    """A model as a session is made from it.
-
-    Attributes:
-        model: a path, or bytes.
-        data: files of weights that the runtime would not read by itself, by their location.
-    """
-
-    model: str | bytes
-    data: Mapping[str, Path] = field(default_factory=dict)
-
-    @contextmanager
-    def attached(self, settings: Any) -> Iterator[None]:
-        """Give the files of weights to the settings of a session, which is made within."""
-        with ExitStack() as stack:
-            buffers = [stack.enter_context(_mapped(path)) for path in self.data.values()]
-            if buffers:
-                settings.add_external_initializers_from_files_in_memory(
-                    list(self.data), buffers, [len(buffer) for buffer in buffers]
-                )
-            yield
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[Any]:
-    """The bytes of a file, which are read when they are needed."""
-    with path.open("rb") as file:
-        if path.stat().st_size == 0:
-            yield b""
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-            yield buffer
+__all__ = ["source_of"]
 
 
 def source_of(facts: GraphFacts) -> ModelSource:
@@ -65,9 +24,9 @@ def source_of(facts: GraphFacts) -> ModelSource:
     Raises:
         ModelError: if the file cannot be read.
     """
-    names = zip(facts.external, facts.files[1:], strict=True)
-    apart = {name: file.path for name, file in names if not is_beside(facts.path, file)}
+    data = dict(zip(facts.external, facts.files[1:], strict=True))
     if not facts.is_ort and not facts.zipped:
+        apart = {n: file.path for n, file in data.items() if not is_beside(facts.path, file)}
         return ModelSource(str(facts.path), apart)
     try:
         content = facts.path.read_bytes()
@@ -75,7 +34,7 @@ def source_of(facts: GraphFacts) -> ModelSource:
         raise ModelError(f"{facts.path}: cannot be read ({error.strerror}); check it") from error
     if facts.is_ort:
         return ModelSource(content)
-    every = {name: file.path for name, file in zip(facts.external, facts.files[1:], strict=True)}
+    every = {name: file.path for name, file in data.items()}
     return ModelSource(_without_zipmap(content, facts), every)
 
 

@@ -9,12 +9,12 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from iaside_onnx.errors import (
     EvaluationError,
@@ -25,9 +25,7 @@ from iaside_onnx.errors import (
     install_extra,
 )
 from iaside_onnx.runtime.messages import advice_on, reason_of
-
-if TYPE_CHECKING:
-    from iaside_onnx.runtime.loading import ModelSource
+from iaside_onnx.runtime.source import ModelSource
 
 __all__ = [
     "Execution",
@@ -210,6 +208,7 @@ def open_session(
             provider leaves operators to the CPU without ``allow_cpu_nodes``.
         ModelError: if the runtime refuses the model.
     """
+    source = source or ModelSource(str(path))
     runtime = import_runtime()
     name, options, label = _resolve(device, provider, list(runtime.get_available_providers()))
     if (tf32 or cuda_graph) and name != _CUDA:
@@ -248,7 +247,7 @@ def open_session(
         # Without this, nodes of a provider that does not start or lacks them run on the CPU.
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
-        session = _create(runtime, source or path, settings, name, options)
+        session = _create(runtime, source, settings, name, options)
     except Exception as error:  # the runtime's exceptions have no common base
         if name == _CPU:
             raise ModelError(f"{path}: ONNX Runtime refuses the model: {_reason(error)}") from error
@@ -270,17 +269,15 @@ def open_session(
 
 def _create(
     runtime: ModuleType,
-    source: ModelSource | Path,
+    source: ModelSource,
     settings: Any,
     name: str,
     options: Mapping[str, str],
 ) -> Any:
     """A session without fallback: by default it prints an error and falls back to the CPU."""
-    model = str(source) if isinstance(source, Path) else source.model
-    attached = nullcontext() if isinstance(source, Path) else source.attached(settings)
-    with _captured_stdout(), attached:
+    with _captured_stdout(), source.attached(settings):
         session = runtime.InferenceSession(
-            model, sess_options=settings, providers=[(name, dict(options))]
+            source.model, sess_options=settings, providers=[(name, dict(options))]
         )
     if hasattr(session, "disable_fallback"):
         session.disable_fallback()
@@ -335,7 +332,7 @@ def _left_to_cpu(
     path: Path,
     name: str,
     options: dict[str, str],
-    source: ModelSource | None,
+    source: ModelSource,
 ) -> str:
     """The message if the provider starts and only lacks some operators, else an empty string.
 
@@ -345,7 +342,7 @@ def _left_to_cpu(
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     settings.log_severity_level = 4
     try:
-        session = _create(runtime, source or path, settings, name, options)
+        session = _create(runtime, source, settings, name, options)
         if session.get_providers()[0] != name:
             return ""
         kinds = Counter(
