@@ -5,7 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-__all__ = ["LogProgress", "Progress"]
+__all__ = ["LogProgress", "Progress", "escaped"]
+
+
+def escaped(text: str) -> str:
+    """Text on one line; control characters, which names from outside may hold, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Progress(Protocol):

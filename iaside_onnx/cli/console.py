@@ -23,6 +23,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from iaside_onnx.progress import escaped
+
 __all__ = [
     "ConsoleProgress",
     "PrintError",
@@ -97,11 +99,9 @@ def _with_flags(text: str) -> str:
 def printable(text: str) -> str:
     """Text on one line for people at a terminal.
 
-    Keyword arguments are named as options, and control characters, which names from outside may
-    hold, are escaped.
+    Keyword arguments are named as options, and control characters are escaped.
     """
-    text = _with_flags(text)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escaped(_with_flags(text))
 
 
 class _Console(Console):

@@ -4,7 +4,7 @@ from iaside_onnx.images.bundled import BUNDLED_IMAGES, bundled_folder
 from iaside_onnx.images.classes import ClassesLike, find_classes, read_classes
 from iaside_onnx.images.decode import MAX_PIXELS, decode_image
 from iaside_onnx.images.foreign import KERAS_MODES
-from iaside_onnx.images.labels import labels_from_file, match_labels, sample_images
+from iaside_onnx.images.labels import match_labels, sample_images
 from iaside_onnx.images.loader import load_ahead
 from iaside_onnx.images.opening import ImagesLike, open_images
 from iaside_onnx.images.prepare import prepare, prepare_array
@@ -38,7 +38,6 @@ __all__ = [
     "decode_image",
     "find_classes",
     "find_preprocess",
-    "labels_from_file",
     "load_ahead",
     "match_labels",
     "open_images",

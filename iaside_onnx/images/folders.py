@@ -14,13 +14,10 @@ from iaside_onnx.images.classes import KnownClasses, named, number_folders
 from iaside_onnx.images.decode import IMAGE_SUFFIXES
 from iaside_onnx.images.encoded import MAX_FILE_BYTES, EncodedSource
 from iaside_onnx.images.files import read_bytes
+from iaside_onnx.images.keys import SPLITS
 from iaside_onnx.images.left_out import HIDDEN, LeftOut, suffix_of
 
-__all__ = ["SPLITS", "FolderSource", "open_folder"]
-
-SPLITS = ("test", "testing", "val", "valid", "validation", "dev", "train", "training")
-"""Names of the splits of a data set; what is best audited comes first."""
-
+__all__ = ["FolderSource", "open_folder"]
 
 # Made by operating systems and servers beside the files of a user, never by one.
 _SYSTEM = frozenset(

@@ -67,7 +67,7 @@ def _names(file: Any, keys: Keys) -> list[str]:
 
 
 class _Texts:
-    """A dataset of texts of any length, ``(n,)`` or ``(n, 1)``, decoded where it is read."""
+    """A dataset of texts of any length, ``(n,)`` or ``(n, 1)``, read in parts of limited size."""
 
     def __init__(self, dataset: Any, step: int) -> None:
         self.shape: tuple[int, ...] = dataset.shape
@@ -79,11 +79,7 @@ class _Texts:
         found: list[Any] = []
         start, stop, _ = rows.indices(self.shape[0])
         for first in range(start, stop, self._step):
-            part = self._dataset[first : min(first + self._step, stop)]
-            found += [
-                value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-                for value in np.asarray(part, dtype=object).ravel()
-            ]
+            found += np.ravel(self._dataset[first : min(first + self._step, stop)]).tolist()
         return np.array(found, dtype=object)
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from iaside_onnx.errors import ImageError
 
-__all__ = ["Keys", "choose_keys", "images_and_labels"]
+__all__ = ["SPLITS", "Keys", "choose_keys", "images_and_labels"]
+
+SPLITS = ("test", "testing", "val", "valid", "validation", "dev", "train", "training")
+"""Names of the splits of a data set; what is best audited comes first."""
 
 _IMAGES = ("images", "image", "imgs", "img", "x", "data", "pictures", "pixels")
 _LABELS = ("labels", "label", "y", "targets", "target", "cls", "classes", "class")
-_SPLITS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev")
 _PARTS = re.compile(r"[^a-zA-Z0-9]+")
 
 
@@ -113,8 +115,8 @@ def _parse(name: str) -> tuple[str, str]:
     """What an array is by its name, and of which split: ``("images", "test")`` for ``X_test``."""
     *folders, last = name.split("/")
     parts = [part.lower() for part in _PARTS.split(last) if part]
-    splits = [part for part in parts if part in _SPLITS]
-    rest = [part for part in parts if part not in (*_SPLITS, "set")]
+    splits = [part for part in parts if part in SPLITS]
+    rest = [part for part in parts if part not in (*SPLITS, "set")]
     kind = ""
     if len(rest) == 1 and len(splits) <= 1:
         kind = "images" if rest[0] in _IMAGES else "labels" if rest[0] in _LABELS else ""

@@ -17,17 +17,17 @@ from iaside_onnx.images.classes import class_index
 from iaside_onnx.images.decode import IMAGE_SUFFIXES
 from iaside_onnx.images.files import MAX_TEXT_BYTES, read_bytes, read_json
 
-__all__ = ["checked_labels", "labels_from_file", "match_labels", "sample_images"]
+__all__ = ["checked_labels", "match_labels", "sample_images"]
 
 # Separates this random stream from others that use the same seed.
 _SAMPLING = 0x5A3F1E
 _BLOCK_BYTES = 2**24
 
 
-def labels_from_file(
+def match_labels(
     path: Path, ids: Sequence[str], classes: Mapping[str, int] | None
-) -> NDArray[np.int64]:
-    """Read the label of each image, ``(len(ids),)``; the file may name more images.
+) -> tuple[NDArray[np.int64], bool]:
+    """Read the label of each image from a file, which may name more images.
 
     Args:
         path: CSV of two columns, with or without the header ``image_id,label``; or a JSON object
@@ -36,20 +36,12 @@ def labels_from_file(
         ids: the ids of the images in their source.
         classes: class index of each name.
 
+    Returns:
+        The labels, ``(len(ids),)``, and whether names of classes were needed.
+
     Raises:
         ImageError: the file cannot be read, names an image twice, lacks images, or has a label
             that is neither a class index nor a known name.
-    """
-    return match_labels(path, ids, classes)[0]
-
-
-def match_labels(
-    path: Path, ids: Sequence[str], classes: Mapping[str, int] | None
-) -> tuple[NDArray[np.int64], bool]:
-    """As `labels_from_file`; also whether names of classes were needed.
-
-    Raises:
-        ImageError: as there.
     """
     labels = _file_labels(path)
     keys = _matched(path, ids, labels)

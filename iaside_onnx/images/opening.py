@@ -15,8 +15,8 @@ from iaside_onnx.images.array_files import ARRAY_SUFFIXES, open_arrays
 from iaside_onnx.images.arrays import ArraySource
 from iaside_onnx.images.classes import ClassesLike, KnownClasses, find_classes, no_word
 from iaside_onnx.images.encoded import EncodedSource
-from iaside_onnx.images.folders import SPLITS, open_folder
-from iaside_onnx.images.keys import Keys
+from iaside_onnx.images.folders import open_folder
+from iaside_onnx.images.keys import SPLITS, Keys
 from iaside_onnx.images.left_out import HIDDEN, LeftOut, suffix_of
 from iaside_onnx.images.parquet import open_parquet
 from iaside_onnx.images.source import ImageSource

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
+from iaside_onnx.progress import escaped
+
 __all__ = ["NOTICES", "Notices", "collected"]
 
 _LOGGER = logging.getLogger("iaside_onnx")
@@ -76,7 +78,7 @@ class Notices:
             texts: of Pillow's warnings, or ours.
         """
         for text in texts:
-            line = _printable(f"{where}: {' '.join(text.split())}")
+            line = escaped(f"{where}: {' '.join(text.split())}")
             with self._lock:
                 if line in self._lines or len(self._lines) > self._most:
                     continue
@@ -88,7 +90,3 @@ class Notices:
 
 NOTICES = Notices()
 """Those of this process."""
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

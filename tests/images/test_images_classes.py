@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from iaside_onnx.errors import ImageError
-from iaside_onnx.images import ImageSource, labels_from_file, open_images, read_classes
+from iaside_onnx.images import ImageSource, match_labels, open_images, read_classes
 from tests.support.pictures import picture
 
 ACCENTS = ("Käfer", "São Paulo", "é")
@@ -161,14 +161,14 @@ def test_ids_and_labels_in_the_other_form(tmp_path: Path, here: Form, there: For
     path = tmp_path / "labels.csv"
     path.write_text("\n".join(lines), encoding="utf-8")
     known = {unicodedata.normalize(here, name): i for i, name in enumerate(ACCENTS)}
-    assert labels_from_file(path, ids, known).tolist() == [0, 1, 2]
+    assert match_labels(path, ids, known)[0].tolist() == [0, 1, 2]
 
 
 def test_ids_without_suffix(tmp_path: Path) -> None:
     """As in many competitions; dots in names are no suffixes."""
     path = tmp_path / "labels.csv"
     path.write_text("id,label\nx/a,3\nb.v2,4\nc.png,5\nd.JPG,6\nother,7\n")
-    found = labels_from_file(path, ["x/a.png", "b.v2.jpeg", "c.png", "d.JPG"], None)
+    found = match_labels(path, ["x/a.png", "b.v2.jpeg", "c.png", "d.JPG"], None)[0]
     assert found.tolist() == [3, 4, 5, 6]
 
 
@@ -181,13 +181,13 @@ def test_a_line_that_may_be_of_two_images(tmp_path: Path, ids: list[str], text: 
     path = tmp_path / "labels.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ImageError, match=r"may be that of .*write the names of the files in full"):
-        labels_from_file(path, ids, None)
+        match_labels(path, ids, None)
 
 
 def test_exact_names_come_first(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("é.png,1\ne\u0301.png,2\na,3\na.png,4\n", encoding="utf-8")
-    assert labels_from_file(path, ["é.png", "e\u0301.png", "a.png"], None).tolist() == [1, 2, 4]
+    assert match_labels(path, ["é.png", "e\u0301.png", "a.png"], None)[0].tolist() == [1, 2, 4]
 
 
 def parquet(path: Path, label: pa.Array, names: list[str] | None = None) -> Path:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iaside_onnx.errors import ImageError, OptionError
-from iaside_onnx.images import labels_from_file, read_classes, sample_images
+from iaside_onnx.images import match_labels, read_classes, sample_images
 
 IDS = ["a/1.jpg", "a/2.jpg", "b.jpg"]
 CLASSES = {"cat": 4, "dog": 2, "2": 2}
@@ -33,7 +33,7 @@ def csv_file(folder: Path, text: str) -> Path:
     ],
 )
 def test_csv_with_and_without_header_in_any_order(tmp_path: Path, text: str) -> None:
-    labels = labels_from_file(csv_file(tmp_path, text), IDS, CLASSES)
+    labels = match_labels(csv_file(tmp_path, text), IDS, CLASSES)[0]
     assert labels.dtype == np.int64
     assert labels.tolist() == [4, 2, 7]
 
@@ -41,7 +41,7 @@ def test_csv_with_and_without_header_in_any_order(tmp_path: Path, text: str) -> 
 def test_json_of_integers_and_names(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps({"a/1.jpg": "cat", "a/2.jpg": 0, "b.jpg": "12", "c": None}))
-    assert labels_from_file(path, IDS, CLASSES).tolist() == [4, 0, 12]
+    assert match_labels(path, IDS, CLASSES)[0].tolist() == [4, 0, 12]
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_json_of_integers_and_names(tmp_path: Path) -> None:
 def test_wrong_csv_says_what_and_where(tmp_path: Path, text: str, part: str) -> None:
     path = csv_file(tmp_path, text)
     with pytest.raises(ImageError, match=part) as caught:
-        labels_from_file(path, IDS, CLASSES)
+        match_labels(path, IDS, CLASSES)
     assert str(path) in str(caught.value)
 
 
 def test_four_missing_are_cut_to_three(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"5 of 5 images \(0, 1, 2, \.\.\.\)"):
-        labels_from_file(csv_file(tmp_path, ""), ["0", "1", "2", "3", "4"], None)
+        match_labels(csv_file(tmp_path, ""), ["0", "1", "2", "3", "4"], None)
 
 
 @pytest.mark.parametrize("label", [True, None, 1.0, -3, [1], 2**63])
@@ -80,34 +80,34 @@ def test_json_labels_that_are_no_class(tmp_path: Path, label: Any) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps({"a": label}))
     with pytest.raises(ImageError, match=r"image 'a' has the label .*no class names were given"):
-        labels_from_file(path, ["a"], None)
+        match_labels(path, ["a"], None)
 
 
 def test_json_that_is_no_object_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text("[1, 2, 3]")
     with pytest.raises(ImageError, match="must be a JSON object"):
-        labels_from_file(path, IDS, None)
+        match_labels(path, IDS, None)
 
 
 def test_json_that_names_an_image_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text('{"a": 1, "a": 2}')
     with pytest.raises(ImageError, match=r"^\S+labels\.json names 'a' more than once"):
-        labels_from_file(path, ["a"], None)
+        match_labels(path, ["a"], None)
 
 
 def test_a_digit_that_also_names_another_class_is_refused(tmp_path: Path) -> None:
     """Folder 3 with class index 5: the label 3 could mean either."""
     with pytest.raises(ImageError, match="both a class index and the name of class 5"):
-        labels_from_file(csv_file(tmp_path, "a,3\n"), ["a"], {"3": 5})
-    assert labels_from_file(csv_file(tmp_path, "a,3\n"), ["a"], {"3": 3}).tolist() == [3]
+        match_labels(csv_file(tmp_path, "a,3\n"), ["a"], {"3": 5})
+    assert match_labels(csv_file(tmp_path, "a,3\n"), ["a"], {"3": 3})[0].tolist() == [3]
 
 
 @pytest.mark.parametrize("name", ["labels.txt", "labels.csv", "labels.json"])
 def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(ImageError, match=r"^\S+ (is neither \.csv nor \.json|does not exist)"):
-        labels_from_file(tmp_path / name, IDS, None)
+        match_labels(tmp_path / name, IDS, None)
 
 
 def test_read_classes_names_the_file(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -16,7 +15,7 @@ from PIL import Image
 
 from iaside_onnx.errors import ImageError
 from iaside_onnx.images import ImageSource, Preprocess, open_images
-from tests.support.pictures import noise, picture
+from tests.support.pictures import noise, picture, tar
 
 SPEC = Preprocess((3, 6, 8))
 TAKEN = (
@@ -28,15 +27,6 @@ def png(seed: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(noise(6, 8, seed)).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def tar(path: Path, members: Sequence[tuple[str, bytes]]) -> Path:
-    with tarfile.open(path, "w") as archive:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
 
 
 def labels(source: ImageSource) -> list[int]:

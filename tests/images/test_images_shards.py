@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import subprocess
@@ -20,7 +19,7 @@ import pytest
 
 from iaside_onnx.errors import ImageError
 from iaside_onnx.images import Preprocess, open_images
-from tests.support.pictures import picture
+from tests.support.pictures import picture, tar
 
 SPEC = Preprocess((3, 6, 8))
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -52,16 +51,6 @@ def parquet(
         info = json.dumps({"info": {"features": features}})
         table = table.replace_schema_metadata({"huggingface": info})
     pq.write_table(table, path, row_group_size=group)
-    return path
-
-
-def tar(path: Path, members: Sequence[tuple[str, bytes]]) -> Path:
-    """A tar file with these files in it."""
-    with tarfile.open(path, "w") as archive:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
     return path
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,4 +21,14 @@ def picture(path: Path, seed: int = 0) -> Path:
     """A file of random pixels, in the format that its name says; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(noise(6, 8, seed)).save(path)
+    return path
+
+
+def tar(path: Path, members: Sequence[tuple[str, bytes]]) -> Path:
+    """A tar file with these files in it."""
+    with tarfile.open(path, "w") as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
     return path
