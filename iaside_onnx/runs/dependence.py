@@ -143,10 +143,10 @@ def _try(predictor: Predictor, pixels: NDArray[np.float32], found: Settled, allo
         return replace(found, nondeterministic=_refuse(classifier, why, allow, tried=True))
     if predictor.batch_size == 1:
         return found
-    among = _in_company(predictor, targets)
-    apart = max(_distance(alone, among), _distance(alone, outputs[: len(targets)]))
-    if not any(_differ(classifier, alone, other) for other in (among, outputs[: len(targets)])):
+    together = (_in_company(predictor, targets), outputs[: len(targets)])
+    if not any(_differ(classifier, alone, other) for other in together):
         return found
+    apart = max(_distance(alone, other) for other in together)
     cause = f"by up to {apart:.2g} nats among the images tried; {cause}"
     if fixed is not None:
         return replace(found, nondeterministic=_refuse_company(classifier, cause, allow))

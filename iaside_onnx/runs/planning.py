@@ -19,7 +19,7 @@ from iaside_onnx.progress import Progress
 from iaside_onnx.runs.baselines import Baselines, mean_color, partners
 from iaside_onnx.runs.evaluator import Evaluator
 from iaside_onnx.runs.options import DEFAULT_BUDGET, Options
-from iaside_onnx.runs.probing import check_baseline, probe
+from iaside_onnx.runs.probing import Look, check_baseline, probe
 from iaside_onnx.runs.schedule import Schedule
 from iaside_onnx.runs.selection import Selection, select_images
 from iaside_onnx.runtime import Classifier, Predictor, fastest_batch, usable_cores
@@ -163,23 +163,13 @@ def make_plan(
     predictor.output_kind = outputs.kind
     baselines = Baselines(options.baseline, index, options.bands, options.seed, color)
     warnings = [*look.warnings, *check_baseline(predictor, baselines, look, options.pixel_range)]
-    recipe = _recipe(inputs, options, classifier, spec, method, limits)
-    recipe = replace(
-        recipe,
-        output_kind=outputs.kind,
-        batch_rule=settled.rule,
-        nondeterministic=settled.nondeterministic,
+    recipe = _recipe(
+        inputs, options, classifier, spec, look,
+        method=method,
         mean_color=None if color is None else tuple(color.tolist()),
-        access=Access(
-            found.facts.path,
-            inputs.images,
-            options.classes,
-            options.own_labels,
-            session,
-            options.images_key,
-            options.labels_key,
-        ),
-    )
+        access=_access(inputs, options, session),
+        **limits,
+    )  # fmt: skip
     doubt = f"answers are no function of the image: {settled.nondeterministic}"
     doubts = [doubt] if settled.nondeterministic else []
     for warning in filter(None, [found.warning(spec), *warnings, *doubts]):
@@ -330,15 +320,28 @@ def _limits(schedule: Schedule, options: Options) -> dict[str, Any]:
     }
 
 
+def _access(inputs: Inputs, options: Options, session: Mapping[str, Any]) -> Access:
+    """Where a worker finds the model and the images, and how it loads them."""
+    return Access(
+        inputs.model.facts.path,
+        inputs.images,
+        options.classes,
+        options.own_labels,
+        session,
+        options.images_key,
+        options.labels_key,
+    )
+
+
 def _recipe(
     inputs: Inputs,
     options: Options,
     classifier: Classifier,
     spec: Preprocess,
-    method: str,
-    limits: Mapping[str, Any],
+    look: Look,
+    **decided: Any,
 ) -> Recipe:
-    """The recipe as far as it is known before the outputs of the model are."""
+    """The recipe; what was decided elsewhere is passed by the names of its fields."""
     facts, execution, selection = classifier.facts, classifier.execution, inputs.selection
     size = options.batch_size
     first = _FIRST_BATCH if size == "auto" else size
@@ -348,19 +351,17 @@ def _recipe(
         model_sha256=facts.sha256,
         model_external=dict(facts.external),
         output=classifier.signature.output_name,
-        output_kind="logits",
+        output_kind=look.outputs.kind,
         images=selection.source.kind,
         images_count=int(selection.positions.size),
         images_digest=selection.digest(),
         labels="predicted" if selection.labels is None else "given",
         preprocess=spec.to_dict(),
         input_layout=options.input_layout,
-        method=method,
         bands=options.bands,
         partition=options.partition,
         spacing=options.spacing,
         baseline=options.baseline,
-        mean_color=None,
         pixel_range=options.pixel_range,
         limit=options.limit,
         seed=options.seed,
@@ -374,5 +375,7 @@ def _recipe(
         runtime_version=execution.runtime_version,
         inference=options.inference,
         population=len(selection.source) if about_sample else None,
-        **limits,
+        batch_rule=look.settled.rule,
+        nondeterministic=look.settled.nondeterministic,
+        **decided,
     )

@@ -99,34 +99,32 @@ def probe(
             raise
         # Alone, an image may get what is no answer, and that is the cause to mend.
         raise ModelError(f"{error} ({settled.note})") from error
-    if settled.rule == "alone" and _same(pixels, outputs):
+    same = bool((pixels != pixels[0]).any()) and np.allclose(
+        outputs, outputs[0], rtol=_SAME, atol=0, equal_nan=True
+    )
+    if settled.rule == "alone" and same:
         raise ModelError(
             f"{where}: alone, every image gets the same outputs, so there is nothing to divide "
             f"among bands ({settled.note}); export the model without what mixes images"
         )
     check_labels(selection, found.classes)
-    warnings = list(_doubts(selection, rows[good], pixels, outputs, found.classes))
+    warnings = list(_doubts(selection, rows[good], outputs, found.classes, same=same))
     return Look(
         found, settled, [positions[i] for i in good], pixels,
         [f"a look at {len(good)} images: {warning}" for warning in warnings],
     )  # fmt: skip
 
 
-def _same(pixels: NDArray[np.float32], outputs: NDArray[Any]) -> bool:
-    """Whether different images get the same outputs."""
-    differ = bool((pixels != pixels[0]).any())
-    return differ and np.allclose(outputs, outputs[0], rtol=_SAME, atol=0, equal_nan=True)
-
-
 def _doubts(
     selection: Selection,
     rows: NDArray[np.int64],
-    pixels: NDArray[np.float32],
     outputs: NDArray[Any],
     classes: int,
+    *,
+    same: bool,
 ) -> Iterator[str]:
-    """What makes the answers doubtful."""
-    if _same(pixels, outputs):
+    """What makes the answers doubtful; ``same`` is whether different images get the same."""
+    if same:
         yield (
             "the model gives the same outputs for all of them, so there is nothing to divide "
             "among bands; likely causes are the value range or the normalisation (`preprocess=`), "
