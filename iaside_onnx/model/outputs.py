@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from iaside_onnx.errors import EvaluationError, ModelError, OptionError
 from iaside_onnx.runtime import (
-    SUM_TOLERANCE,
     OutputHint,
+    kind_of_values,
     log_probabilities,
     resolve_output_kind,
     usable_outputs,
@@ -75,11 +75,6 @@ def examine_outputs(
             f"{where}: its outputs cannot be {asked}: {error}; correct `output_kind=`"
         ) from error
     reason = "as given"
-    if asked == "probabilities" and not _sums_to_1(usable):
+    if asked == "probabilities" and kind_of_values(usable.astype(np.float64)) != asked:
         reason += "; they do not sum to 1, so each is that of its label by itself"
     return Outputs(asked, reason, classes)
-
-
-def _sums_to_1(probabilities: NDArray[Any]) -> bool:
-    sums = probabilities.astype(np.float64).sum(axis=1)
-    return bool(np.allclose(sums, 1.0, atol=SUM_TOLERANCE))

@@ -165,8 +165,8 @@ def check_baseline(
     color = look.pixels.mean(axis=(0, 2, 3), dtype=np.float64).astype(np.float32)
     works = []
     # A single image has no other that could be its baseline.
-    possible = [one for one in BASELINES if one != kind]
-    for other in possible if len(look.pixels) > 1 else [o for o in possible if o != "complement"]:
+    impossible = {kind, "complement"} if len(look.pixels) == 1 else {kind}
+    for other in (one for one in BASELINES if one not in impossible):
         tried = replace(baselines, kind=other, color=color if other == "mean" else None)
         if not any(_failures(predictor, tried, look, pixel_range)):
             works.append(other)

@@ -6,8 +6,8 @@ from iaside_onnx.runtime.hints import OutputHint, output_hint
 from iaside_onnx.runtime.inputs import InputTransform, image_shape
 from iaside_onnx.runtime.operators import FloatType, Operators, read_operators
 from iaside_onnx.runtime.outputs import (
-    SUM_TOLERANCE,
     floor_of,
+    kind_of_values,
     label_log_probabilities,
     log_probabilities,
     resolve_output_kind,
@@ -29,7 +29,6 @@ from iaside_onnx.runtime.tuning import fastest_batch
 from iaside_onnx.runtime.worth import WorthEvaluator
 
 __all__ = [
-    "SUM_TOLERANCE",
     "Answer",
     "Classifier",
     "Execution",
@@ -49,6 +48,7 @@ __all__ = [
     "floor_of",
     "image_shape",
     "import_runtime",
+    "kind_of_values",
     "label_log_probabilities",
     "load_classifier",
     "log_probabilities",

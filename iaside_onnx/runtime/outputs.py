@@ -14,16 +14,16 @@ from iaside_onnx.runtime.hints import OutputHint
 from iaside_onnx.types import OutputKind
 
 __all__ = [
-    "SUM_TOLERANCE",
     "floor_of",
+    "kind_of_values",
     "label_log_probabilities",
     "log_probabilities",
     "resolve_output_kind",
     "usable_outputs",
 ]
 
-SUM_TOLERANCE = 1e-2
-"""How far the probabilities of the classes may be from a sum of 1, by rounding."""
+# How far the probabilities of the classes may be from a sum of 1, by rounding.
+_SUM_TOLERANCE = 1e-2
 
 
 def usable_outputs(outputs: NDArray[Any], where: str) -> NDArray[Any]:
@@ -63,7 +63,7 @@ def resolve_output_kind(
             that do not sum to 1, as a sigmoid's.
     """
     values = np.asarray(sample, dtype=np.float64)
-    seen = _kind_of_values(values)
+    seen = kind_of_values(values)
     if hint in ("probabilities", "log-probabilities") and seen != hint:
         raise ModelError(
             f"{where}: the graph ends in {hint}, but the outputs of real images do not sum to 1 "
@@ -88,10 +88,11 @@ def _in_unit(values: NDArray[np.float64]) -> bool:
     return bool(((values >= 0) & (values <= 1)).all())
 
 
-def _kind_of_values(values: NDArray[np.float64]) -> OutputKind:
-    if (values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=SUM_TOLERANCE):
+def kind_of_values(values: NDArray[np.float64]) -> OutputKind:
+    """What outputs ``(n, classes)`` are by their signs and sums alone."""
+    if (values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=_SUM_TOLERANCE):
         return "probabilities"
-    if (values <= 0).all() and np.allclose(np.exp(values).sum(axis=1), 1.0, atol=SUM_TOLERANCE):
+    if (values <= 0).all() and np.allclose(np.exp(values).sum(axis=1), 1.0, atol=_SUM_TOLERANCE):
         return "log-probabilities"
     return "logits"
 
@@ -129,7 +130,7 @@ def log_probabilities(
         if (values < 0).any():
             raise EvaluationError("the model gave a negative probability")
         return np.log(np.maximum(values, floor)), values < floor
-    if kind == "log-probabilities" and (values > SUM_TOLERANCE).any():
+    if kind == "log-probabilities" and (values > _SUM_TOLERANCE).any():
         raise EvaluationError("the model gave a log-probability above 0")
     if np.isneginf(values).all(axis=1).any():
         raise EvaluationError("the model gave minus infinity for every class")
@@ -172,7 +173,7 @@ def label_log_probabilities(
                 # In this order: added to a large peak, the logarithm would be rounded away.
                 values = values - peak - xp.log(total)
             else:
-                impossible |= peak > SUM_TOLERANCE
+                impossible |= peak > _SUM_TOLERANCE
             floored = values == -xp.inf
             values = xp.where(floored, math.log(floor), values)
     return xp.where(impossible, xp.nan, values), floored & ~impossible
