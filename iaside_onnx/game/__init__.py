@@ -14,9 +14,11 @@ from iaside_onnx.game.design import (
     make_design,
     register,
 )
+from iaside_onnx.game.differences import Differences, differences, joint_moments
 from iaside_onnx.game.draw import draw_order
 from iaside_onnx.game.exact import ExactDesign
-from iaside_onnx.game.intervals import LEVEL, Estimate, estimate, estimate_blocks
+from iaside_onnx.game.intervals import Estimate, estimate, estimate_moments
+from iaside_onnx.game.moments import LEVEL, Moments, block_moments, unit_moments
 from iaside_onnx.game.paired import MAX_SAMPLED_BANDS, PairedDesign, SlotLayout
 from iaside_onnx.game.rounds import FIRST_BLOCKS, next_end
 from iaside_onnx.game.scores import (
@@ -33,19 +35,24 @@ __all__ = [
     "MAX_EXACT_BANDS",
     "MAX_SAMPLED_BANDS",
     "Design",
+    "Differences",
     "Estimate",
     "ExactDesign",
+    "Moments",
     "PairedDesign",
     "Pass",
     "SlotLayout",
     "all_coalitions",
+    "block_moments",
     "coalition_size",
     "design_names",
     "design_type",
+    "differences",
     "draw_order",
     "estimate",
-    "estimate_blocks",
+    "estimate_moments",
     "is_uniform",
+    "joint_moments",
     "make_design",
     "membership",
     "next_end",
@@ -54,4 +61,5 @@ __all__ = [
     "shapley_values",
     "spectral_distribution",
     "spectral_importance_score",
+    "unit_moments",
 ]

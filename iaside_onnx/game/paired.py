@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from iaside_onnx.game.design import Design, Pass, register
 from iaside_onnx.game.fields import field_tables
-from iaside_onnx.game.intervals import Estimate, estimate_blocks
+from iaside_onnx.game.intervals import Estimate, estimate_moments
+from iaside_onnx.game.moments import block_moments
 from iaside_onnx.types import Coalitions, Phi
 
 __all__ = ["EMPTY_SLOT", "FULL_SLOT", "MAX_SAMPLED_BANDS", "PairedDesign", "SlotLayout"]
@@ -135,7 +136,7 @@ class PairedDesign(Design):
         """Intervals over blocks of images."""
         forward, backward = gains
         blocks = draws // self.bands
-        return estimate_blocks(forward, backward, blocks, strata, population, draws)
+        return estimate_moments(block_moments(forward, backward, blocks, strata, population, draws))
 
     @property
     def layout(self) -> SlotLayout:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from iaside_onnx import Estimate, shapley_values, spectral_distribution, spectral_importance_score
-from iaside_onnx.game import PairedDesign, draw_order, estimate, estimate_blocks
+from iaside_onnx.game import PairedDesign, block_moments, draw_order, estimate, estimate_moments
 
 M = 4
 RNG = np.random.default_rng(0)
@@ -20,7 +20,7 @@ def halves(n: int, bands: int = M) -> tuple[NDArray[np.float64], NDArray[np.floa
 def test_blocks_of_equal_size_give_the_spread_of_their_means() -> None:
     """The images of a block are not independent; as if they were, intervals are wrong."""
     a, b = halves(64)
-    found = estimate_blocks(a, b, np.arange(64) // 4)
+    found = estimate_moments(block_moments(a, b, np.arange(64) // 4))
     means = ((a + b) / 2).reshape(16, 4, M).mean(axis=1)
     np.testing.assert_allclose(found.phi, means.mean(axis=0))
     np.testing.assert_allclose(found.standard_error, means.std(axis=0, ddof=1) / 4)
@@ -36,11 +36,11 @@ def test_strata_leave_out_what_classes_differ_by() -> None:
     shift = 10.0 * classes[:, None]
     order = RNG.permutation(120)
     a, b, classes = (a + shift)[order], (b + shift)[order], classes[order]
-    found = estimate_blocks(a, b, np.arange(120), classes)
+    found = estimate_moments(block_moments(a, b, np.arange(120), classes))
     units = (a + b) / 2
     variance = sum(units[classes == c].var(axis=0, ddof=1) / 9 / 40 for c in range(3))
     np.testing.assert_allclose(found.standard_error, np.sqrt(variance), rtol=1e-12)
-    plain = estimate_blocks(a, b, np.arange(120))
+    plain = estimate_moments(block_moments(a, b, np.arange(120)))
     assert (plain.standard_error > 5 * found.standard_error).all()
 
 
@@ -48,18 +48,18 @@ def test_strata_of_less_than_two_blocks_are_left_out() -> None:
     """With one image a class there is no spread within classes, and no error at all."""
     a, b = halves(64)
     blocks, classes = np.arange(64) // 4, np.arange(64) % 9
-    with_classes = estimate_blocks(a, b, blocks, classes)
-    plain = estimate_blocks(a, b, blocks)
+    with_classes = estimate_moments(block_moments(a, b, blocks, classes))
+    plain = estimate_moments(block_moments(a, b, blocks))
     np.testing.assert_array_equal(with_classes.standard_error, plain.standard_error)
 
 
 def test_all_images_of_a_population_known_exactly_leave_no_error() -> None:
     """About these images alone, nothing is uncertain when all is evaluated; nor beyond them."""
     a, _ = halves(40)
-    found = estimate_blocks(a, a, np.arange(40), None, 40)
+    found = estimate_moments(block_moments(a, a, np.arange(40), None, 40))
     np.testing.assert_allclose(found.standard_error, 0, atol=1e-7)
-    half = estimate_blocks(a, a, np.arange(40), None, 80)
-    whole = estimate_blocks(a, a, np.arange(40))
+    half = estimate_moments(block_moments(a, a, np.arange(40), None, 80))
+    whole = estimate_moments(block_moments(a, a, np.arange(40)))
     # 1 - n / N, but for n - 1 in place of n.
     np.testing.assert_allclose(half.standard_error**2, whole.standard_error**2 / 2, rtol=1e-9)
     assert estimate(a, 40).standard_error.max() == 0
@@ -71,7 +71,7 @@ def test_all_images_of_a_population_known_exactly_leave_no_error() -> None:
 def test_few_blocks_count_as_their_images() -> None:
     """Seven blocks know nothing of the covariance of 32 bands: some would be certain by luck."""
     a, b = halves(36)
-    found = estimate_blocks(a, b, np.arange(36) // 4)
+    found = estimate_moments(block_moments(a, b, np.arange(36) // 4))
     same = estimate((a + b) / 2)
     np.testing.assert_allclose(found.phi_low, same.phi_low)
     np.testing.assert_allclose(found.sis_high, same.sis_high)
@@ -80,7 +80,7 @@ def test_few_blocks_count_as_their_images() -> None:
 def test_one_image_says_nothing_of_the_error() -> None:
     """Zero width from a single image, as if all were certain."""
     a, b = halves(1)
-    found = estimate_blocks(a, b, np.zeros(1, dtype=np.int64))
+    found = estimate_moments(block_moments(a, b, np.zeros(1, dtype=np.int64)))
     assert np.isnan(found.phi_low).all()
     assert np.isnan(found.sis_high)
     assert np.isnan(found.standard_error).all()
@@ -115,8 +115,14 @@ class Population:
         design, draws = PairedDesign(self.bands, seed), np.arange(images)
         masks = np.array([design.coalitions(d, 0, 12) for d in range(images)]).astype(np.int64)
         forward, backward = design.gains(self.worth[own[:, None], masks], draws, 0, 1)
-        return estimate_blocks(
-            forward, backward, draws // self.bands, self.classes[own], self.images if once else None
+        return estimate_moments(
+            block_moments(
+                forward,
+                backward,
+                draws // self.bands,
+                self.classes[own],
+                self.images if once else None,
+            )
         )
 
 

@@ -25,7 +25,7 @@ from iaside_onnx import (
     spectral_distribution,
     spectral_importance_score,
 )
-from iaside_onnx.game import Estimate, PairedDesign, draw_order, estimate_blocks
+from iaside_onnx.game import Estimate, PairedDesign, block_moments, draw_order, estimate_moments
 from tools.shared import markdown as md
 from tools.shared.files import write_json
 from tools.shared.paths import RECORDS
@@ -67,8 +67,10 @@ class Paired:
         masks = np.array([design.coalitions(int(d), 0, slots) for d in draws]).astype(np.int64)
         worth = table.worth[own[:, None], masks]
         forward, backward = design.gains(worth, draws, 0, pairs)
-        found = estimate_blocks(
-            forward / pairs, backward / pairs, draws // table.bands, strata, population
+        found = estimate_moments(
+            block_moments(
+                forward / pairs, backward / pairs, draws // table.bands, strata, population
+            )
         )
         return Found(found, images * (slots - 1))
 
