@@ -141,7 +141,7 @@ def _score(phi: Phi) -> float:
 def _errors(slopes: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Standard errors of linear functions of the means, ``(k,)``, from their slopes."""
     variance = np.einsum("ij,jk,ik->i", slopes, covariance, slopes, optimize=True)
-    return np.sqrt(np.maximum(variance, 0.0))
+    return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
 
 def _envelope(
@@ -232,6 +232,7 @@ def _pairs(moments: Moments) -> Iterator[tuple[int, int]]:
     bands = moments.mean.size // 2
     mean, covariance = moments.mean, moments.covariance
     rounding = _ROUNDING * float(np.abs(mean).max())
+    least = (int(mean[:bands].argmin()), int(mean[bands:].argmin()))
     in_first = may_be_smallest(mean[:bands], covariance[:bands, :bands])
     in_second = may_be_smallest(mean[bands:], covariance[bands:, bands:])
     for j in in_first:
@@ -240,5 +241,7 @@ def _pairs(moments: Moments) -> Iterator[tuple[int, int]]:
             row[[k, bands + j]] += 1.0
             row[[j, bands + k]] -= 1.0
             error = float(_errors(row[None], covariance)[0])
-            if j == k or float(row @ mean) + MAY_BE_SMALLEST * error > rounding:
+            # The pair of the smallest means is always one of them, whatever rounding does.
+            always = j == k or (j, k) == least
+            if always or float(row @ mean) + MAY_BE_SMALLEST * error > rounding:
                 yield j, k

@@ -166,7 +166,7 @@ def _envelope(
         margin = quantile * np.sqrt(np.maximum(np.diag(spread), 0.0))
         psi_low, psi_high = np.minimum(psi_low, psi - margin), np.maximum(psi_high, psi + margin)
         distance = float(unit @ psi) - eta
-        reach = quantile * float(np.sqrt(max(unit @ spread @ unit, 0.0)))
+        reach = quantile * float(np.sqrt(max(float(unit @ spread @ unit), 0.0)))
         low, high = distance - reach, distance + reach
         # The score is the absolute value: an interval that contains 0 starts at 0.
         sis_low = min(sis_low, 0.0 if low <= 0 <= high else min(abs(low), abs(high)))
