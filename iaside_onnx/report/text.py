@@ -1,12 +1,17 @@
-"""Numbers as text."""
+"""Numbers and names as text."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from iaside_onnx.archive import Archive
+from iaside_onnx.progress import escaped
 
-__all__ = ["interval_text"]
+__all__ = ["interval_text", "joined", "name_text", "number", "percent", "range_text", "ranges"]
+
+_LONGEST = 160
+_HUGE = 1e6
 
 
 def interval_text(archive: Archive, name: str, band: int | None = None) -> str:
@@ -23,3 +28,58 @@ def interval_text(archive: Archive, name: str, band: int | None = None) -> str:
     )
     # With one image there is no interval.
     return f"{value:.3f}" + (f" [{low:.3f}, {high:.3f}]" if math.isfinite(low) else " [undefined]")
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with a true minus sign, which screen readers say; a dash where there is none."""
+    if not math.isfinite(value):
+        return "\N{EM DASH}"
+    text = f"{value:.{digits}f}" if abs(value) < _HUGE else f"{value:.3g}"
+    # Rounded to zero, a number has no sign.
+    text = text.removeprefix("-") if not text.strip("-0.") else text
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def range_text(low: float, high: float, digits: int = 3) -> str:
+    """An interval, such as ``[0.177, 0.190]``."""
+    if not math.isfinite(low) or not math.isfinite(high):
+        return "[undefined]"
+    return f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def percent(share: float) -> str:
+    """A share, such as ``93.4 %``."""
+    return f"{number(100 * share, 1)} %" if math.isfinite(share) else "unknown"
+
+
+def name_text(text: str, longest: int = _LONGEST) -> str:
+    """A name from outside on one line: nothing unprintable, and the middle of a long one left out.
+
+    Characters that change the direction of text are not printable.
+    """
+    text = escaped(text)
+    if len(text) <= longest:
+        return text
+    half = (longest - 1) // 2
+    return f"{text[:half]}\N{HORIZONTAL ELLIPSIS}{text[-half:]}"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def ranges(bands: Sequence[int]) -> str:
+    """Ascending bands in words: ``band 0``, ``bands 1 and 2``, ``bands 0, 3 to 6 and 8``."""
+    runs: list[list[int]] = []
+    for band in bands:
+        if runs and band == runs[-1][-1] + 1:
+            runs[-1].append(band)
+        else:
+            runs.append([band])
+    parts = [
+        part
+        for run in runs
+        for part in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run))
+    ]
+    return f"band{'s' * (len(bands) > 1)} {joined(parts)}"

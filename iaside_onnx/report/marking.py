@@ -1,0 +1,22 @@
+"""Names from outside as parts of HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from markupsafe import Markup
+
+from iaside_onnx.report.text import name_text
+
+__all__ = ["bdi", "listed"]
+
+
+def bdi(text: str) -> Markup:
+    """A name, escaped, whose direction of writing does not reach what is beside it."""
+    return Markup("<bdi>{}</bdi>").format(name_text(text))
+
+
+def listed(names: Iterable[str]) -> Markup:
+    """Names as ``a``, ``a and b``, or ``a, b and c``."""
+    *before, last = map(bdi, names)
+    return Markup("{} and {}").format(Markup(", ").join(before), last) if before else last

@@ -1,0 +1,267 @@
+"""The sections of a page that need nothing but the archives: each a function to its context."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from iaside_onnx.archive import Archive, class_folders
+from iaside_onnx.report.chart import COLORS, Bars, Chart, draw
+from iaside_onnx.report.findings import accuracy_text, answer, carrying, cautions, hurting
+from iaside_onnx.report.marking import bdi
+from iaside_onnx.report.subjects import Subject
+from iaside_onnx.report.tables import Fact, Table, with_range
+from iaside_onnx.report.text import name_text, number, range_text, ranges
+
+__all__ = ["answer_section", "bands_section", "provenance_section", "worst_section"]
+
+_WORST = 10
+# The largest contribution of one model may be so many times that of another in one chart.
+_UNEQUAL = 6.0
+_MOST_NOTES, _LONGEST_NOTE = 40, 600
+
+
+def answer_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
+    """What it is and what follows, in words and a few numbers."""
+    several = len(subjects) > 1
+    return {
+        "answer": answer(subjects),
+        "cautions": cautions(subjects),
+        "warnings": [name_text(s.warning, 400) for s in subjects if s.warning],
+        "facts": None if several else _facts(subjects[0]),
+        "table": _overview(subjects) if several else None,
+        "bands": subjects[0].bands,
+    }
+
+
+def _facts(subject: Subject) -> list[Fact]:
+    archive = subject.archive
+    share, _, bounds = accuracy_text(subject).partition(" [")
+    accuracy = Fact("accuracy on whole images", share, f"[{bounds}" if bounds else "")
+    return [
+        accuracy if subject.labelled else Fact("labels", "its own answers"),
+        Fact("SIS", number(float(archive["sis"])), _sis_range(archive)),
+        Fact("images", f"{subject.images:,}", f"baseline {subject.baseline}"),
+        Fact("bands that hurt", str(len(hurting(subject))), f"of {subject.bands}"),
+    ]
+
+
+def _sis_range(archive: Archive) -> str:
+    return range_text(float(archive["sis_low"]), float(archive["sis_high"]))
+
+
+def _overview(subjects: Sequence[Subject]) -> Table:
+    heads = ["model", "accuracy", "SIS", "log p, nats", "bands that carry it", "bands that hurt"]
+    rows = [
+        [
+            _key(subject, i),
+            *_accuracy_cell(subject),
+            with_range(*(float(subject.archive[f"sis{end}"]) for end in ("", "_low", "_high"))),
+            number(float(subject.archive["log_probability_whole"].mean())),
+            _band_list(carrying(subject)),
+            _band_list(hurting(subject)),
+        ]
+        for i, subject in enumerate(subjects)
+    ]
+    return Table("The models in short, with 95 % intervals", heads, rows, frozenset({4, 5}))
+
+
+def _accuracy_cell(subject: Subject) -> list[Markup]:
+    share, _, bounds = accuracy_text(subject).partition(" [")
+    if not bounds:
+        return [Markup("<span>{}</span>").format(share)]
+    return [Markup('{} <span class="ci">[{}</span>').format(share, bounds)]
+
+
+def _band_list(bands: Sequence[int]) -> str:
+    return ranges(bands).split(" ", 1)[1] if bands else "none"
+
+
+def _key(subject: Subject, color: int) -> Markup:
+    """Colour, letter and name of a model."""
+    swatch = (
+        Markup('<svg class="c{}" aria-hidden="true"><rect width="100%" height="100%"/></svg>')
+        .format(color)
+        if color < COLORS
+        else Markup("")
+    )  # fmt: skip
+    return Markup('<span class="key">{}<span class="letter">{}</span> {}</span>').format(
+        swatch, subject.letter, bdi(subject.name)
+    )
+
+
+def bands_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
+    """phi beside psi, in charts and in numbers."""
+    several = len(subjects) > 1
+    together = len(subjects) <= COLORS
+    return {
+        "legend": [_key(s, i) for i, s in enumerate(subjects)] if several and together else None,
+        "many": several,
+        "charts": [_chart(name, subjects) for name in ("phi", "psi")] if together else [],
+        "own": _own_scales(subjects) if several else None,
+        "tables": _tables(subjects),
+        "folded": several,
+    }
+
+
+def _bars(subject: Subject, name: str, color: int, letter: str) -> Bars:
+    archive = subject.archive
+    return Bars(
+        color, letter, subject.name, *(archive[f"{name}{end}"] for end in ("", "_low", "_high"))
+    )
+
+
+_TITLES = {"phi": "phi, contribution in nats", "psi": "psi, share of the contributions"}
+_UNITS = {"phi": "nats", "psi": ""}
+
+
+def _chart(name: str, subjects: Sequence[Subject]) -> Chart:
+    several = len(subjects) > 1
+    series = [_bars(s, name, i, s.letter if several else "") for i, s in enumerate(subjects)]
+    said = "; ".join(f"{name_text(s.name, 60)}: {_described(s, name)}" for s in subjects)
+    return draw(f"chart-{name}", _TITLES[name], said, _UNITS[name], series)
+
+
+def _described(subject: Subject, name: str) -> str:
+    values = np.where(np.isfinite(subject.archive[name]), subject.archive[name], -math.inf)
+    top = int(values.argmax())
+    text = f"highest in band {top} with {number(float(subject.archive[name][top]))}"
+    hurt = hurting(subject) if name == "phi" else []
+    return f"{text}; below zero in {ranges(hurt)}" if hurt else text
+
+
+def _own_scales(subjects: Sequence[Subject]) -> list[Chart] | None:
+    """A small chart a model, where one chart for all would not show each."""
+    sizes = [_size(s) for s in subjects]
+    if len(subjects) <= COLORS and max(sizes) <= _UNEQUAL * max(min(sizes), 1e-12):
+        return None
+    return [
+        draw(
+            f"chart-own-{i}", f"{s.letter} {name_text(s.name, 60)}", _described(s, "phi"), "nats",
+            [_bars(s, "phi", i % COLORS, "")], height=130,
+        )
+        for i, s in enumerate(subjects)
+    ]  # fmt: skip
+
+
+def _size(subject: Subject) -> float:
+    phi = np.abs(subject.archive["phi"])
+    return float(phi[np.isfinite(phi)].max(initial=0.0))
+
+
+def _tables(subjects: Sequence[Subject]) -> list[Table]:
+    if len(subjects) > 1:
+        return [_by_model(subjects, name) for name in ("phi", "psi")]
+    (subject,) = subjects
+    rows = [
+        [str(band), _radius(subject, band), _cell(subject, "phi", band), _cell(subject, "psi", band)]
+        for band in range(subject.bands)
+    ]
+    return [Table("Bands, with 95 % intervals", ["band", "radius", "phi, nats", "psi"], rows)]
+
+
+def _by_model(subjects: Sequence[Subject], name: str) -> Table:
+    heads = ["band", "radius", *(f"{s.letter} {name_text(s.name, 60)}" for s in subjects)]
+    rows = [
+        [str(band), _radius(subjects[0], band), *(_cell(s, name, band) for s in subjects)]
+        for band in range(subjects[0].bands)
+    ]
+    return Table(f"{_TITLES[name]}, with 95 % intervals", heads, rows)
+
+
+def _radius(subject: Subject, band: int) -> str:
+    archive = subject.archive
+    return f"{archive['band_low'][band]:.3f} to {archive['band_high'][band]:.3f}"
+
+
+def _cell(subject: Subject, name: str, band: int) -> Markup:
+    return with_range(*(float(subject.archive[f"{name}{e}"][band]) for e in ("", "_low", "_high")))
+
+
+def worst_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
+    """The images with the lowest log-probability of their label, by name."""
+    return {"tables": [_worst(subject) for subject in subjects]}
+
+
+def _worst(subject: Subject) -> Table:
+    archive = subject.archive
+    scores = archive["log_probability_whole"]
+    # NaN sorts last, and an edited archive may hold it.
+    order = np.argsort(scores, kind="stable")[:_WORST]
+    names = class_folders(archive)
+    rows = [
+        [
+            bdi(str(archive["image_id"][row])),
+            _class(names, int(archive["label"][row])),
+            _class(names, int(archive["predicted"][row])),
+            number(float(scores[row])),
+            _lowest_band(archive, int(row)),
+        ]
+        for row in order
+    ]
+    return Table(
+        f"{name_text(subject.name, 60)}: the {len(rows)} worst of {subject.images:,} images",
+        ["image", "label", "answer", "log p, nats", "band that hurts most"],
+        rows, frozenset({1, 2}),
+    )  # fmt: skip
+
+
+def _class(names: Mapping[int, set[str]], index: int) -> Markup:
+    found = sorted(names.get(index, ()))
+    if not found:
+        return Markup("{}").format(index)
+    return Markup("{} ({})").format(index, bdi(found[0]))
+
+
+def _lowest_band(archive: Archive, row: int) -> str:
+    phi = archive["phi_image"][row]
+    if not np.isfinite(phi).all() or phi.min() >= 0:
+        return "none"
+    band = int(phi.argmin())
+    return f"{band} ({number(float(phi[band]))})"
+
+
+def provenance_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
+    """Where the numbers come from, and how to verify that."""
+    return {
+        "archives": [
+            {
+                "name": Markup("{} {}").format(s.letter, bdi(s.name)) if len(subjects) > 1
+                else bdi(s.name),
+                "facts": _provenance(s),
+                "notes": [name_text(str(n), _LONGEST_NOTE) for n in s.archive.metadata.notes]
+                [:_MOST_NOTES],
+            }
+            for s in subjects
+        ]
+    }  # fmt: skip
+
+
+def _provenance(subject: Subject) -> list[tuple[str, Markup]]:
+    meta, recipe = subject.archive.metadata, subject.archive.recipe
+    file = name_text(subject.archive.path.name)
+    text = {
+        "archive": bdi(subject.archive.path.name),
+        "digest": meta.digest or "none: an old version of iaside wrote it",
+        "verify": Markup("<code>iaside verify {}</code>").format(shlex.quote(file)),
+        "model": bdi(meta.model_name),
+        "model sha256": meta.model_sha256,
+        "precision": meta.precision,
+        "images": f"{meta.images_done:,} of {meta.images_asked:,}, {meta.images_failed:,} failed",
+        "log p": f"{number(float(subject.archive['log_probability_whole'].mean()))} nats whole, "
+        f"{number(float(subject.archive['log_probability_empty'].mean()))} on the baseline alone",
+        "bands": f"{recipe.bands} {recipe.spacing}, {recipe.partition}",
+        "method": f"{recipe.method}, seed {meta.seed}",
+        "baseline": recipe.baseline,
+        "range": recipe.pixel_range,
+        "runtime": f"{meta.runtime} {meta.runtime_version}, {meta.provider}, {meta.device}",
+        "made by": f"iaside {meta.tool_version}, {meta.finished}",
+    }
+    return [
+        (name, fact if isinstance(fact, Markup) else bdi(str(fact))) for name, fact in text.items()
+    ]

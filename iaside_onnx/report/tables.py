@@ -1,0 +1,45 @@
+"""Tables and named facts of a page, ready for the template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from iaside_onnx.report.text import number, range_text
+
+__all__ = ["Fact", "Table", "with_range"]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table; the first cell of a row is its header.
+
+    Attributes:
+        caption: what it shows.
+        heads: headers of the columns.
+        rows: cells, which are escaped unless they are markup.
+        texts: columns of text, which are aligned to the left and broken; others hold numbers.
+    """
+
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    texts: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One number by its name, with an interval or a remark below it."""
+
+    name: str
+    value: str
+    range: str = ""
+
+
+def with_range(value: float, low: float, high: float, digits: int = 3) -> Markup:
+    """An estimate with its interval below it, as the cell of a table."""
+    return Markup('{} <span class="ci">{}</span>').format(
+        number(value, digits), range_text(low, high, digits)
+    )
