@@ -55,7 +55,7 @@ def demo(model: str | None, out: Path | None, overwrite: bool, as_json: bool) ->
         progress=ConsoleProgress(),
         overwrite=overwrite,
     )
-    write_report(archive, page, progress=ConsoleProgress())
+    write_report(archive, page, images=folder / BUNDLED_IMAGES, progress=ConsoleProgress())
     if as_json:
         write_json(summary(archive))
         return

@@ -103,7 +103,8 @@ def draw(
         '<svg class="plot least-{}" height="{}" role="img" aria-labelledby="{}-t {}-d">'
         '<title id="{}-t">{}</title><desc id="{}-d">{}</desc>{}</svg>'
     ).format(
-        min(wide, 100), total, ident, ident, ident, title, ident, description, Markup("").join(parts)
+        min(wide, 100), total, ident, ident, ident, title, ident, description,
+        Markup("").join(parts),
     )  # fmt: skip
     return Chart(ident, title, description, _axis(scale, total), plot)
 

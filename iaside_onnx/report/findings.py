@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
-import numpy as np
 from markupsafe import Markup
 
-from iaside_onnx.analysis.statistics import proportion_interval
+from iaside_onnx.analysis.statistics import Interval, proportion_interval
 from iaside_onnx.report.marking import bdi, listed
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.text import joined, number, percent, range_text, ranges
@@ -51,36 +51,41 @@ def accuracy_text(subject: Subject) -> str:
     """Accuracy on whole images with its exact interval."""
     if not subject.labelled:
         return "labels are its own answers"
-    found = proportion_interval(int(subject.right.sum()), subject.images)
+    found = _accuracy(subject)
     return f"{percent(found.value)} [{number(100 * found.low, 1)}, {number(100 * found.high, 1)}]"
 
 
+def _accuracy(subject: Subject) -> Interval:
+    return proportion_interval(int(subject.right.sum()), subject.images)
+
+
 def answer(subjects: Sequence[Subject]) -> list[Markup]:
-    """The answer in two or three sentences."""
+    """The answer in two sentences, or one more for each further baseline."""
     if len(subjects) == 1:
         return [_right(subjects[0]), _bands_of(subjects[0])]
-    return [_most_accurate(subjects), *_leaning(subjects), _hurt(subjects)]
+    return [_most_accurate(subjects), *_leaning(subjects)]
 
 
 def cautions(subjects: Sequence[Subject]) -> list[Markup]:
-    """How sure the answer is."""
-    parts = [*map(_sure, subjects)] if len(subjects) == 1 else [_sure_of_all(subjects)]
-    baselines = sorted({subject.baseline for subject in subjects})
+    """How sure the answer is, and what it depends on."""
+    baselines = joined(sorted({subject.baseline for subject in subjects}))
     if len(subjects) == 1:
-        parts.append(
+        return [
+            _sure(subjects[0]),
             Markup(
-                "SIS depends on the baseline, here <em>{}</em>: compare it only with models that "
-                "were decomposed with the same baseline, labels and images."
-            ).format(baselines[0])
-        )
-    else:
-        parts.append(
-            Markup(
-                "The ranking by SIS depends on the baseline, here <em>{}</em>; with another "
-                "baseline it can be another ranking."
-            ).format(joined(baselines))
-        )
-    return parts
+                "SIS depends on the baseline, here {}: compare it only with models that were "
+                "decomposed with the same baseline, labels and images."
+            ).format(baselines),
+        ]
+    return [
+        _hurt(subjects),
+        *_not_certain(subjects),
+        _sure_of_all(subjects),
+        Markup(
+            "The ranking by SIS depends on the baseline, here {}; another baseline can give "
+            "another ranking."
+        ).format(baselines),
+    ]
 
 
 def _right(subject: Subject) -> Markup:
@@ -89,7 +94,7 @@ def _right(subject: Subject) -> Markup:
         return Markup(
             "This is about the answers that {} gives to {}, not about whether they are right."
         ).format(bdi(subject.name), n)
-    found = proportion_interval(int(subject.right.sum()), subject.images)
+    found = _accuracy(subject)
     return Markup("{} gives the right class to {} of {} (95 % interval {} to {}).").format(
         bdi(subject.name), percent(found.value), n, number(100 * found.low, 1), percent(found.high)
     )
@@ -104,13 +109,11 @@ def _bands_of(subject: Subject) -> Markup:
         return Markup("No band helps it for certain{}.").format(
             f", and {ranges(hurt)} hurt{'s' * (len(hurt) == 1)}" if hurt else ""
         )
-    one = len(bands) == 1
+    what = "of log-probability of the right class" if subject.labelled else "of log-probability"
     text = (
-        f"{ranges(bands).capitalize()} (radius {_radius(subject, bands)}) carr{'ies' if one else 'y'} "
-        f"it, with {number(float(phi[bands].sum()), 2)} nats of log-probability of the right class"
-        if subject.labelled
-        else f"{ranges(bands).capitalize()} (radius {_radius(subject, bands)}) "
-        f"carr{'ies' if one else 'y'} them, with {number(float(phi[bands].sum()), 2)} nats"
+        f"{ranges(bands).capitalize()} (radius {_radius(subject, bands)}) "
+        f"carr{'ies' if len(bands) == 1 else 'y'} it, with {number(float(phi[bands].sum()), 2)} "
+        f"nats {what}"
     )
     if hurt:
         taken = number(-float(phi[hurt].sum()), 2)
@@ -170,63 +173,67 @@ def _most_accurate(subjects: Sequence[Subject]) -> Markup:
     known = [subject for subject in subjects if subject.labelled]
     if len(known) < 2:
         return Markup("Which is more accurate is not known, as labels are the models' own answers.")
-    shares = np.array([float(subject.right.mean()) for subject in known])
-    first = known[int(shares.argmax())]
-    same = [s for s, share in zip(known, shares, strict=True) if share == shares.max()]
+    shares = [float(subject.right.mean()) for subject in known]
+    same = [s for s, share in zip(known, shares, strict=True) if share == max(shares)]
     if len(same) > 1:
         return Markup("{} are equally accurate ({}).").format(
-            listed(s.name for s in same), percent(float(shares.max()))
+            listed(s.name for s in same), percent(max(shares))
         )
-    low = proportion_interval(int(first.right.sum()), first.images).low
-    close = [
-        subject
-        for subject in known
-        if subject is not first
-        and proportion_interval(int(subject.right.sum()), subject.images).high >= low
-    ]
-    tail = (
-        Markup("; {} may be as accurate, as the intervals overlap").format(
-            listed(s.name for s in close)
-        )
-        if close
-        else Markup(", beyond all intervals")
-    )
-    return Markup("{} is the most accurate ({}){}.").format(
-        bdi(first.name), percent(float(shares.max())), tail
-    )
+    return Markup("{} is the most accurate ({}).").format(bdi(same[0].name), percent(max(shares)))
+
+
+def _groups(subjects: Sequence[Subject]) -> list[list[Subject]]:
+    """Models with the same baseline that have a score, the highest first."""
+    groups = []
+    for baseline in dict.fromkeys(subject.baseline for subject in subjects):
+        group = [
+            s for s in subjects
+            if s.baseline == baseline and math.isfinite(float(s.archive["sis"]))
+        ]  # fmt: skip
+        if len(group) > 1:
+            groups.append(sorted(group, key=lambda s: -float(s.archive["sis"])))
+    return groups
 
 
 def _leaning(subjects: Sequence[Subject]) -> list[Markup]:
     """Which leans on lower bands, for each baseline."""
+    several = len({subject.baseline for subject in subjects}) > 1
+    return [
+        Markup("{}{} leans most on the low bands (SIS {}), {} least ({}).").format(
+            f"With the baseline {group[0].baseline}, " if several else "",
+            bdi(group[0].name), _score(group[0]), bdi(group[-1].name), _score(group[-1]),
+        )
+        for group in _groups(subjects)
+    ]  # fmt: skip
+
+
+def _not_certain(subjects: Sequence[Subject]) -> list[Markup]:
+    """What the intervals leave open."""
     sentences = []
-    for baseline in dict.fromkeys(subject.baseline for subject in subjects):
-        group = [s for s in subjects if s.baseline == baseline]
-        group = [s for s in group if math.isfinite(float(s.archive["sis"]))]
-        if len(group) < 2:
-            continue
-        group.sort(key=lambda s: -float(s.archive["sis"]))
-        top, last = group[0], group[-1]
-        prefix = f"With the baseline {baseline}, " if len({s.baseline for s in subjects}) > 1 else ""
-        sentences.append(
-            Markup("{}{} leans most on the low bands (SIS {}), {} least (SIS {}){}.").format(
-                prefix, bdi(top.name), _score(top), bdi(last.name), _score(last),
-                _close_scores(group),
+    known = [subject for subject in subjects if subject.labelled]
+    if len(known) > 1:
+        best = max(known, key=lambda s: float(s.right.mean()))
+        low = _accuracy(best).low
+        close = [s for s in known if s is not best and _accuracy(s).high >= low]
+        if close:
+            sentences.append(
+                Markup("Not certain: {} may be as accurate, as the intervals overlap.").format(
+                    listed(s.name for s in close)
+                )
             )
-        )  # fmt: skip
+    for group in _groups(subjects):
+        pairs = [
+            Markup("{} and {}").format(bdi(above.name), bdi(below.name))
+            for above, below in pairwise(group)
+            if not float(above.archive["sis_low"]) > float(below.archive["sis_high"])
+        ]
+        if pairs:
+            sentences.append(
+                Markup("Not certain: the order by SIS of {}, as the intervals overlap.").format(
+                    Markup("; ").join(pairs)
+                )
+            )
     return sentences
-
-
-def _close_scores(group: list[Subject]) -> Markup:
-    """Neighbours in the ranking whose intervals overlap."""
-    pairs = [
-        (above, below)
-        for above, below in zip(group, group[1:], strict=False)
-        if not float(above.archive["sis_low"]) > float(below.archive["sis_high"])
-    ]
-    if not pairs:
-        return Markup(", and no two intervals overlap")
-    names = [Markup("{} and {}").format(bdi(a.name), bdi(b.name)) for a, b in pairs]
-    return Markup("; not certain is the order of {}").format(Markup(", ").join(names))
 
 
 def _score(subject: Subject) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from iaside_onnx.archive import Archive, open_archive
-from iaside_onnx.errors import OptionError
+from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.files import finished_file
 from iaside_onnx.outputs import check_output_file
 from iaside_onnx.progress import LogProgress, Progress
 from iaside_onnx.report.subjects import make_subjects
+
+if TYPE_CHECKING:
+    from iaside_onnx.images import ImagesLike
 
 __all__ = ["check_page", "write_report"]
 
@@ -21,15 +25,19 @@ def check_page(path: Path) -> None:
     """Check, before the work starts, that a page can be written there.
 
     Raises:
-        OptionError: if it cannot, or what is there is no such page.
+        ArchiveError: if it cannot, or what is there is no such page.
+        OptionError: if the name cannot be used.
     """
-    check_output_file(path, [_SIGN.encode()], overwrite=True)
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise OptionError(f"{path}: a page is an HTML file; end its name in .html")
+    check_output_file(path, [_SIGN.encode()], overwrite=True, error=ArchiveError)
 
 
 def write_report(
     archives: Archive | str | Path | Sequence[Archive | str | Path],
     output: str | Path,
     *,
+    images: ImagesLike | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write what archives say as one HTML page, for people.
@@ -40,12 +48,16 @@ def write_report(
     Args:
         archives: one archive or several with the same bands, or their paths.
         output: the HTML file to write; a page that an earlier call wrote is replaced.
+        images: where the images are, as `decompose` takes them, to show what the bands look like on
+            one of them; None shows no pixel of any image.
         progress: is told of archives that were changed since they were written; by default the
             logger ``iaside_onnx``.
 
     Raises:
-        ArchiveError: if an archive cannot be read, or the page cannot be written.
-        OptionError: if archives have different bands, or what is at the output is no such page.
+        ImageError: if ``images`` cannot be read, or holds no image of the first archive.
+        ArchiveError: if an archive cannot be read, or the page cannot be written, or what is there
+            is no such page.
+        OptionError: if archives have different bands, or the name cannot be used.
     """
     # Imported here, as `iaside show` needs this room and not the page.
     from iaside_onnx.report.rendering import render
@@ -54,15 +66,12 @@ def write_report(
     check_page(output)
     given = [archives] if isinstance(archives, Archive | str | Path) else list(archives)
     opened = [one if isinstance(one, Archive) else open_archive(one) for one in given]
-    for archive in opened:
-        if output.exists() and archive.path.exists() and output.samefile(archive.path):
-            raise OptionError(f"{output}: is an archive of the page; write elsewhere")
     subjects = make_subjects(opened)
     progress = progress or LogProgress()
     for subject in subjects:
         # What was edited is shown, as it may be all that is left, but not as if it were whole.
         if subject.warning:
             progress.warn(subject.warning)
-    page = render(subjects, _SIGN)
+    page = render(subjects, _SIGN, images)
     with finished_file(output) as temporary:
         temporary.write_text(page, encoding="utf-8")

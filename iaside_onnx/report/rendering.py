@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from iaside_onnx.images import ImagesLike
 from iaside_onnx.report.marking import bdi, listed
+from iaside_onnx.report.pictures import pictures_section
 from iaside_onnx.report.sections import (
     answer_section,
     bands_section,
@@ -25,7 +27,9 @@ from iaside_onnx.version import __version__
 
 __all__ = ["render"]
 
-SectionMaker: TypeAlias = Callable[[Sequence[Subject]], "Mapping[str, Any] | None"]
+SectionMaker: TypeAlias = Callable[
+    [Sequence[Subject], "ImagesLike | None"], "Mapping[str, Any] | None"
+]
 _TEMPLATES = "templates"
 _TITLE = 100
 
@@ -51,20 +55,25 @@ class _Part:
 
 # In the order of the page. A section whose function gives None is left out.
 _SECTIONS: tuple[tuple[str, str, SectionMaker], ...] = (
-    ("answer", "In short", answer_section),
-    ("bands", "Bands", bands_section),
-    ("worst", "Worst images", worst_section),
-    ("provenance", "Provenance", provenance_section),
-    ("words", "Words and limits", lambda _: {}),
+    ("answer", "In short", lambda subjects, _: answer_section(subjects)),
+    ("bands", "Bands", lambda subjects, _: bands_section(subjects)),
+    ("pictures", "What bands look like", pictures_section),
+    ("worst", "Worst images", lambda subjects, _: worst_section(subjects)),
+    ("provenance", "Provenance", lambda subjects, _: provenance_section(subjects)),
+    ("words", "Words and limits", lambda *_: {}),
 )
 
 
-def render(subjects: Sequence[Subject], sign: str) -> str:
+def render(subjects: Sequence[Subject], sign: str, images: ImagesLike | None) -> str:
     """The page as text.
 
     Args:
         subjects: what the page is about.
         sign: the element by which a page of ours is known.
+        images: where the images are; None shows none.
+
+    Raises:
+        ImageError: if the images cannot be used.
     """
     environment = Environment(
         loader=PackageLoader("iaside_onnx.report", _TEMPLATES),
@@ -77,7 +86,7 @@ def render(subjects: Sequence[Subject], sign: str) -> str:
     parts = [
         _Part(anchor, title, context)
         for anchor, title, make in _SECTIONS
-        if (context := make(subjects)) is not None
+        if (context := make(subjects, images)) is not None
     ]
     return environment.get_template("page.jinja").render(
         # Neither holds text from outside.

@@ -15,7 +15,7 @@ from iaside_onnx.report.chart import COLORS, Bars, Chart, draw
 from iaside_onnx.report.findings import accuracy_text, answer, carrying, cautions, hurting
 from iaside_onnx.report.marking import bdi
 from iaside_onnx.report.subjects import Subject
-from iaside_onnx.report.tables import Fact, Table, with_range
+from iaside_onnx.report.tables import Fact, Table, band_radius, with_range
 from iaside_onnx.report.text import name_text, number, range_text, ranges
 
 __all__ = ["answer_section", "bands_section", "provenance_section", "worst_section"]
@@ -96,7 +96,7 @@ def _key(subject: Subject, color: int) -> Markup:
 
 
 def bands_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
-    """phi beside psi, in charts and in numbers."""
+    """Contributions beside their distribution, in charts and in numbers."""
     several = len(subjects) > 1
     together = len(subjects) <= COLORS
     return {
@@ -159,7 +159,12 @@ def _tables(subjects: Sequence[Subject]) -> list[Table]:
         return [_by_model(subjects, name) for name in ("phi", "psi")]
     (subject,) = subjects
     rows = [
-        [str(band), _radius(subject, band), _cell(subject, "phi", band), _cell(subject, "psi", band)]
+        [
+            str(band),
+            band_radius(subject.archive, band),
+            _cell(subject, "phi", band),
+            _cell(subject, "psi", band),
+        ]
         for band in range(subject.bands)
     ]
     return [Table("Bands, with 95 % intervals", ["band", "radius", "phi, nats", "psi"], rows)]
@@ -168,15 +173,14 @@ def _tables(subjects: Sequence[Subject]) -> list[Table]:
 def _by_model(subjects: Sequence[Subject], name: str) -> Table:
     heads = ["band", "radius", *(f"{s.letter} {name_text(s.name, 60)}" for s in subjects)]
     rows = [
-        [str(band), _radius(subjects[0], band), *(_cell(s, name, band) for s in subjects)]
+        [
+            str(band),
+            band_radius(subjects[0].archive, band),
+            *(_cell(s, name, band) for s in subjects),
+        ]
         for band in range(subjects[0].bands)
     ]
     return Table(f"{_TITLES[name]}, with 95 % intervals", heads, rows)
-
-
-def _radius(subject: Subject, band: int) -> str:
-    archive = subject.archive
-    return f"{archive['band_low'][band]:.3f} to {archive['band_high'][band]:.3f}"
 
 
 def _cell(subject: Subject, name: str, band: int) -> Markup:

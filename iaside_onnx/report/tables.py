@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from iaside_onnx.archive import Archive
 from iaside_onnx.report.text import number, range_text
 
-__all__ = ["Fact", "Table", "with_range"]
+__all__ = ["Fact", "Table", "band_radius", "with_range"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +44,8 @@ def with_range(value: float, low: float, high: float, digits: int = 3) -> Markup
     return Markup('{} <span class="ci">{}</span>').format(
         number(value, digits), range_text(low, high, digits)
     )
+
+
+def band_radius(archive: Archive, band: int) -> str:
+    """The radii of a band, such as ``0.125 to 0.250``."""
+    return f"{archive['band_low'][band]:.3f} to {archive['band_high'][band]:.3f}"
