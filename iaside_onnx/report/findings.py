@@ -165,8 +165,8 @@ def _reach(subject: Subject) -> float:
 
 def _rounded(count: float) -> int:
     """Up to two digits, upwards."""
-    unit = 10 ** max(math.floor(math.log10(count)) - 1, 0)
-    return math.ceil(count / unit) * unit
+    unit = 10.0 ** max(math.floor(math.log10(count)) - 1, 0)
+    return round(math.ceil(count / unit) * unit)
 
 
 def _most_accurate(subjects: Sequence[Subject]) -> Markup:

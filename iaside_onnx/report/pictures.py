@@ -49,15 +49,16 @@ def pictures_section(
     archive = subjects[0].archive
     row, pixels = _find(_open(archive, images), subjects)
     recipe = archive.recipe
-    index = band_index(*pixels.shape[1:], recipe.bands, recipe.partition, recipe.spacing)
+    _, height, width = pixels.shape
+    index = band_index(height, width, recipe.bands, recipe.partition, recipe.spacing)
     components = band_components(pixels, index, recipe.bands)
     shown = _shown(recipe.bands)
     up_to = np.cumsum(components, axis=0)
     return {
         "image": _Picture(_embedded(pixels), "whole image", "The image as the model is given it"),
         "name": bdi(str(archive["image_id"][row])),
-        "size": f"{pixels.shape[1]} x {pixels.shape[2]}",
-        "cut": max(pixels.shape[1:]) > _MOST_SIDE,
+        "size": f"{height} x {width}",
+        "cut": max(height, width) > _MOST_SIDE,
         "side": _MOST_SIDE,
         "some": len(shown) < recipe.bands,
         "baseline": recipe.baseline,
@@ -89,9 +90,11 @@ def _shown(bands: int) -> list[int]:
 def _open(archive: Archive, images: ImagesLike) -> ImageSource:
     given = archive.metadata.options["given"]
     # Where images lay in one array among others, they lie there still.
-    keys = {name: given.get(name) for name in ("images_key", "labels_key")}
-    words = {name: key for name, key in keys.items() if isinstance(key, str)}
-    return open_images(images, **words)
+    images_key, labels_key = (
+        key if isinstance(key := given.get(name), str) else None
+        for name in ("images_key", "labels_key")
+    )
+    return open_images(images, images_key=images_key, labels_key=labels_key)
 
 
 def _find(source: ImageSource, subjects: Sequence[Subject]) -> tuple[int, Pixels]:

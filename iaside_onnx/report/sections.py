@@ -61,7 +61,7 @@ def _overview(subjects: Sequence[Subject]) -> Table:
         [
             _key(subject, i),
             *_accuracy_cell(subject),
-            with_range(*(float(subject.archive[f"sis{end}"]) for end in ("", "_low", "_high"))),
+            with_range(subject.archive, "sis"),
             number(float(subject.archive["log_probability_whole"].mean())),
             _band_list(carrying(subject)),
             _band_list(hurting(subject)),
@@ -162,8 +162,8 @@ def _tables(subjects: Sequence[Subject]) -> list[Table]:
         [
             str(band),
             band_radius(subject.archive, band),
-            _cell(subject, "phi", band),
-            _cell(subject, "psi", band),
+            with_range(subject.archive, "phi", band),
+            with_range(subject.archive, "psi", band),
         ]
         for band in range(subject.bands)
     ]
@@ -176,15 +176,11 @@ def _by_model(subjects: Sequence[Subject], name: str) -> Table:
         [
             str(band),
             band_radius(subjects[0].archive, band),
-            *(_cell(s, name, band) for s in subjects),
+            *(with_range(s.archive, name, band) for s in subjects),
         ]
         for band in range(subjects[0].bands)
     ]
     return Table(f"{_TITLES[name]}, with 95 % intervals", heads, rows)
-
-
-def _cell(subject: Subject, name: str, band: int) -> Markup:
-    return with_range(*(float(subject.archive[f"{name}{e}"][band]) for e in ("", "_low", "_high")))
 
 
 def worst_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
