@@ -1,5 +1,5 @@
 from . import errors
-from .analysis import Verification, convert, merge
+from .analysis import Comparison, Verification, compare, convert, merge
 from .archive import Archive, open_archive
 from .errors import IasideError
 from .export import (
@@ -33,6 +33,7 @@ from .version import __version__
 
 __all__ = [
     "Archive",
+    "Comparison",
     "Estimate",
     "Exported",
     "IasideError",
@@ -46,6 +47,7 @@ __all__ = [
     "band_edges",
     "band_index",
     "coalition_size",
+    "compare",
     "convert",
     "decompose",
     "errors",
