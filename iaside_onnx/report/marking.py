@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
+from iaside_onnx.report.chart import COLORS
 from iaside_onnx.report.text import name_text
 
-__all__ = ["bdi", "listed"]
+__all__ = ["bdi", "key", "listed"]
 
 
 def bdi(text: str) -> Markup:
@@ -20,3 +21,16 @@ def listed(names: Iterable[str]) -> Markup:
     """Names as ``a``, ``a and b``, or ``a, b and c``."""
     *before, last = map(bdi, names)
     return Markup("{} and {}").format(Markup(", ").join(before), last) if before else last
+
+
+def key(letter: str, name: str, color: int) -> Markup:
+    """Colour, letter and name of a model, as in the key of a chart."""
+    swatch = (
+        Markup('<svg class="c{}" aria-hidden="true"><rect width="100%" height="100%"/></svg>')
+        .format(color)
+        if color < COLORS
+        else Markup("")
+    )  # fmt: skip
+    return Markup('<span class="key">{}<span class="letter">{}</span> {}</span>').format(
+        swatch, letter, bdi(name)
+    )

@@ -11,12 +11,14 @@ import numpy as np
 from markupsafe import Markup
 
 from iaside_onnx.archive import Archive, class_folders
+from iaside_onnx.report.answers import answer, cautions
 from iaside_onnx.report.chart import COLORS, Bars, Chart, draw
-from iaside_onnx.report.findings import accuracy_text, answer, carrying, cautions, hurting
-from iaside_onnx.report.marking import bdi
+from iaside_onnx.report.findings import accuracy, carrying, hurting, score_text
+from iaside_onnx.report.marking import bdi, key
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.tables import Fact, Table, band_radius, with_range
-from iaside_onnx.report.text import name_text, number, range_text, ranges
+from iaside_onnx.report.text import name_text, number, percent, range_text
+from iaside_onnx.report.words import bands_text
 
 __all__ = ["answer_section", "bands_section", "provenance_section", "worst_section"]
 
@@ -41,58 +43,46 @@ def answer_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
 
 def _facts(subject: Subject) -> list[Fact]:
     archive = subject.archive
-    share, _, bounds = accuracy_text(subject).partition(" [")
-    accuracy = Fact("accuracy on whole images", share, f"[{bounds}" if bounds else "")
+    score, _, bounds = score_text(subject).partition(" ")
     return [
-        accuracy if subject.labelled else Fact("labels", "its own answers"),
-        Fact("SIS", number(float(archive["sis"])), _sis_range(archive)),
-        Fact("images", f"{subject.images:,}", f"baseline {subject.baseline}"),
+        Fact("accuracy on whole images", *_accuracy(subject))
+        if subject.labelled
+        else Fact("labels", "its own answers"),
+        Fact("SIS", score, bounds),
+        Fact("images", f"{subject.images:,}", f"baseline {archive.recipe.baseline}"),
         Fact("bands that hurt", str(len(hurting(subject))), f"of {subject.bands}"),
     ]
 
 
-def _sis_range(archive: Archive) -> str:
-    return range_text(float(archive["sis_low"]), float(archive["sis_high"]))
+def _accuracy(subject: Subject) -> tuple[str, str]:
+    found = accuracy(subject)
+    return percent(found.value), range_text(100 * found.low, 100 * found.high, 1)
 
 
 def _overview(subjects: Sequence[Subject]) -> Table:
     heads = ["model", "accuracy", "SIS", "log p, nats", "bands that carry it", "bands that hurt"]
     rows = [
         [
-            _key(subject, i),
-            *_accuracy_cell(subject),
+            key(subject.letter, subject.name, subject.color),
+            _accuracy_cell(subject),
             with_range(subject.archive, "sis"),
             number(float(subject.archive["log_probability_whole"].mean())),
             _band_list(carrying(subject)),
             _band_list(hurting(subject)),
         ]
-        for i, subject in enumerate(subjects)
+        for subject in subjects
     ]
     return Table("The models in short, with 95 % intervals", heads, rows, frozenset({4, 5}))
 
 
-def _accuracy_cell(subject: Subject) -> list[Markup]:
-    share, _, bounds = accuracy_text(subject).partition(" [")
-    if not bounds:
-        return [Markup("<span>{}</span>").format(share)]
-    return [Markup('{} <span class="ci">[{}</span>').format(share, bounds)]
+def _accuracy_cell(subject: Subject) -> Markup:
+    if not subject.labelled:
+        return Markup("\N{EM DASH}")
+    return Markup('{} <span class="ci">{}</span>').format(*_accuracy(subject))
 
 
 def _band_list(bands: Sequence[int]) -> str:
-    return ranges(bands).split(" ", 1)[1] if bands else "none"
-
-
-def _key(subject: Subject, color: int) -> Markup:
-    """Colour, letter and name of a model."""
-    swatch = (
-        Markup('<svg class="c{}" aria-hidden="true"><rect width="100%" height="100%"/></svg>')
-        .format(color)
-        if color < COLORS
-        else Markup("")
-    )  # fmt: skip
-    return Markup('<span class="key">{}<span class="letter">{}</span> {}</span>').format(
-        swatch, subject.letter, bdi(subject.name)
-    )
+    return bands_text(bands).split(" ", 1)[1] if bands else "none"
 
 
 def bands_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
@@ -100,7 +90,9 @@ def bands_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
     several = len(subjects) > 1
     together = len(subjects) <= COLORS
     return {
-        "legend": [_key(s, i) for i, s in enumerate(subjects)] if several and together else None,
+        "legend": [key(s.letter, s.name, s.color) for s in subjects]
+        if several and together
+        else None,
         "many": several,
         "charts": [_chart(name, subjects) for name in ("phi", "psi")] if together else [],
         "own": _own_scales(subjects) if several else None,
@@ -109,10 +101,13 @@ def bands_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
     }
 
 
-def _bars(subject: Subject, name: str, color: int, letter: str) -> Bars:
+def _bars(subject: Subject, name: str, letter: str) -> Bars:
     archive = subject.archive
     return Bars(
-        color, letter, subject.name, *(archive[f"{name}{end}"] for end in ("", "_low", "_high"))
+        subject.color % COLORS,
+        letter,
+        subject.name,
+        *(archive[f"{name}{end}"] for end in ("", "_low", "_high")),
     )
 
 
@@ -122,7 +117,7 @@ _UNITS = {"phi": "nats", "psi": ""}
 
 def _chart(name: str, subjects: Sequence[Subject]) -> Chart:
     several = len(subjects) > 1
-    series = [_bars(s, name, i, s.letter if several else "") for i, s in enumerate(subjects)]
+    series = [_bars(s, name, s.letter if several else "") for s in subjects]
     said = "; ".join(f"{name_text(s.name, 60)}: {_described(s, name)}" for s in subjects)
     return draw(f"chart-{name}", _TITLES[name], said, _UNITS[name], series)
 
@@ -132,7 +127,7 @@ def _described(subject: Subject, name: str) -> str:
     top = int(values.argmax())
     text = f"highest in band {top} with {number(float(subject.archive[name][top]))}"
     hurt = hurting(subject) if name == "phi" else []
-    return f"{text}; below zero in {ranges(hurt)}" if hurt else text
+    return f"{text}; below zero in {bands_text(hurt)}" if hurt else text
 
 
 def _own_scales(subjects: Sequence[Subject]) -> list[Chart] | None:
@@ -143,7 +138,7 @@ def _own_scales(subjects: Sequence[Subject]) -> list[Chart] | None:
     return [
         draw(
             f"chart-own-{i}", f"{s.letter} {name_text(s.name, 60)}", _described(s, "phi"), "nats",
-            [_bars(s, "phi", i % COLORS, "")], height=130,
+            [_bars(s, "phi", "")], height=130,
         )
         for i, s in enumerate(subjects)
     ]  # fmt: skip

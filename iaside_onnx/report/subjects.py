@@ -22,12 +22,14 @@ class Subject:
     """One archive on a page.
 
     Attributes:
+        color: its place on the page, from 0, which gives its colour.
         letter: stands for it where there is no room for the name: A, B, ...
         name: of the model; with the baseline or the file where models have the same name.
         archive: what is known of it.
         warning: why its numbers cannot be trusted, in a sentence; empty if nothing is wrong.
     """
 
+    color: int
     letter: str
     name: str
     archive: Archive
@@ -82,7 +84,7 @@ def make_subjects(archives: Sequence[Archive]) -> list[Subject]:
         (names for names in (stems, with_baseline) if max(Counter(names).values()) == 1), with_file
     )
     return [
-        Subject(_letter(i), name, archive, _warning(archive))
+        Subject(i, _letter(i), name, archive, _warning(archive))
         for i, (name, archive) in enumerate(zip(names, archives, strict=True))
     ]
 

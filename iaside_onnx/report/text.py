@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from iaside_onnx.archive import Archive
 from iaside_onnx.progress import escaped
 
-__all__ = ["interval_text", "joined", "name_text", "number", "percent", "range_text", "ranges"]
+__all__ = ["interval_text", "joined", "name_text", "number", "percent", "range_text"]
 
 _LONGEST = 160
 _HUGE = 1e6
@@ -67,19 +67,3 @@ def name_text(text: str, longest: int = _LONGEST) -> str:
 def joined(parts: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
-def ranges(bands: Sequence[int]) -> str:
-    """Ascending bands in words: ``band 0``, ``bands 1 and 2``, ``bands 0, 3 to 6 and 8``."""
-    runs: list[list[int]] = []
-    for band in bands:
-        if runs and band == runs[-1][-1] + 1:
-            runs[-1].append(band)
-        else:
-            runs.append([band])
-    parts = [
-        part
-        for run in runs
-        for part in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run))
-    ]
-    return f"band{'s' * (len(bands) > 1)} {joined(parts)}"
