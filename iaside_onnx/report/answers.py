@@ -15,9 +15,9 @@ from iaside_onnx.report.findings import (
     undecided,
 )
 from iaside_onnx.report.marking import bdi
-from iaside_onnx.report.ranking import leaning, most_accurate, open_questions
+from iaside_onnx.report.ranking import dependence, leaning, most_accurate, open_questions
 from iaside_onnx.report.subjects import Subject
-from iaside_onnx.report.text import joined, number, percent
+from iaside_onnx.report.text import number, percent
 from iaside_onnx.report.words import bands_text
 
 __all__ = ["answer", "cautions"]
@@ -32,21 +32,14 @@ def answer(subjects: Sequence[Subject]) -> list[Markup]:
 
 def cautions(subjects: Sequence[Subject]) -> list[Markup]:
     """How sure the answer is, and what it depends on."""
-    baselines = joined(sorted({subject.baseline for subject in subjects}))
-    if len(subjects) == 1:
-        return [
-            _sure(subjects[0]),
-            Markup(
-                "SIS depends on the baseline, here {}: compare it only with models that were "
-                "decomposed with the same baseline, labels and images."
-            ).format(baselines),
-        ]
+    if len(subjects) > 1:
+        return [*open_questions(subjects), dependence(subjects)]
     return [
-        *open_questions(subjects),
+        _sure(subjects[0]),
         Markup(
-            "The ranking by SIS depends on the baseline, here {}; another baseline can give "
-            "another ranking."
-        ).format(baselines),
+            "SIS depends on the baseline, here {}: compare it only with models that were "
+            "decomposed with the same baseline, labels and images."
+        ).format(subjects[0].baseline),
     ]
 
 

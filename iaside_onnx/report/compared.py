@@ -16,11 +16,12 @@ from iaside_onnx.report.marking import bdi, key
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.tables import Table
 from iaside_onnx.report.text import name_text, number, range_text
-from iaside_onnx.report.words import comparison_words
+from iaside_onnx.report.words import pair_words, ranking_words
 
 __all__ = ["comparison_section"]
 
 _NAME = re.compile("\0([0-9]+)\0")
+_MINUS = re.compile(r"(?<!\w)-(?=[0-9])")
 
 
 def comparison_section(subjects: Sequence[Subject]) -> Mapping[str, Any] | None:
@@ -37,7 +38,13 @@ def comparison_section(subjects: Sequence[Subject]) -> Mapping[str, Any] | None:
     return {
         "refused": "",
         "reference": bdi(by_path[comparison.reference.path].name),
-        "words": [_marked(text, subjects) for text in comparison_words(comparison, marks)],
+        "words": [_said(pair_words(pair, marks), subjects) for pair in comparison.pairs],
+        "ranking": [
+            _said([text], subjects)
+            for text in ranking_words(comparison.groups, marks)
+            # What one ranking depends on is said at the top of the page.
+            if len(comparison.groups) > 1
+        ],
         "groups": [
             {
                 "table": _table(group, by_path),
@@ -50,14 +57,18 @@ def comparison_section(subjects: Sequence[Subject]) -> Mapping[str, Any] | None:
     }
 
 
-def _marked(text: str, subjects: Sequence[Subject]) -> Markup:
-    """A sentence with the names of models in place of their marks."""
+def _said(texts: Sequence[str], subjects: Sequence[Subject]) -> Markup:
+    """Sentences, with the names of models in place of their marks."""
+    return Markup(" ").join(_sentence(text, subjects) for text in texts)
+
+
+def _sentence(text: str, subjects: Sequence[Subject]) -> Markup:
     parts = _NAME.split(text)
     names = [bdi(subjects[int(part)].name) for part in parts[1::2]]
-    first = name_text(parts[0], 600)
-    found = Markup("{}").format(first[:1].upper() + first[1:])
-    for name, part in zip(names, parts[2::2], strict=True):
-        found += Markup("{}{}").format(name, name_text(part, 600))
+    plain = [_MINUS.sub("\N{MINUS SIGN}", name_text(part, 600)) for part in parts[::2]]
+    found = Markup("{}").format(plain[0][:1].upper() + plain[0][1:])
+    for name, part in zip(names, plain[1:], strict=True):
+        found += Markup("{}{}").format(name, part)
     return found + "."
 
 

@@ -1,4 +1,4 @@
-"""What an archive shows: bands that carry a model and that hurt it, accuracy, and how sure it is."""
+"""What an archive shows: bands that carry a model and that hurt it, accuracy, how sure it is."""
 
 from __future__ import annotations
 

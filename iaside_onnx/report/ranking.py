@@ -21,10 +21,10 @@ from iaside_onnx.report.findings import (
 )
 from iaside_onnx.report.marking import bdi, listed
 from iaside_onnx.report.subjects import Subject
-from iaside_onnx.report.text import percent
+from iaside_onnx.report.text import joined, percent
 from iaside_onnx.report.words import bands_text
 
-__all__ = ["leaning", "most_accurate", "open_questions"]
+__all__ = ["dependence", "leaning", "most_accurate", "open_questions"]
 
 # In which two archives must not differ, if their images are to be compared one by one.
 _GAME = ("bands", "partition", "spacing", "baseline", "pixel_range", "labels")
@@ -32,16 +32,37 @@ _GAME = ("bands", "partition", "spacing", "baseline", "pixel_range", "labels")
 
 def most_accurate(subjects: Sequence[Subject]) -> Markup:
     """Which model is the most accurate."""
-    known = [subject for subject in subjects if subject.labelled]
-    if len(known) < 2:
+    known = _models(subjects)
+    if not known:
         return Markup("Which is more accurate is not known, as labels are the models' own answers.")
+    if len(known) == 1:
+        return Markup("All archives are of one model; {} are right.").format(
+            percent(float(known[0].right.mean()))
+        )
     shares = [float(subject.right.mean()) for subject in known]
     same = [s for s, share in zip(known, shares, strict=True) if share == max(shares)]
     if len(same) > 1:
         return Markup("{} are equally accurate ({}).").format(
-            listed(s.name for s in same), percent(max(shares))
+            listed(_short(s, known) for s in same), percent(max(shares))
         )
-    return Markup("{} is the most accurate ({}).").format(bdi(same[0].name), percent(max(shares)))
+    return Markup("{} is the most accurate ({}).").format(
+        bdi(_short(same[0], known)), percent(max(shares))
+    )
+
+
+def _models(subjects: Sequence[Subject]) -> list[Subject]:
+    """One archive a model, of those with labels: accuracy has nothing to do with the baseline."""
+    found: dict[str, Subject] = {}
+    for subject in subjects:
+        if subject.labelled:
+            found.setdefault(subject.archive.metadata.model_sha256, subject)
+    return list(found.values())
+
+
+def _short(subject: Subject, among: Sequence[Subject]) -> str:
+    """The name of the model alone, where only one has it."""
+    alone = [other for other in among if other.model == subject.model] == [subject]
+    return subject.model if alone else subject.name
 
 
 def open_questions(subjects: Sequence[Subject]) -> list[Markup]:
@@ -77,7 +98,7 @@ def leaning(subjects: Sequence[Subject]) -> list[Markup]:
 def _not_certain(subjects: Sequence[Subject]) -> list[Markup]:
     """What is open, by differences of pairs of images where two models saw the same."""
     sentences = []
-    known = [subject for subject in subjects if subject.labelled]
+    known = _models(subjects)
     if len(known) > 1:
         best = max(known, key=lambda s: float(s.right.mean()))
         others = [s for s in known if s is not best]
@@ -85,7 +106,7 @@ def _not_certain(subjects: Sequence[Subject]) -> list[Markup]:
         if close:
             sentences.append(
                 Markup("Not certain: {} may be as accurate as {}.").format(
-                    listed(s.name for s in close), bdi(best.name)
+                    listed(_short(s, known) for s in close), bdi(_short(best, known))
                 )
             )
     for group in _groups(subjects):
@@ -124,6 +145,24 @@ def _pair(one: Subject, other: Subject, comparisons: int) -> Pair | None:
         return compare_pair(one.archive, other.archive, comparisons)
     except OptionError:
         return None
+
+
+def dependence(subjects: Sequence[Subject]) -> Markup:
+    """What the ranking by SIS depends on."""
+    baselines = list(dict.fromkeys(subject.baseline for subject in subjects))
+    orders = {
+        tuple(subject.archive.metadata.model_sha256 for subject in group)
+        for group in _groups(subjects)
+    }
+    if len(orders) > 1 and len({frozenset(order) for order in orders}) == 1:
+        return Markup(
+            "The ranking by SIS depends on the baseline: it is another with {} than with {}. "
+            "SIS alone does not say which model is better."
+        ).format(baselines[0], joined(baselines[1:]))
+    return Markup(
+        "The ranking by SIS depends on the baseline, here {}; another baseline can give another "
+        "ranking."
+    ).format(joined(baselines))
 
 
 def _hurt(subjects: Sequence[Subject]) -> Markup:

@@ -25,6 +25,7 @@ class Subject:
         color: its place on the page, from 0, which gives its colour.
         letter: stands for it where there is no room for the name: A, B, ...
         name: of the model; with the baseline or the file where models have the same name.
+        model: name of the model alone.
         archive: what is known of it.
         warning: why its numbers cannot be trusted, in a sentence; empty if nothing is wrong.
     """
@@ -32,6 +33,7 @@ class Subject:
     color: int
     letter: str
     name: str
+    model: str
     archive: Archive
     warning: str
 
@@ -74,8 +76,7 @@ def make_subjects(archives: Sequence[Archive]) -> list[Subject]:
         _check_bands(archives[0], archive)
     stems = [PurePath(archive.metadata.model_name).stem for archive in archives]
     with_baseline = [
-        f"{stem}, baseline {archive.recipe.baseline}"
-        for stem, archive in zip(stems, archives, strict=True)
+        f"{stem} ({archive.recipe.baseline})" for stem, archive in zip(stems, archives, strict=True)
     ]
     with_file = [
         f"{stem} ({archive.path.name})" for stem, archive in zip(stems, archives, strict=True)
@@ -84,8 +85,8 @@ def make_subjects(archives: Sequence[Archive]) -> list[Subject]:
         (names for names in (stems, with_baseline) if max(Counter(names).values()) == 1), with_file
     )
     return [
-        Subject(i, _letter(i), name, archive, _warning(archive))
-        for i, (name, archive) in enumerate(zip(names, archives, strict=True))
+        Subject(i, _letter(i), name, stem, archive, _warning(archive))
+        for i, (name, stem, archive) in enumerate(zip(names, stems, archives, strict=True))
     ]
 
 

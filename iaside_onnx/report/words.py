@@ -53,18 +53,13 @@ def short_names(archives: Sequence[Archive]) -> dict[Path, str]:
     return names
 
 
-def comparison_words(comparison: Comparison, names: Mapping[Path, str] | None = None) -> list[str]:
+def comparison_words(comparison: Comparison) -> list[str]:
     """Sentences about a comparison, without full stops; the answer is first.
-
-    Args:
-        comparison: the comparison.
-        names: what archives are called, by their path; by default `short_names`.
 
     Returns:
         For each pair what `pair_words` says; then what the ranking by score depends on.
     """
-    if names is None:
-        names = short_names([one for group in comparison.groups for one in group.archives])
+    names = short_names([one for group in comparison.groups for one in group.archives])
     found = [
         sentence
         for group in comparison.groups
