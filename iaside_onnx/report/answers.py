@@ -86,7 +86,7 @@ def _radius(subject: Subject, bands: list[int]) -> str:
     if bands[-1] - bands[0] != len(bands) - 1:
         return ""
     low, high = subject.archive["band_low"][bands[0]], subject.archive["band_high"][bands[-1]]
-    return f"(radius {low:.3g} to {high:.3g}) "
+    return f"(radius {number(float(low))} to {number(float(high))}) "
 
 
 def _sure(subject: Subject) -> Markup:

@@ -32,18 +32,23 @@ def comparison_section(subjects: Sequence[Subject]) -> Mapping[str, Any] | None:
         comparison = compare(*(subject.archive for subject in subjects))
     except IasideError as error:
         return {"refused": name_text(str(error), 600)}
+    # In an edited archive a score may be anything, and there is nothing to say about it.
     # The sentences are plain text: a mark stands in for each name until they are markup.
     marks = {subject.archive.path: f"\0{i}\0" for i, subject in enumerate(subjects)}
     by_path = {subject.archive.path: subject for subject in subjects}
     return {
         "refused": "",
         "reference": bdi(by_path[comparison.reference.path].name),
-        "words": [_said(pair_words(pair, marks), subjects) for pair in comparison.pairs],
+        "words": [
+            _said(pair_words(pair, marks), subjects)
+            for pair in comparison.pairs
+            if abs(pair.game.sis) <= 1
+        ],
         "ranking": [
             _said([text], subjects)
             for text in ranking_words(comparison.groups, marks)
             # What one ranking depends on is said at the top of the page.
-            if len(comparison.groups) > 1
+            if len(comparison.groups) > 1 and all(abs(s.archive["sis"]) <= 1 for s in subjects)
         ],
         "groups": [
             {

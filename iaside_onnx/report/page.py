@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from iaside_onnx.archive import Archive, open_archive
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.files import finished_file
@@ -72,6 +74,8 @@ def write_report(
         # What was edited is shown, as it may be all that is left, but not as if it were whole.
         if subject.warning:
             progress.warn(subject.warning)
-    page = render(subjects, _SIGN, images)
+    # An edited archive may hold any number, and gets its page and its warning.
+    with np.errstate(all="ignore"):
+        page = render(subjects, _SIGN, images)
     with finished_file(output) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -50,4 +50,5 @@ def with_range(archive: Archive, name: str, band: int | None = None) -> Markup:
 
 def band_radius(archive: Archive, band: int) -> str:
     """The radii of a band, such as ``0.125 to 0.250``."""
-    return f"{archive['band_low'][band]:.3f} to {archive['band_high'][band]:.3f}"
+    low, high = float(archive["band_low"][band]), float(archive["band_high"][band])
+    return f"{number(low)} to {number(high)}"
