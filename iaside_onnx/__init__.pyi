@@ -1,5 +1,5 @@
 from . import errors
-from .analysis import Verification, convert, merge
+from .analysis import Interactions, Verification, convert, interactions, merge
 from .archive import Archive, open_archive
 from .errors import IasideError
 from .export import (
@@ -20,6 +20,7 @@ from .game import (
     coalition_size,
     estimate,
     membership,
+    shapley_interactions,
     shapley_values,
     spectral_distribution,
     spectral_importance_score,
@@ -35,6 +36,7 @@ __all__ = [
     "Estimate",
     "Exported",
     "IasideError",
+    "Interactions",
     "Options",
     "Preprocess",
     "Quantized",
@@ -58,10 +60,12 @@ __all__ = [
     "export_torch",
     "extend",
     "inspect_model",
+    "interactions",
     "membership",
     "merge",
     "open_archive",
     "quantize",
+    "shapley_interactions",
     "shapley_values",
     "spectral_distribution",
     "spectral_importance_score",

@@ -8,6 +8,7 @@ from iaside_onnx.analysis.estimates import (
     estimate_variables,
     mean_gains,
 )
+from iaside_onnx.analysis.interactions import Interactions, interactions
 from iaside_onnx.analysis.merging import merge
 from iaside_onnx.analysis.verification import (
     Verification,
@@ -18,6 +19,7 @@ from iaside_onnx.analysis.verification import (
 )
 
 __all__ = [
+    "Interactions",
     "Verification",
     "accuracy",
     "chance_warning",
@@ -29,6 +31,7 @@ __all__ = [
     "estimate_archives",
     "estimate_variables",
     "mean_gains",
+    "interactions",
     "merge",
     "refuse_damaged",
     "register_tables",
