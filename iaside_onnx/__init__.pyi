@@ -1,5 +1,13 @@
 from . import errors
-from .analysis import Interactions, Verification, convert, interactions, merge
+from .analysis import (
+    Comparison,
+    Interactions,
+    Verification,
+    compare,
+    convert,
+    interactions,
+    merge,
+)
 from .archive import Archive, open_archive
 from .errors import IasideError
 from .export import (
@@ -33,6 +41,7 @@ from .version import __version__
 
 __all__ = [
     "Archive",
+    "Comparison",
     "Estimate",
     "Exported",
     "IasideError",
@@ -47,6 +56,7 @@ __all__ = [
     "band_edges",
     "band_index",
     "coalition_size",
+    "compare",
     "convert",
     "decompose",
     "errors",

@@ -1,6 +1,14 @@
 """Analysis of archives: estimates, checks, merging, conversion; no model is run."""
 
 from iaside_onnx.analysis.accuracy import accuracy, chance_warning
+from iaside_onnx.analysis.comparison import (
+    Accuracy,
+    Comparison,
+    Group,
+    Pair,
+    compare,
+    compare_pair,
+)
 from iaside_onnx.analysis.conversion import convert, register_tables, table_names
 from iaside_onnx.analysis.estimates import (
     design_of,
@@ -10,6 +18,7 @@ from iaside_onnx.analysis.estimates import (
 )
 from iaside_onnx.analysis.interactions import Interactions, interactions
 from iaside_onnx.analysis.merging import merge
+from iaside_onnx.analysis.statistics import Interval
 from iaside_onnx.analysis.verification import (
     Verification,
     check,
@@ -19,13 +28,20 @@ from iaside_onnx.analysis.verification import (
 )
 
 __all__ = [
+    "Accuracy",
+    "Comparison",
+    "Group",
     "Interactions",
+    "Interval",
+    "Pair",
     "Verification",
     "accuracy",
     "chance_warning",
     "check",
     "check_archive",
     "check_in_child",
+    "compare",
+    "compare_pair",
     "convert",
     "design_of",
     "estimate_archives",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from iaside_onnx.analysis.estimates import population_of
+from iaside_onnx.analysis.statistics import Interval
 from iaside_onnx.archive import Archive
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.game import LEVEL, MAX_EXACT_BANDS, all_coalitions, shapley_interactions
@@ -37,10 +38,9 @@ class Interactions:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
-    @property
-    def sign(self) -> NDArray[np.int64]:
-        """1 or -1 where all of an interval lies above or below 0, else 0, ``(bands, bands)``."""
-        return (self.low > 0).astype(np.int64) - (self.high < 0)
+    def interval(self, i: int, j: int) -> Interval:
+        """The interaction of two bands with its interval, in nats."""
+        return Interval(*(float(part[i, j]) for part in (self.values, self.low, self.high)))
 
     def pairs(self) -> list[tuple[int, int]]:
         """All pairs of bands, the lower band first, those with the largest interactions first."""

@@ -47,7 +47,7 @@ def mean_interval(values: NDArray[np.floating], level: float = LEVEL) -> Interva
     if n == 1:
         return Interval(mean, np.nan, np.nan)
     error = float(values.std(ddof=1, dtype=np.float64)) / np.sqrt(n)
-    reach = float(special.stdtrit(n - 1, 0.5 + level / 2)) * error
+    reach = float(special.stdtrit(n - 1, 0.5 + level / 2) * error)
     return Interval(mean, mean - reach, mean + reach)
 
 

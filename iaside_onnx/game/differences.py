@@ -26,7 +26,7 @@ from iaside_onnx.types import Phi
 __all__ = ["Differences", "differences", "joint_moments"]
 
 # Differences of contributions up to this share of the largest are rounding.
-_ROUNDING = 1e-9
+_ROUNDING = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,11 @@ def differences(moments: Moments, comparisons: int = 1, level: float = LEVEL) ->
     # The difference of the two means of each band.
     minus = np.hstack([-np.eye(bands), np.eye(bands)])
     reach = several * _errors(minus, covariance)
-    psi_low, psi_high, sis_low, sis_high = _envelope(moments, several, one)
+    if (np.abs(second - first) + reach).max() <= _ROUNDING * float(np.abs(moments.mean).max()):
+        # Equal for every image, whatever the distribution is.
+        psi_low, psi_high, sis_low, sis_high = np.zeros(bands), np.zeros(bands), 0.0, 0.0
+    else:
+        psi_low, psi_high, sis_low, sis_high = _envelope(moments, several, one)
     smallest = (
         may_be_smallest(first, covariance[:bands, :bands]),
         may_be_smallest(second, covariance[bands:, bands:]),

@@ -2,6 +2,6 @@
 
 from iaside_onnx.report.figure import distribution_figure
 from iaside_onnx.report.page import check_page, write_page
-from iaside_onnx.report.text import bounds_text, interval_text
+from iaside_onnx.report.text import interval_text
 
-__all__ = ["bounds_text", "check_page", "distribution_figure", "interval_text", "write_page"]
+__all__ = ["check_page", "distribution_figure", "interval_text", "write_page"]

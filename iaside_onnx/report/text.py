@@ -6,7 +6,7 @@ import math
 
 from iaside_onnx.archive import Archive
 
-__all__ = ["bounds_text", "interval_text"]
+__all__ = ["interval_text"]
 
 
 def interval_text(archive: Archive, name: str, band: int | None = None) -> str:
@@ -21,10 +21,5 @@ def interval_text(archive: Archive, name: str, band: int | None = None) -> str:
         float(archive[key] if band is None else archive[key][band])
         for key in (name, f"{name}_low", f"{name}_high")
     )
-    return bounds_text(value, low, high)
-
-
-def bounds_text(value: float, low: float, high: float) -> str:
-    """A value with the bounds of its interval, such as ``0.184 [0.177, 0.190]``."""
     # With one image there is no interval.
     return f"{value:.3f}" + (f" [{low:.3f}, {high:.3f}]" if math.isfinite(low) else " [undefined]")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import combinations
-from math import factorial
 from typing import Any
 
 import numpy as np
@@ -14,30 +13,16 @@ from numpy.typing import NDArray
 
 from iaside_onnx import Archive, shapley_interactions
 from iaside_onnx.errors import OptionError
-from tests.support.games import WIDE, close, has, tables
+from tests.support.games import WIDE, close, has, interactions_by_definition, tables
 
 Table = NDArray[np.float64]
-
-
-def by_definition(worth: Table, bands: int) -> Table:
-    """The sum over all sets without the pair, as Grabisch and Roubens write it."""
-    found = np.zeros((bands, bands))
-    for i, j in combinations(range(bands), 2):
-        others = [band for band in range(bands) if band not in (i, j)]
-        for size in range(bands - 1):
-            weight = factorial(size) * factorial(bands - size - 2) / factorial(bands - 1)
-            for members in combinations(others, size):
-                s = sum(1 << band for band in members)
-                both, first, second = s | 1 << i | 1 << j, s | 1 << i, s | 1 << j
-                found[i, j] += weight * (worth[both] - worth[first] - worth[second] + worth[s])
-    return found + found.T
 
 
 @given(tables(most=5))
 def test_equals_its_definition(drawn: list[Any]) -> None:
     """Weights, signs, or the bits of the pair would be wrong."""
     bands, worth = drawn
-    close(shapley_interactions(worth), by_definition(worth, bands))
+    close(shapley_interactions(worth), interactions_by_definition(worth, bands))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +114,7 @@ def test_float32_is_summed_in_float64() -> None:
     worth = np.random.default_rng(0).normal(-5, 3, 2**10).astype(np.float32)
     found = shapley_interactions(worth)
     assert found.dtype == np.float64
-    close(found, by_definition(worth.astype(np.float64), 10))
+    close(found, interactions_by_definition(worth.astype(np.float64), 10))
 
 
 def test_leading_axes_are_kept() -> None:
@@ -138,7 +123,7 @@ def test_leading_axes_are_kept() -> None:
     found = shapley_interactions(worth)
     assert found.shape == (3, 2, 4, 4)
     for place in np.ndindex(3, 2):
-        close(found[place], by_definition(worth[place], 4))
+        close(found[place], interactions_by_definition(worth[place], 4))
     close(shapley_interactions(np.asfortranarray(worth)), found)
     assert shapley_interactions(np.empty((0, 8))).shape == (0, 3, 3)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from math import factorial
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-__all__ = ["TIED", "WIDE", "close", "has", "tables"]
+__all__ = ["TIED", "WIDE", "close", "has", "interactions_by_definition", "tables"]
 
 # Few distinct values make ties; the bounds of the second kind reach what log-probabilities do.
 TIED = st.sampled_from([-87.5, -1.0, 0.0, 0.0, 0.25])
@@ -32,3 +34,18 @@ def close(found: Any, wanted: Any) -> None:
 def has(bands: int, band: int) -> NDArray[np.bool_]:
     """Which coalitions hold a band."""
     return np.asarray(np.arange(2**bands) >> band & 1, dtype=np.bool_)
+
+
+def interactions_by_definition(worth: NDArray[np.float64], bands: int) -> NDArray[np.float64]:
+    """``(..., bands, bands)``: sums over all sets without a pair (Grabisch and Roubens 1999)."""
+    found = np.zeros((*worth.shape[:-1], bands, bands))
+    for i, j in combinations(range(bands), 2):
+        others = [band for band in range(bands) if band not in (i, j)]
+        for size in range(bands - 1):
+            weight = factorial(size) * factorial(bands - size - 2) / factorial(bands - 1)
+            for members in combinations(others, size):
+                s = sum(1 << band for band in members)
+                alone = worth[..., s | 1 << i] + worth[..., s | 1 << j]
+                together = worth[..., s | 1 << i | 1 << j] + worth[..., s]
+                found[..., i, j] += weight * (together - alone)
+    return found + found.swapaxes(-1, -2)

@@ -1,0 +1,220 @@
+"""Archives compared: the right images, the right numbers, and only what can be compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from scipy import stats
+
+from iaside_onnx import Archive, compare, decompose, open_archive
+from iaside_onnx.errors import ArchiveError, OptionError
+from iaside_onnx.report.words import bands_text, comparison_words, short_names
+from tests.support.sampling import CNN, MODELS, PICTURES
+
+PGD = MODELS / "fashion-cnn-pgd.onnx"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Archives of two models over images that overlap, in another order in the second."""
+    place = tmp_path_factory.mktemp("compared")
+    with np.load(PICTURES) as bundled:
+        images, labels = bundled["images"][:60], bundled["labels"][:60]
+    # Image 3 is there twice.
+    first = [3, *range(50)]
+    second = [*range(59, 9, -1), 3]
+    for name, model, rows in (("a", CNN, first), ("b", PGD, second)):
+        np.savez(place / f"{name}.npz", images=images[rows], labels=labels[rows])
+        made(place, f"{name}.h5", model, name)
+    return place
+
+
+def made(place: Path, target: str, model: Path, source: str, **options: Any) -> Archive:
+    words = {"bands": 4, "threads": 1, **options}
+    return decompose(model, place / f"{source}.npz", place / target, **words)
+
+
+def common(folder: Path) -> tuple[Archive, Archive, list[int], list[int]]:
+    """Both archives, and the rows of the 41 images that both have, found by hand."""
+    a, b = (open_archive(folder / f"{name}.h5") for name in "ab")
+    # The first of two equal images is the one that is matched.
+    return a, b, [0, *range(11, 51)], [50, *range(49, 9, -1)]
+
+
+def test_pairs_are_the_same_images(folder: Path) -> None:
+    """Rows in the order of the files would compare a shirt with a shoe."""
+    a, b, here, there = common(folder)
+    pair = compare(a, b).pairs[0]
+    assert pair.images == 41
+    assert len(pair.only_reference) == 10
+    assert len(pair.only_archive) == 10
+    wanted = b["phi_image"][there].mean(axis=0) - a["phi_image"][here].mean(axis=0)
+    np.testing.assert_allclose(pair.game.phi, wanted, rtol=1e-12)
+
+
+def test_numbers_are_those_of_plain_statistics(folder: Path) -> None:
+    """Each figure of a pair, from the variables of both archives and SciPy."""
+    a, b, here, there = common(folder)
+    pair = compare(a, b).pairs[0]
+    right = a["predicted"][here] == a["label"][here]
+    other = b["predicted"][there] == b["label"][there]
+    found = pair.accuracy
+    assert found is not None
+    assert (found.reference, found.other) == (right.mean(), other.mean())
+    assert (found.gained, found.lost) == ((other & ~right).sum(), (right & ~other).sum())
+    n = found.gained + found.lost
+    assert found.p_value == pytest.approx(stats.binomtest(found.gained, n).pvalue)
+    same = a["predicted"][here] == b["predicted"][there]
+    assert pair.agreement.value == same.mean()
+    change = b["log_probability_whole"][there].astype(float) - a["log_probability_whole"][here]
+    plain: Any = stats.ttest_1samp(change, 0).confidence_interval()
+    assert pair.log_probability.value == pytest.approx(change.mean())
+    np.testing.assert_allclose((pair.log_probability.low, pair.log_probability.high), plain)
+    assert pair.log_probability_error.value == pytest.approx(np.abs(change).mean())
+    phi = b["phi_image"][there][:, 2] - a["phi_image"][here][:, 2]
+    plain = stats.ttest_1samp(phi, 0).confidence_interval(1 - 0.05 / 4)
+    np.testing.assert_allclose((pair.game.phi_low[2], pair.game.phi_high[2]), plain)
+
+
+def test_an_archive_does_not_differ_from_itself(folder: Path) -> None:
+    """A gate on the same model would fail by chance."""
+    pair = compare(folder / "a.h5", folder / "a.h5").pairs[0]
+    assert pair.accuracy is not None
+    assert pair.accuracy.gained == pair.accuracy.lost == 0
+    assert pair.agreement.value == 1
+    assert not pair.game.phi_high.any()
+    assert not pair.differing
+
+
+def test_a_sample_beside_all_coalitions(folder: Path, tmp_path: Path) -> None:
+    """Both ways of evaluation, and what differs is said."""
+    options: dict[str, Any] = {"method": "sampled", "budget": 51 * 12}
+    sampled = decompose(CNN, folder / "a.npz", tmp_path / "s.h5", bands=4, threads=1, **options)
+    pair = compare(folder / "a.h5", sampled).pairs[0]
+    assert pair.differing == "method"
+    assert ((pair.game.phi_low < 0) & (pair.game.phi_high > 0)).all()
+    other = decompose(PGD, folder / "a.npz", tmp_path / "p.h5", bands=4, threads=1, **options)
+    both = compare(sampled, other).pairs[0]
+    wanted = other["phi_image"].mean(axis=0) - sampled["phi_image"].mean(axis=0)
+    np.testing.assert_allclose(both.game.phi, wanted)
+
+
+def test_intervals_are_about_these_images_alone_where_both_are(
+    folder: Path, tmp_path: Path
+) -> None:
+    """All coalitions of all images of a finite set leave nothing open."""
+    words: dict[str, Any] = {"bands": 4, "threads": 1, "inference": "sample"}
+    a = decompose(CNN, folder / "a.npz", tmp_path / "a.h5", **words)
+    b = decompose(PGD, folder / "a.npz", tmp_path / "b.h5", **words)
+    pair = compare(a, b).pairs[0]
+    np.testing.assert_allclose(pair.game.phi_high, pair.game.phi, atol=1e-9)
+    c = decompose(PGD, folder / "a.npz", tmp_path / "c.h5", bands=4, threads=1)
+    assert (compare(a, c).pairs[0].game.phi_high > pair.game.phi_high).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "phrase"),
+    [
+        ({"bands": 5}, "bands (4 there, 5 now)"),
+        ({"partition": "l2"}, 'partition ("linf" there, "l2" now)'),
+        ({"baseline": "mean"}, 'baseline ("zero" there, "mean" now)'),
+        ({"pixel_range": "clip"}, 'pixel_range ("none" there, "clip" now)'),
+        ({"labels": "predicted"}, 'where labels come from ("given" there, "predicted" now)'),
+    ],
+)
+def test_another_game_is_refused(
+    folder: Path, tmp_path: Path, options: dict[str, Any], phrase: str
+) -> None:
+    """Numbers of different games differ whatever the models do."""
+    words = {"bands": 4, "limit": 12, **options}
+    other = decompose(PGD, folder / "a.npz", tmp_path / "o.h5", **words)
+    with pytest.raises(OptionError) as caught:
+        compare(folder / "a.h5", other)
+    assert phrase in str(caught.value)
+
+
+def test_other_labels_or_images_are_refused(folder: Path, tmp_path: Path) -> None:
+    """Worths of different classes of one image cannot be subtracted."""
+    with np.load(folder / "a.npz") as source:
+        images, labels = source["images"], source["labels"]
+    np.savez(tmp_path / "l.npz", images=images, labels=(labels + (np.arange(51) == 7)) % 10)
+    np.savez(tmp_path / "i.npz", images=images ^ 1, labels=labels)
+    moved = decompose(CNN, tmp_path / "l.npz", tmp_path / "l.h5", bands=4)
+    with pytest.raises(OptionError, match=r"differs in labels .* 1 of 51 images, the first is"):
+        compare(folder / "a.h5", moved)
+    foreign = decompose(CNN, tmp_path / "i.npz", tmp_path / "i.h5", bands=4)
+    with pytest.raises(OptionError, match="no image in common"):
+        compare(folder / "a.h5", foreign)
+    with pytest.raises(OptionError, match="at least two"):
+        compare(folder / "a.h5")
+
+
+def test_an_edited_archive_is_refused(folder: Path, tmp_path: Path) -> None:
+    """A version would be shipped on numbers that somebody wrote."""
+    path = tmp_path / "e.h5"
+    path.write_bytes((folder / "b.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["phi_image"][0, 0] = 1.0
+    with pytest.raises(ArchiveError, match="cannot be compared"):
+        compare(folder / "a.h5", path)
+
+
+def test_two_baselines_are_two_groups(folder: Path, tmp_path: Path) -> None:
+    """The ranking of one baseline would be taken for that of the models."""
+    means = [
+        decompose(model, folder / "a.npz", tmp_path / f"{name}.h5", bands=4, baseline="mean")
+        for name, model in (("pm", PGD), ("cm", CNN))
+    ]
+    zeros = [
+        decompose(model, folder / "a.npz", tmp_path / f"{name}.h5", bands=4)
+        for name, model in (("cz", CNN), ("pz", PGD))
+    ]
+    found = compare(*zeros, *means)
+    assert [group.baseline for group in found.groups] == ["zero", "mean"]
+    assert found.groups[1].reference.path.stem == "cm"
+    assert [pair.comparisons for pair in found.pairs] == [2, 2]
+    for group in found.groups:
+        scores = [float(archive["sis"]) for archive in group.ranking]
+        assert scores == sorted(scores, reverse=True)
+    text = "\n".join(comparison_words(found))
+    assert "baseline zero" in text
+    assert "baseline mean" in text
+    with pytest.raises(OptionError, match="baseline"):
+        compare(*zeros, means[0])
+
+
+def test_what_is_certain_is_told_from_what_is_not(folder: Path) -> None:
+    """A difference that may be chance, told as a fact, is what people act on."""
+    sure = " ".join(comparison_words(compare(folder / "a.h5", folder / "a.h5")))
+    assert "get the same images right" in sure
+    assert "not certain" in sure
+    words = comparison_words(compare(folder / "a.h5", folder / "b.h5"))
+    pair = compare(folder / "a.h5", folder / "b.h5").pairs[0]
+    assert pair.accuracy is not None
+    assert ("not certain" in words[0]) == (pair.accuracy.difference.sign == 0)
+    for band in range(4):
+        certain = pair.game.psi_low[band] > 0 or pair.game.psi_high[band] < 0
+        listed = words[1].split(";")[0]
+        assert (str(band) in listed.replace("0 to 3", "0123")) == certain
+    assert "each over its own images" in words[-2]
+
+
+def test_names_are_short_and_distinct(folder: Path, tmp_path: Path) -> None:
+    """Two archives of one name would be one in the table."""
+    (tmp_path / "x").mkdir()
+    copy = tmp_path / "x" / "a.h5"
+    copy.write_bytes((folder / "a.h5").read_bytes())
+    opened = [open_archive(path) for path in (folder / "a.h5", copy, folder / "b.h5")]
+    names = list(short_names(opened).values())
+    assert names == [f"{folder.name}/a", "x/a", "b"]
+
+
+def test_bands_in_words() -> None:
+    """A wrong range would name a band that did nothing."""
+    assert bands_text([3]) == "band 3"
+    assert bands_text([0, 1]) == "bands 0 and 1"
+    assert bands_text([0, 3, 4, 5, 7]) == "bands 0, 3 to 5 and 7"
