@@ -97,7 +97,7 @@ def _check_finite(archive: Archive, worth: NDArray[np.float32], start: int) -> N
     if bad.any():
         name = archive["image_id"][start + int(bad.argmax())]
         raise ArchiveError(
-            f"{archive.path}: worths of the image {name!r} are not finite, so its interactions are "
+            f"{archive.path}: worths of image {name} are not finite, so its interactions are "
             "undefined; the archive is damaged or was edited: restore the file"
         )
 

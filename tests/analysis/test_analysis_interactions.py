@@ -117,7 +117,7 @@ def test_one_image_has_no_intervals(tmp_path: Path) -> None:
 
 def test_a_sample_is_refused(sampled: Archive) -> None:
     """Prefixes of a few orders taken for every coalition would give numbers without meaning."""
-    with pytest.raises(ArchiveError, match="every coalition of its 6 bands.*`method='exact'`"):
+    with pytest.raises(ArchiveError, match=r"every coalition of its 6 bands.*`method='exact'`"):
         interactions(sampled)
 
 
@@ -130,14 +130,14 @@ def _infinite(file: Any) -> None:
 
 
 def _other_order(file: Any) -> None:
-    file["coalition"][...] = file["coalition"][::-1]
+    file["coalition"][...] = file["coalition"][...][::-1]
 
 
 @pytest.mark.parametrize(
     ("edit", "phrase"),
     [
-        (_nan, "worths of the image '3' are not finite"),
-        (_infinite, "worths of the image '3' are not finite"),
+        (_nan, "worths of image 3 are not finite"),
+        (_infinite, "worths of image 3 are not finite"),
         (_other_order, "does not hold the worth of every coalition"),
     ],
 )
