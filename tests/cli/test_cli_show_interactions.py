@@ -29,9 +29,9 @@ def test_the_table_and_the_sentences_are_printed(table: Archive) -> None:
             assert cell.endswith("*") == certain
     words = [line for line in lines if line.startswith("bands ")]
     assert 0 < len(words) <= 6
-    # Rows and columns in any order: the largest of all is positive in this model.
-    i, j = np.unravel_index(np.triu(found.values).argmax(), (6, 6))
-    assert words[0].startswith(f"bands {i} and {j}: +{found.values[i, j]:.3f} [")
+    # The largest of all is positive in this model.
+    first, second = np.unravel_index(np.triu(found.values).argmax(), (6, 6))
+    assert words[0].startswith(f"bands {first} and {second}: +{found.values[first, second]:.3f} [")
     assert "they need each other" in words[0]
 
 
