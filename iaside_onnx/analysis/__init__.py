@@ -16,6 +16,7 @@ from iaside_onnx.analysis.estimates import (
     estimate_variables,
     mean_gains,
 )
+from iaside_onnx.analysis.interactions import Interactions, interactions
 from iaside_onnx.analysis.merging import merge
 from iaside_onnx.analysis.statistics import Interval
 from iaside_onnx.analysis.verification import (
@@ -30,6 +31,7 @@ __all__ = [
     "Accuracy",
     "Comparison",
     "Group",
+    "Interactions",
     "Interval",
     "Pair",
     "Verification",
@@ -44,6 +46,7 @@ __all__ = [
     "design_of",
     "estimate_archives",
     "estimate_variables",
+    "interactions",
     "mean_gains",
     "merge",
     "refuse_damaged",
