@@ -180,10 +180,10 @@ def _by_model(subjects: Sequence[Subject], name: str) -> Table:
 
 def worst_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
     """The images with the lowest log-probability of their label, by name."""
-    return {"tables": [_worst(subject) for subject in subjects]}
+    return {"tables": [_worst(subject, len(subjects) > 1) for subject in subjects]}
 
 
-def _worst(subject: Subject) -> Table:
+def _worst(subject: Subject, several: bool) -> Table:
     archive = subject.archive
     scores = archive["log_probability_whole"]
     # NaN sorts last, and an edited archive may hold it.
@@ -200,7 +200,7 @@ def _worst(subject: Subject) -> Table:
         for row in order
     ]
     return Table(
-        f"{name_text(subject.name, 60)}: the {len(rows)} worst of {subject.images:,} images",
+        f"{f'{subject.letter} ' * several}{name_text(subject.name, 60)}: the {len(rows)} worst of {subject.images:,} images",
         ["image", "label", "answer", "log p, nats", "band that hurts most"],
         rows, frozenset({1, 2}),
     )  # fmt: skip
