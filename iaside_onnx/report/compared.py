@@ -15,13 +15,12 @@ from iaside_onnx.report.chart import COLORS, Bars, Chart, draw
 from iaside_onnx.report.marking import bdi, key
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.tables import Table
-from iaside_onnx.report.text import name_text, number, range_text
+from iaside_onnx.report.text import name_text, number, range_text, with_minus
 from iaside_onnx.report.words import pair_words, ranking_words
 
 __all__ = ["comparison_section"]
 
 _NAME = re.compile("\0([0-9]+)\0")
-_MINUS = re.compile(r"(?<!\w)-(?=[0-9])")
 
 
 def comparison_section(subjects: Sequence[Subject]) -> Mapping[str, Any] | None:
@@ -70,7 +69,7 @@ def _said(texts: Sequence[str], subjects: Sequence[Subject]) -> Markup:
 def _sentence(text: str, subjects: Sequence[Subject]) -> Markup:
     parts = _NAME.split(text)
     names = [bdi(subjects[int(part)].name) for part in parts[1::2]]
-    plain = [_MINUS.sub("\N{MINUS SIGN}", name_text(part, 600)) for part in parts[::2]]
+    plain = [with_minus(name_text(part, 600)) for part in parts[::2]]
     found = Markup("{}").format(plain[0][:1].upper() + plain[0][1:])
     for name, part in zip(names, plain[1:], strict=True):
         found += Markup("{}{}").format(name, part)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from iaside_onnx.images import ImagesLike
 from iaside_onnx.report.compared import comparison_section
+from iaside_onnx.report.heat import interactions_section
 from iaside_onnx.report.marking import bdi, listed
 from iaside_onnx.report.pictures import pictures_section
 from iaside_onnx.report.sections import (
@@ -59,6 +60,7 @@ _SECTIONS: tuple[tuple[str, str, SectionMaker], ...] = (
     ("answer", "In short", lambda subjects, _: answer_section(subjects)),
     ("bands", "Bands", lambda subjects, _: bands_section(subjects)),
     ("pictures", "What bands look like", pictures_section),
+    ("interactions", "Pairs of bands", lambda subjects, _: interactions_section(subjects)),
     ("comparison", "Comparison", lambda subjects, _: comparison_section(subjects)),
     ("worst", "Worst images", lambda subjects, _: worst_section(subjects)),
     ("provenance", "Provenance", lambda subjects, _: provenance_section(subjects)),

@@ -199,8 +199,9 @@ def _worst(subject: Subject, several: bool) -> Table:
         ]
         for row in order
     ]
+    title = f"{f'{subject.letter} ' * several}{name_text(subject.name, 60)}"
     return Table(
-        f"{f'{subject.letter} ' * several}{name_text(subject.name, 60)}: the {len(rows)} worst of {subject.images:,} images",
+        f"{title}: the {len(rows)} worst of {subject.images:,} images",
         ["image", "label", "answer", "log p, nats", "band that hurts most"],
         rows, frozenset({1, 2}),
     )  # fmt: skip

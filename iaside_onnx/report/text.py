@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from iaside_onnx.archive import Archive
 from iaside_onnx.progress import escaped
 
-__all__ = ["interval_text", "joined", "name_text", "number", "percent", "range_text"]
+__all__ = ["interval_text", "joined", "name_text", "number", "percent", "range_text", "with_minus"]
 
 _LONGEST = 160
 _HUGE = 1e6
+_HYPHEN = re.compile(r"(?<!\w)-(?=[0-9])")
 
 
 def interval_text(archive: Archive, name: str, band: int | None = None) -> str:
@@ -67,3 +69,8 @@ def name_text(text: str, longest: int = _LONGEST) -> str:
 def joined(parts: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def with_minus(text: str) -> str:
+    """A sentence whose negative numbers have a true minus sign."""
+    return _HYPHEN.sub("\N{MINUS SIGN}", text)
