@@ -24,7 +24,9 @@ from iaside_onnx.types import Pixels
 __all__ = ["pictures_section"]
 
 # What keeps a page of five models below a megabyte.
-_MOST_BANDS, _MOST_SIDE, _GREYS = 8, 224, 32
+_MOST_BANDS, _MOST_SIDE, _MOST_COLORS = 8, 224, 64
+# Images up to this side are shown with their pixels, and in all their colours.
+_TINY = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def pictures_section(
         "image": _Picture(_embedded(pixels), "whole image", "The image as the model is given it"),
         "name": bdi(str(archive["image_id"][row])),
         "size": f"{height} x {width}",
+        "tiny": max(height, width) <= _TINY,
         "cut": max(height, width) > _MOST_SIDE,
         "side": _MOST_SIDE,
         "some": len(shown) < recipe.bands,
@@ -145,8 +148,8 @@ def _embedded(pixels: NDArray[np.float32]) -> str:
     cut = pixels[:, top : top + _MOST_SIDE, left : left + _MOST_SIDE]
     values = np.rint(np.clip(cut, 0.0, 1.0) * 255).astype(np.uint8).transpose(1, 2, 0)
     image = Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values)
-    if image.mode == "RGB" and width * height > 64 * 64:
-        image = image.quantize(2 * _GREYS)
+    if image.mode == "RGB" and max(height, width) > _TINY:
+        image = image.quantize(_MOST_COLORS)
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -50,8 +50,8 @@ def range_text(low: float, high: float, digits: int = 3) -> str:
 
 
 def percent(share: float) -> str:
-    """A share, such as ``93.4 %``."""
-    return f"{number(100 * share, 1)} %" if math.isfinite(share) else "unknown"
+    """A share, such as ``93.4 %``, which no line break divides."""
+    return f"{number(100 * share, 1)}\N{NO-BREAK SPACE}%" if math.isfinite(share) else "unknown"
 
 
 def name_text(text: str, longest: int = _LONGEST) -> str:

@@ -107,7 +107,7 @@ def test_a_page_of_one_model_holds_the_numbers(bundled_archive: Archive, tmp_pat
             wanted = f"band {band}: {shown(value)}{unit} [{shown(low)}, {shown(high)}]"
             assert titles[band] == wanted
     right = (bundled_archive["predicted"] == bundled_archive["label"]).mean()
-    assert f"{shown(100 * right, 1)} %" in page.text
+    assert f"{shown(100 * right, 1)}\u00a0%" in page.text
     for text in (bundled_archive.metadata.model_sha256, bundled_archive.metadata.digest):
         assert text in page.text
     assert "iaside verify bundled.h5" in page.text
@@ -363,6 +363,34 @@ def test_headings_are_in_order_and_sections_are_named(
     assert page.all("html")[0]["lang"] == "en"
     assert all(attributes.get("scope") for attributes in page.all("th"))
     assert all(attributes.get("alt") for attributes in page.all("img"))
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of a colour as WCAG 2.1 defines it."""
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def contrast(first: str, second: str) -> float:
+    low, high = sorted(map(luminance, (first, second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_have_contrast_in_light_and_dark(bundled_archive: Archive, tmp_path: Path) -> None:
+    """Text that fades into the page, or two models whose bars look the same."""
+    write_report(bundled_archive, tmp_path / "a.html")
+    text = (tmp_path / "a.html").read_text(encoding="utf-8")
+    schemes = re.findall(r":root \{(.*?)\}", text, re.DOTALL)
+    assert len(schemes) == 2
+    for scheme in schemes:
+        color = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", scheme))
+        for name in ("ink", "soft", "link"):
+            assert contrast(color[name], color["paper"]) >= 4.5, name
+        assert contrast(color["ink"], color["panel"]) >= 4.5
+        assert contrast(color["warn"], color["warn-panel"]) >= 4.5
+        for i in range(6):
+            assert contrast(color[f"c{i}"], color["paper"]) >= 3, i
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.1777, 0.1904), (-1.0, 2.0)])
