@@ -27,6 +27,8 @@ __all__ = ["pictures_section"]
 _MOST_BANDS, _MOST_SIDE, _MOST_COLORS = 8, 224, 64
 # Images up to this side are shown with their pixels, and in all their colours.
 _TINY = 64
+# Pictures of bands are scaled to this quantile of their absolute values.
+_SCALED = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,9 @@ def _candidates(source: ImageSource, subjects: Sequence[Subject]) -> Iterator[tu
 
 
 def _around_grey(component: Pixels) -> NDArray[np.float32]:
-    """A signed component as pixels: zero is grey, and its largest value black or white."""
-    reach = max(float(np.abs(component).max()), 1e-6)
+    """A signed component as pixels: zero is grey, and its strongest values black or white."""
+    # A few pixels of high bands are far stronger than all others, which would be grey beside them.
+    reach = max(float(np.quantile(np.abs(component), _SCALED)), 1e-6)
     return 0.5 + 0.5 * component / np.float32(reach)
 
 

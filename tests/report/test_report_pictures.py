@@ -61,7 +61,7 @@ def test_the_bands_are_those_of_the_image(
     pixels = image / 255.0
     for band in range(6):
         part = ring(pixels, edges[band], edges[band + 1])
-        grey = 127.5 + 127.5 * part / np.abs(part).max()
+        grey = np.clip(127.5 + 127.5 * part / np.quantile(np.abs(part), 0.99), 0, 255)
         np.testing.assert_allclose(found[1 + band], grey, atol=0.51 + 1e-3)
         up_to = np.clip(ring(pixels, 0.0, edges[band + 1]), 0, 1) * 255
         np.testing.assert_allclose(found[7 + band], up_to, atol=0.51 + 1e-3)
