@@ -1,5 +1,5 @@
 from . import errors
-from .analysis import Comparison, Verification, compare, convert, merge
+from .analysis import ClassResult, Comparison, Verification, by_class, compare, convert, merge
 from .archive import Archive, open_archive
 from .errors import IasideError
 from .export import (
@@ -32,6 +32,7 @@ from .version import __version__
 
 __all__ = [
     "Archive",
+    "ClassResult",
     "Comparison",
     "Estimate",
     "Exported",
@@ -45,6 +46,7 @@ __all__ = [
     "band_components",
     "band_edges",
     "band_index",
+    "by_class",
     "coalition_size",
     "compare",
     "convert",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,42 @@ import numpy as np
 from rich.console import Console
 
 from iaside_onnx.archive import Archive, open_archive, refuse_changed
+from iaside_onnx.cli.classes import classes_as_json, classes_of, print_classes
 from iaside_onnx.cli.commands import Command
-from iaside_onnx.cli.console import print_table, printable, results, warn, write_json
+from iaside_onnx.cli.console import json_number, print_table, printable, results, warn, write_json
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import json_option
-from iaside_onnx.errors import ArchiveError
+from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.report import interval_text
+from iaside_onnx.report.meaning import SIS_MEANING, more_images
 
 __all__ = ["print_archive", "print_result", "show", "summary"]
 
 
 @click.command(cls=Command, short_help="Print the table of an archive.")
 @click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--by",
+    type=click.Choice(["class"]),
+    help="Also print accuracy, SIS and phi of each class, the most fragile first, and what its "
+    "images are taken for.",
+)
+@click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --by class: file that maps names to class indices, either way round, or lists "
+    "names in order. Default: the class folders of the images.",
+)
 @json_option
 @limited
-def show(archives: tuple[Path, ...], as_json: bool) -> None:
+def show(archives: tuple[Path, ...], by: str | None, classes: Path | None, as_json: bool) -> None:
     """Print bands, contributions, distribution and score of ARCHIVES, with 95 % intervals.
 
     \b
     Example:
         iaside show demo.h5
+        iaside show demo.h5 --by class
     """  # noqa: D301  # \b tells click to keep the lines below as they are
     opened = [open_archive(path) for path in archives]
     for archive in opened:
@@ -40,12 +57,22 @@ def show(archives: tuple[Path, ...], as_json: bool) -> None:
             refuse_changed(archive.path, "trusted")
         except ArchiveError as error:
             warn(str(error))
+    if classes is not None and by is None:
+        raise OptionError(
+            "`classes=FILE` names the classes of a table that was not asked for; add `by='class'`"
+        )
+    # All of them before anything is printed: names that cannot be read are an error.
+    classified = [classes_of(archive, classes) for archive in opened] if by else []
     if as_json:
         summaries = [summary(archive) for archive in opened]
+        for one, found in zip(summaries, classified, strict=False):
+            one.update(classes_as_json(found))
         write_json(summaries[0] if len(summaries) == 1 else {"archives": summaries})
         return
-    for archive in opened:
+    for archive, found_classes in zip_longest(opened, classified):
         print_archive(archive)
+        if found_classes is not None:
+            print_classes(archive, found_classes)
 
 
 def summary(archive: Archive) -> dict[str, Any]:
@@ -54,18 +81,18 @@ def summary(archive: Archive) -> dict[str, Any]:
     names = ("band_low", "band_high", "phi", "phi_low", "phi_high", "psi", "psi_low", "psi_high")
     return {
         "archive": str(archive.path),
-        "sis": _number(archive["sis"]),
-        "sis_low": _number(archive["sis_low"]),
-        "sis_high": _number(archive["sis_high"]),
+        "sis": json_number(archive["sis"]),
+        "sis_low": json_number(archive["sis_low"]),
+        "sis_high": json_number(archive["sis_high"]),
         "uniform": bool(meta.uniform),
         "smallest_bands": meta.smallest_bands,
         "bands": [
-            {"band": band, **{name: _number(archive[name][band]) for name in names}}
+            {"band": band, **{name: json_number(archive[name][band]) for name in names}}
             for band in range(archive.bands)
         ],
-        "accuracy": _number(meta.accuracy),
-        "mean_log_probability_whole": _number(archive["log_probability_whole"].mean()),
-        "mean_log_probability_empty": _number(archive["log_probability_empty"].mean()),
+        "accuracy": json_number(meta.accuracy),
+        "mean_log_probability_whole": json_number(archive["log_probability_whole"].mean()),
+        "mean_log_probability_empty": json_number(archive["log_probability_empty"].mean()),
         "images_asked": meta.images_asked,
         "images_done": meta.images_done,
         "images_failed": meta.images_failed,
@@ -94,11 +121,6 @@ def print_result(archive: Archive, *, as_json: bool) -> None:
         write_json(summary(archive))
     else:
         print_archive(archive)
-
-
-def _number(value: Any) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None
 
 
 def print_archive(archive: Archive) -> None:
@@ -140,6 +162,10 @@ def print_archive(archive: Archive) -> None:
         lines.append(
             f"note       bands {bands} may each be the smallest; the intervals allow for it"
         )
+    lines += [f"meaning    {SIS_MEANING[0]}", f"           {SIS_MEANING[1]}"]
+    wanted = more_images(archive)
+    if wanted is not None:
+        lines.append(f"note       {wanted}")
     for line in lines:
         console.print(printable(line), soft_wrap=True)
 
@@ -175,7 +201,7 @@ def _time_text(profile: Mapping[str, Any]) -> str:
 
 
 def _print_bands(console: Console, archive: Archive) -> None:
-    """Print the table of bands, with bars of psi."""
+    """Print the table of bands, with signed bars of phi."""
     heads = ["band", "radius", "phi, nats [95 %]", "psi [95 %]"]
     rows = [
         [
@@ -186,9 +212,7 @@ def _print_bands(console: Console, archive: Archive) -> None:
         ]
         for band in range(archive.bands)
     ]
-    # An archive may have been edited, so psi may have any value.
-    shares = np.clip(np.nan_to_num(archive["psi"], posinf=0.0, neginf=0.0), 0.0, 1.0)
     console.print(printable(str(archive.path)), soft_wrap=True)
     console.print()
-    print_table(console, heads, rows, shares.tolist())
+    print_table(console, heads, rows, archive["phi"].tolist(), "phi")
     console.print()

@@ -69,7 +69,14 @@ def test_help_names_every_command() -> None:
     listed = page.out.split("Commands:\n")[1].splitlines()
     assert [line.split(maxsplit=1) for line in listed] == [[*item] for item in COMMANDS.items()]
     modules = {path.stem for path in Path(iaside_onnx.cli.__file__).parent.glob("[a-z]*.py")}
-    assert modules - COMMANDS.keys() == {"commands", "console", "limits", "options", "signals"}
+    assert modules - COMMANDS.keys() == {
+        "classes",
+        "commands",
+        "console",
+        "limits",
+        "options",
+        "signals",
+    }
     version = in_process("--version")
     assert version.out == f"iaside, version {iaside_onnx.__version__}\n"
 
