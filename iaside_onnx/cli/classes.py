@@ -76,9 +76,9 @@ def _as_json(one: ClassResult) -> dict[str, Any]:
         name: json_number(getattr(one, name))
         for name in ("sis", "sis_low", "sis_high", "log_probability")
     }
-    if one.accuracy is not None:
-        values["accuracy"] = one.accuracy.value
-        values["accuracy_low"], values["accuracy_high"] = one.accuracy.low, one.accuracy.high
+    for end in ("value", "low", "high"):
+        name = "accuracy" if end == "value" else f"accuracy_{end}"
+        values[name] = None if one.accuracy is None else json_number(getattr(one.accuracy, end))
     bands = {
         name: [json_number(value) for value in getattr(one, name)]
         for name in ("phi", "phi_low", "phi_high")
@@ -120,7 +120,7 @@ def _print_table(console: Console, found: Classes) -> None:
                 "" if accuracy is None else _interval(accuracy.value, accuracy.low, accuracy.high),
                 _interval(one.sis, one.sis_low, one.sis_high),
                 f"{one.log_probability:.3f}",
-                " ".join(f"{found.named(answer)} {n:,}" for answer, n in one.confusions[:1]),
+                " ".join(f"{found.named(answer)}: {n:,}" for answer, n in one.confusions[:1]),
             ]
         )
     if not with_accuracy:
