@@ -29,8 +29,8 @@ FEW_IMAGES = 50
 
 Contributions are skewed: a few images have most of the error, and a small sample lacks them. In
 samples of the bundled models (ten classes, 8 bands), the intervals of phi of all classes and bands
-held together in 80 to 92 % of samples of 5 to 20 images a class, and in 88 to 94 % of those of 50,
-in place of 95 % (``tools/studies/class_coverage.py``).
+held together in 75 to 93 % of samples of 5 to 20 images a class, and in 88 to 92 % of those of 50,
+in place of 95 %; those of SIS in 91 to 98 % (``tools/studies/class_coverage.py``).
 """
 
 
@@ -52,8 +52,8 @@ class ClassResult:
         sis_high: upper bound.
         log_probability: mean log-probability of the label over its whole images, in nats. It has no
             interval: the mean is that of a few images that the model is far off with, and whether a
-            sample holds one of them is chance. Student's t would hold the truth of ten classes
-            of 50 images in one of four samples.
+            sample holds one of them is chance. Student's t holds the truth of ten classes
+            of 50 images in 11 to 48 % of samples in place of 95 %.
         confusions: what its images are taken for, as (class, number of images), the most frequent
             first.
         few: whether it has fewer images than `FEW_IMAGES`.

@@ -111,7 +111,9 @@ def test_examples_run(folder: Path) -> None:
         in_process(*words, "--limit", "4", "--bands", "2").succeeds()
 
 
-def test_progress_is_on_stderr_and_results_on_stdout(folder: Path) -> None:
+def test_progress_is_on_stderr_and_results_on_stdout(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`iaside decompose ... > table.txt` holds progress, or lacks results."""
     outcome = in_subprocess(*WORDS, "out.h5", cwd=folder)
     outcome.succeeds()
@@ -120,6 +122,8 @@ def test_progress_is_on_stderr_and_results_on_stdout(folder: Path) -> None:
         assert word not in outcome.out
     for word in ("psi [95 %]", "SIS", "6 of 6", "model.onnx", "out.h5"):
         assert word in outcome.out
+    # Bars are as long as there is room, and the subprocess has plenty.
+    monkeypatch.setenv("COLUMNS", "400")
     shown = in_process("show", "out.h5")
     assert shown.err == ""
     assert shown.out.replace("\n", "") in outcome.out.replace("\n", "")
