@@ -123,7 +123,7 @@ def by_class(archive: Archive, classes: ClassesLike | None = None) -> tuple[Clas
         for label, rows in zip(labels, groups, strict=True)
     ]
     high = [1.0 if one.accuracy is None else one.accuracy.high for one in found]
-    keys = (labels, [one.log_probability for one in found], high)
+    keys = (labels, np.array([one.log_probability for one in found]), np.array(high))
     return tuple(found[i] for i in np.lexsort(keys))
 
 
