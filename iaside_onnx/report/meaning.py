@@ -31,8 +31,8 @@ def more_images(archive: Archive) -> str | None:
     Half widths shrink with the square root of the number of images: n images with a half width h
     need about ``n (h / t)^2`` for a half width t. Where intervals are about the N images of the
     source, variances have the factor ``1 - n / N`` (Cochran, Sampling Techniques, 1977, section
-    2.6), and no more than N are needed. Where several bands may be the smallest, the interval of SIS
-    covers all of these cases and shrinks in steps, so the number is a rough guide.
+    2.6), and no more than N are needed. Where several bands may be the smallest, the interval of
+    SIS covers all of these cases and shrinks in steps, so the number is a rough guide.
 
     Returns:
         A sentence without a full stop: of SIS where `WIDE_SIS` says that its interval is wide, else
