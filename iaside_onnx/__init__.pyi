@@ -1,5 +1,15 @@
 from . import errors
-from .analysis import ClassResult, Comparison, Verification, by_class, compare, convert, merge
+from .analysis import (
+    ClassResult,
+    Comparison,
+    Interactions,
+    Verification,
+    by_class,
+    compare,
+    convert,
+    interactions,
+    merge,
+)
 from .archive import Archive, open_archive
 from .errors import IasideError
 from .export import (
@@ -20,6 +30,7 @@ from .game import (
     coalition_size,
     estimate,
     membership,
+    shapley_interactions,
     shapley_values,
     spectral_distribution,
     spectral_importance_score,
@@ -37,6 +48,7 @@ __all__ = [
     "Estimate",
     "Exported",
     "IasideError",
+    "Interactions",
     "Options",
     "Preprocess",
     "Quantized",
@@ -62,10 +74,12 @@ __all__ = [
     "export_torch",
     "extend",
     "inspect_model",
+    "interactions",
     "membership",
     "merge",
     "open_archive",
     "quantize",
+    "shapley_interactions",
     "shapley_values",
     "spectral_distribution",
     "spectral_importance_score",

@@ -24,6 +24,7 @@ from iaside_onnx.analysis.estimates import (
     estimate_variables,
     mean_gains,
 )
+from iaside_onnx.analysis.interactions import Interactions, interactions
 from iaside_onnx.analysis.merging import merge
 from iaside_onnx.analysis.statistics import Interval
 from iaside_onnx.analysis.verification import (
@@ -41,6 +42,7 @@ __all__ = [
     "Comparison",
     "Confusion",
     "Group",
+    "Interactions",
     "Interval",
     "Pair",
     "Verification",
@@ -58,6 +60,7 @@ __all__ = [
     "estimate_archives",
     "estimate_variables",
     "frequent_confusions",
+    "interactions",
     "mean_gains",
     "merge",
     "refuse_damaged",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,11 @@ from iaside_onnx.archive import Archive, open_archive, refuse_changed
 from iaside_onnx.cli.classes import classes_as_json, classes_of, print_classes
 from iaside_onnx.cli.commands import Command
 from iaside_onnx.cli.console import json_number, print_table, printable, results, warn, write_json
+from iaside_onnx.cli.interactions import (
+    interactions_as_json,
+    interactions_of,
+    print_interactions,
+)
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import json_option
 from iaside_onnx.errors import ArchiveError, OptionError
@@ -28,51 +33,71 @@ __all__ = ["print_archive", "print_result", "show", "summary"]
 @click.command(cls=Command, short_help="Print the table of an archive.")
 @click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--by",
-    type=click.Choice(["class"]),
+    "--by", type=click.Choice(["class"]),
     help="Also print accuracy, SIS and phi of each class, the most fragile first, and what its "
     "images are taken for.",
-)
+)  # fmt: skip
 @click.option(
-    "--classes",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
+    "--classes", type=click.Path(path_type=Path), metavar="FILE",
     help="With --by class: file that maps names to class indices, either way round, or lists "
     "names in order. Default: the class folders of the images.",
-)
+)  # fmt: skip
+@click.option(
+    "--interactions", is_flag=True,
+    help="Also print which bands need each other, and which overlap: the Shapley interaction of "
+    "each pair. Needs archives of every coalition (--method exact).",
+)  # fmt: skip
 @json_option
 @limited
-def show(archives: tuple[Path, ...], by: str | None, classes: Path | None, as_json: bool) -> None:
+def show(
+    archives: tuple[Path, ...],
+    by: str | None,
+    classes: Path | None,
+    interactions: bool,
+    as_json: bool,
+) -> None:
     """Print bands, contributions, distribution and score of ARCHIVES, with 95 % intervals.
 
     \b
     Example:
         iaside show demo.h5
         iaside show demo.h5 --by class
+        iaside show demo.h5 --interactions
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    opened = [open_archive(path) for path in archives]
+    opened = _opened(archives)
+    if classes is not None and by is None:
+        raise OptionError(
+            "`classes=FILE` names the classes of a table that was not asked for; add `by='class'`"
+        )
+    # All of them before anything is printed: one that cannot be had is an error.
+    classified = [classes_of(archive, classes) for archive in opened] if by else []
+    found = [interactions_of(archive) for archive in opened] if interactions else []
+    if as_json:
+        summaries = [summary(archive) for archive in opened]
+        for one, own in zip(summaries, classified, strict=False):
+            one.update(classes_as_json(own))
+        for one, pairs in zip(summaries, found, strict=False):
+            one["interactions"] = interactions_as_json(pairs)
+        write_json(summaries[0] if len(summaries) == 1 else {"archives": summaries})
+        return
+    for archive, own_classes, pairs in zip_longest(opened, classified, found):
+        print_archive(archive)
+        if own_classes is not None:
+            print_classes(archive, own_classes)
+        if pairs is not None:
+            print_interactions(pairs)
+
+
+def _opened(paths: Sequence[Path]) -> list[Archive]:
+    """Open archives, with a warning of each that was edited."""
+    opened = [open_archive(path) for path in paths]
     for archive in opened:
         # What was edited is shown, as it may be all that is left, but not as if it were whole.
         try:
             refuse_changed(archive.path, "trusted")
         except ArchiveError as error:
             warn(str(error))
-    if classes is not None and by is None:
-        raise OptionError(
-            "`classes=FILE` names the classes of a table that was not asked for; add `by='class'`"
-        )
-    # All of them before anything is printed: names that cannot be read are an error.
-    classified = [classes_of(archive, classes) for archive in opened] if by else []
-    if as_json:
-        summaries = [summary(archive) for archive in opened]
-        for one, found in zip(summaries, classified, strict=False):
-            one.update(classes_as_json(found))
-        write_json(summaries[0] if len(summaries) == 1 else {"archives": summaries})
-        return
-    for archive, found_classes in zip_longest(opened, classified):
-        print_archive(archive)
-        if found_classes is not None:
-            print_classes(archive, found_classes)
+    return opened
 
 
 def summary(archive: Archive) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def test_help_names_every_command() -> None:
         "classes",
         "commands",
         "console",
+        "interactions",
         "limits",
         "options",
         "signals",
