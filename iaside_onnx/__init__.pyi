@@ -1,8 +1,10 @@
 from . import errors
 from .analysis import (
+    ClassResult,
     Comparison,
     Interactions,
     Verification,
+    by_class,
     compare,
     convert,
     interactions,
@@ -42,6 +44,7 @@ from .version import __version__
 
 __all__ = [
     "Archive",
+    "ClassResult",
     "Comparison",
     "Estimate",
     "Exported",
@@ -56,6 +59,7 @@ __all__ = [
     "band_components",
     "band_edges",
     "band_index",
+    "by_class",
     "coalition_size",
     "compare",
     "convert",

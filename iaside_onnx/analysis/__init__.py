@@ -1,6 +1,14 @@
 """Analysis of archives: estimates, checks, merging, conversion; no model is run."""
 
 from iaside_onnx.analysis.accuracy import accuracy, chance_warning
+from iaside_onnx.analysis.classes import (
+    FEW_IMAGES,
+    ClassResult,
+    Confusion,
+    by_class,
+    class_names,
+    frequent_confusions,
+)
 from iaside_onnx.analysis.comparison import (
     Accuracy,
     Comparison,
@@ -28,24 +36,30 @@ from iaside_onnx.analysis.verification import (
 )
 
 __all__ = [
+    "FEW_IMAGES",
     "Accuracy",
+    "ClassResult",
     "Comparison",
+    "Confusion",
     "Group",
     "Interactions",
     "Interval",
     "Pair",
     "Verification",
     "accuracy",
+    "by_class",
     "chance_warning",
     "check",
     "check_archive",
     "check_in_child",
+    "class_names",
     "compare",
     "compare_pair",
     "convert",
     "design_of",
     "estimate_archives",
     "estimate_variables",
+    "frequent_confusions",
     "interactions",
     "mean_gains",
     "merge",
