@@ -23,8 +23,14 @@ __all__ = ["report"]
     help="Where the images are, as in `iaside decompose`: shows the bands of one of them. Without "
     "it the page holds no pixel of any image.",
 )  # fmt: skip
+@click.option(
+    "--classes", type=click.Path(path_type=Path), metavar="FILE",
+    help="Names of the classes, as in `iaside decompose`; by default those of the class folders.",
+)  # fmt: skip
 @limited
-def report(archives: tuple[Path, ...], out: Path, images: Path | None) -> None:
+def report(
+    archives: tuple[Path, ...], out: Path, images: Path | None, classes: Path | None
+) -> None:
     """Write one page about ARCHIVES: the answer in words, charts, and where it comes from.
 
     The page is one file that loads nothing and runs no script. Several archives are compared; they
@@ -35,5 +41,5 @@ def report(archives: tuple[Path, ...], out: Path, images: Path | None) -> None:
         iaside report demo.h5 -o demo.html
         iaside report cnn.h5 vit.h5 -o both.html --images photos
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    write_report(archives, out, images=images, progress=ConsoleProgress())
+    write_report(archives, out, images=images, classes=classes, progress=ConsoleProgress())
     print_line(str(out))

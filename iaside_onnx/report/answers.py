@@ -10,14 +10,14 @@ from iaside_onnx.report.findings import (
     accuracy,
     carrying,
     hurting,
-    more_images,
     score_text,
     undecided,
 )
 from iaside_onnx.report.marking import bdi
+from iaside_onnx.report.meaning import more_images
 from iaside_onnx.report.ranking import dependence, leaning, most_accurate, open_questions
 from iaside_onnx.report.subjects import Subject
-from iaside_onnx.report.text import number, percent
+from iaside_onnx.report.text import number, percent, with_minus
 from iaside_onnx.report.words import bands_text
 
 __all__ = ["answer", "cautions"]
@@ -99,4 +99,7 @@ def _sure(subject: Subject) -> Markup:
         else f"Whether {bands_text(open_bands)} help{'s' * (len(open_bands) == 1)} or hurt"
         f"{'s' * (len(open_bands) == 1)} is open"
     )
-    return Markup("{}. SIS is {}{}.").format(signs, score_text(subject), more_images(subject))
+    wide = more_images(subject.archive)
+    return Markup("{}. {}.").format(
+        signs, with_minus(wide) if wide else f"SIS is {score_text(subject)}"
+    )

@@ -14,8 +14,8 @@ from iaside_onnx.errors import IasideError
 from iaside_onnx.report.chart import COLORS, Bars, Chart, draw
 from iaside_onnx.report.marking import bdi, key
 from iaside_onnx.report.subjects import Subject
-from iaside_onnx.report.tables import Table
-from iaside_onnx.report.text import name_text, number, range_text, with_minus
+from iaside_onnx.report.tables import Table, estimate_cell
+from iaside_onnx.report.text import name_text, with_minus
 from iaside_onnx.report.words import pair_words, ranking_words
 
 __all__ = ["comparison_section"]
@@ -27,6 +27,8 @@ def comparison_section(subjects: Sequence[Subject]) -> Mapping[str, Any] | None:
     """Each archive minus the first of its baseline; None for a single archive."""
     if len(subjects) == 1:
         return None
+    if not all(subject.computable for subject in subjects):
+        return {"refused": "an archive holds numbers that no model gives"}
     try:
         comparison = compare(*(subject.archive for subject in subjects))
     except IasideError as error:
@@ -103,9 +105,8 @@ def _table(group: Group, by_path: Mapping[Path, Subject]) -> Table:
 
 
 def _cell(interval: Interval, scale: float = 1, digits: int = 3) -> Markup:
-    return Markup('{} <span class="ci">{}</span>').format(
-        number(scale * interval.value, digits),
-        range_text(scale * interval.low, scale * interval.high, digits),
+    return estimate_cell(
+        scale * interval.value, scale * interval.low, scale * interval.high, digits
     )
 
 

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 from iaside_onnx.analysis.statistics import Interval, proportion_interval
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.text import number, range_text
 
-__all__ = [
-    "NARROW", "accuracy", "carrying", "hurting", "more_images", "reach", "score_text", "undecided"
-]  # fmt: skip
+__all__ = ["accuracy", "carrying", "hurting", "score_text", "undecided"]
 
 # Bands that together hold so much of all that helps are those that carry a model.
 _MOST = 0.8
-
-NARROW = 0.01
-"""A score that is known to so much at each side is known well enough."""
 
 
 def carrying(subject: Subject) -> list[int]:
@@ -54,26 +47,3 @@ def score_text(subject: Subject) -> str:
     """SIS with its interval."""
     value, low, high = (float(subject.archive[f"sis{end}"]) for end in ("", "_low", "_high"))
     return f"{number(value)} {range_text(low, high)}"
-
-
-def more_images(subject: Subject) -> str:
-    """How many images would make the interval of SIS narrow, if it is wide; else empty."""
-    half = reach(subject)
-    if not math.isfinite(half) or half <= NARROW:
-        return ""
-    needed = subject.images * (half / NARROW) ** 2
-    if not needed < 1e9:
-        return "; the interval is wide, take more images"
-    return f"; for \N{PLUS-MINUS SIGN}{NARROW:g} take about {_rounded(needed):,} images"
-
-
-def reach(subject: Subject) -> float:
-    """Half the width of the interval of SIS; NaN where there is none."""
-    low, high = float(subject.archive["sis_low"]), float(subject.archive["sis_high"])
-    return (high - low) / 2
-
-
-def _rounded(count: float) -> int:
-    """Up to two digits, upwards."""
-    unit = 10.0 ** max(math.floor(math.log10(count)) - 1, 0)
-    return round(math.ceil(count / unit) * unit)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from markupsafe import Markup
 
 from iaside_onnx.report.chart import COLORS
 from iaside_onnx.report.text import name_text
 
-__all__ = ["bdi", "key", "listed"]
+__all__ = ["bdi", "class_label", "key", "listed"]
 
 
 def bdi(text: str) -> Markup:
@@ -34,3 +34,9 @@ def key(letter: str, name: str, color: int) -> Markup:
     return Markup('<span class="key">{}<span class="letter">{}</span> {}</span>').format(
         swatch, letter, bdi(name)
     )
+
+
+def class_label(names: Mapping[int, str], index: int) -> Markup:
+    """A class by its name and index, or by its index alone."""
+    name = names.get(index)
+    return Markup("{}").format(index) if name is None else Markup("{} {}").format(index, bdi(name))

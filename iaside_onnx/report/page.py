@@ -16,7 +16,7 @@ from iaside_onnx.progress import LogProgress, Progress
 from iaside_onnx.report.subjects import make_subjects
 
 if TYPE_CHECKING:
-    from iaside_onnx.images import ImagesLike
+    from iaside_onnx.images import ClassesLike, ImagesLike
 
 __all__ = ["check_page", "write_report"]
 
@@ -40,6 +40,7 @@ def write_report(
     output: str | Path,
     *,
     images: ImagesLike | None = None,
+    classes: ClassesLike | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write what archives say as one HTML page, for people.
@@ -52,11 +53,14 @@ def write_report(
         output: the HTML file to write; a page that an earlier call wrote is replaced.
         images: where the images are, as `decompose` takes them, to show what the bands look like on
             one of them; None shows no pixel of any image.
+        classes: names of the classes, as `by_class` takes them; by default those of the class
+            folders of the archive.
         progress: is told of archives that were changed since they were written; by default the
             logger ``iaside_onnx``.
 
     Raises:
-        ImageError: if ``images`` cannot be read, or holds no image of the first archive.
+        ImageError: if ``images`` cannot be read, or holds no image of the first archive; if the
+            names of the classes cannot be read.
         ArchiveError: if an archive cannot be read, or the page cannot be written, or what is there
             is no such page.
         OptionError: if archives have different bands, or the name cannot be used.
@@ -68,7 +72,7 @@ def write_report(
     check_page(output)
     given = [archives] if isinstance(archives, Archive | str | Path) else list(archives)
     opened = [one if isinstance(one, Archive) else open_archive(one) for one in given]
-    subjects = make_subjects(opened)
+    subjects = make_subjects(opened, classes)
     progress = progress or LogProgress()
     for subject in subjects:
         # What was edited is shown, as it may be all that is left, but not as if it were whole.

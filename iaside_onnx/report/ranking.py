@@ -11,17 +11,15 @@ from markupsafe import Markup
 from iaside_onnx.analysis import Pair, compare_pair
 from iaside_onnx.errors import OptionError
 from iaside_onnx.report.findings import (
-    NARROW,
     accuracy,
     hurting,
-    more_images,
-    reach,
     score_text,
     undecided,
 )
 from iaside_onnx.report.marking import bdi, listed
+from iaside_onnx.report.meaning import more_images
 from iaside_onnx.report.subjects import Subject
-from iaside_onnx.report.text import joined, percent
+from iaside_onnx.report.text import joined, percent, with_minus
 from iaside_onnx.report.words import bands_text
 
 __all__ = ["dependence", "leaning", "most_accurate", "open_questions"]
@@ -67,7 +65,7 @@ def _short(subject: Subject, among: Sequence[Subject]) -> str:
 
 def open_questions(subjects: Sequence[Subject]) -> list[Markup]:
     """Which bands hurt, and what is not certain."""
-    return [_hurt(subjects), *_not_certain(subjects), _sure(subjects)]
+    return [_hurt(subjects), *_not_certain(subjects), *_sure(subjects)]
 
 
 def _groups(subjects: Sequence[Subject]) -> list[list[Subject]]:
@@ -141,6 +139,8 @@ def _pair(one: Subject, other: Subject, comparisons: int) -> Pair | None:
     """Differences of two models; None where they saw no image in common, or differ in game."""
     if one.archive.recipe.differing(other.archive.recipe, _GAME):
         return None
+    if not (one.computable and other.computable):
+        return None
     try:
         return compare_pair(one.archive, other.archive, comparisons)
     except OptionError:
@@ -180,13 +180,14 @@ def _hurt(subjects: Sequence[Subject]) -> Markup:
     return Markup("{}{}.").format(text[:1].upper(), text[1:])
 
 
-def _sure(subjects: Sequence[Subject]) -> Markup:
-    wide = max(subjects, key=lambda s: reach(s) if math.isfinite(reach(s)) else -1.0)
-    text = more_images(wide)
+def _sure(subjects: Sequence[Subject]) -> list[Markup]:
+    """Where intervals are wide, and how many images would make them narrow."""
     if any(subject.images == 1 for subject in subjects):
-        return Markup("One image has no intervals: nothing about it is certain. Take more images.")
-    if not text:
-        return Markup("All intervals of SIS are \N{PLUS-MINUS SIGN}{} or narrower.").format(NARROW)
-    return Markup("The widest interval of SIS is that of {} ({}){}.").format(
-        bdi(wide.name), score_text(wide), text
-    )
+        return [
+            Markup("One image has no intervals: nothing about it is certain. Take more images.")
+        ]
+    return [
+        Markup("{}: {}.").format(bdi(subject.name), with_minus(wide))
+        for subject in subjects
+        if (wide := more_images(subject.archive))
+    ]

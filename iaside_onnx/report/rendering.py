@@ -13,9 +13,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from iaside_onnx.images import ImagesLike
+from iaside_onnx.report.classes import classes_section
 from iaside_onnx.report.compared import comparison_section
 from iaside_onnx.report.heat import interactions_section
 from iaside_onnx.report.marking import bdi, listed
+from iaside_onnx.report.meaning import SIS_MEANING
 from iaside_onnx.report.pictures import pictures_section
 from iaside_onnx.report.sections import (
     answer_section,
@@ -60,11 +62,13 @@ _SECTIONS: tuple[tuple[str, str, SectionMaker], ...] = (
     ("answer", "In short", lambda subjects, _: answer_section(subjects)),
     ("bands", "Bands", lambda subjects, _: bands_section(subjects)),
     ("pictures", "What bands look like", pictures_section),
+    # What perturbations do to the models goes here, once there are archives of them.
+    ("classes", "Classes", lambda subjects, _: classes_section(subjects)),
     ("interactions", "Pairs of bands", lambda subjects, _: interactions_section(subjects)),
     ("comparison", "Comparison", lambda subjects, _: comparison_section(subjects)),
     ("worst", "Worst images", lambda subjects, _: worst_section(subjects)),
     ("provenance", "Provenance", lambda subjects, _: provenance_section(subjects)),
-    ("words", "Words and limits", lambda *_: {}),
+    ("words", "Words and limits", lambda *_: {"meaning": SIS_MEANING}),
 )
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from iaside_onnx.archive import Archive, class_folders
+from iaside_onnx.archive import Archive
 from iaside_onnx.report.answers import answer, cautions
 from iaside_onnx.report.chart import COLORS, Bars, Chart, draw
 from iaside_onnx.report.findings import accuracy, carrying, hurting, score_text
-from iaside_onnx.report.marking import bdi, key
+from iaside_onnx.report.marking import bdi, class_label, key
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.tables import Fact, Table, band_radius, with_range
 from iaside_onnx.report.text import name_text, number, percent, range_text
@@ -188,12 +188,11 @@ def _worst(subject: Subject, several: bool) -> Table:
     scores = archive["log_probability_whole"]
     # NaN sorts last, and an edited archive may hold it.
     order = np.argsort(scores, kind="stable")[:_WORST]
-    names = class_folders(archive)
     rows = [
         [
             bdi(str(archive["image_id"][row])),
-            _class(names, int(archive["label"][row])),
-            _class(names, int(archive["predicted"][row])),
+            class_label(subject.classes, int(archive["label"][row])),
+            class_label(subject.classes, int(archive["predicted"][row])),
             number(float(scores[row])),
             _lowest_band(archive, int(row)),
         ]
@@ -205,13 +204,6 @@ def _worst(subject: Subject, several: bool) -> Table:
         ["image", "label", "answer", "log p, nats", "band that hurts most"],
         rows, frozenset({1, 2}),
     )  # fmt: skip
-
-
-def _class(names: Mapping[int, set[str]], index: int) -> Markup:
-    found = sorted(names.get(index, ()))
-    if not found:
-        return Markup("{}").format(index)
-    return Markup("{} ({})").format(index, bdi(found[0]))
 
 
 def _lowest_band(archive: Archive, row: int) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,13 @@ from numpy.typing import NDArray
 from iaside_onnx.archive import Archive, refuse_changed
 from iaside_onnx.errors import ArchiveError, OptionError
 
+if TYPE_CHECKING:
+    from iaside_onnx.images import ClassesLike
+
 __all__ = ["Subject", "make_subjects"]
+
+# No contribution comes near it, and its square is a number.
+_HUGE = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,7 @@ class Subject:
         name: of the model; with the baseline or the file where models have the same name.
         model: name of the model alone.
         archive: what is known of it.
+        classes: the name of each class that has one.
         warning: why its numbers cannot be trusted, in a sentence; empty if nothing is wrong.
     """
 
@@ -35,6 +43,7 @@ class Subject:
     name: str
     model: str
     archive: Archive
+    classes: dict[int, str]
     warning: str
 
     @property
@@ -58,18 +67,32 @@ class Subject:
         return int(self.archive["image"].size)
 
     @property
+    def computable(self) -> bool:
+        """Whether differences can be computed; an edited archive may hold NaN, or huge numbers."""
+        names = ("phi_image", "log_probability_whole")
+        return all(bool((np.abs(self.archive[name]) < _HUGE).all()) for name in names)
+
+    @property
     def right(self) -> NDArray[np.bool_]:
         """Whether the model gets each whole image right, ``(images,)``."""
         answers: NDArray[np.bool_] = self.archive["predicted"] == self.archive["label"]
         return answers
 
 
-def make_subjects(archives: Sequence[Archive]) -> list[Subject]:
+def make_subjects(archives: Sequence[Archive], classes: ClassesLike | None = None) -> list[Subject]:
     """Name the archives of a page.
 
+    Args:
+        archives: the archives.
+        classes: names of the classes, as `by_class` takes them.
+
     Raises:
+        ImageError: if the names of the classes cannot be read.
         OptionError: if there are none, or they have different bands.
     """
+    # Imported here, as `iaside show` needs this room and no SciPy.
+    from iaside_onnx.analysis import class_names
+
     if not archives:
         raise OptionError("a report needs at least one archive")
     for archive in archives[1:]:
@@ -85,7 +108,9 @@ def make_subjects(archives: Sequence[Archive]) -> list[Subject]:
         (names for names in (stems, with_baseline) if max(Counter(names).values()) == 1), with_file
     )
     return [
-        Subject(i, _letter(i), name, stem, archive, _warning(archive))
+        Subject(
+            i, _letter(i), name, stem, archive, class_names(archive, classes), _warning(archive)
+        )
         for i, (name, stem, archive) in enumerate(zip(names, stems, archives, strict=True))
     ]
 

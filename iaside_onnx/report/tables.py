@@ -10,7 +10,7 @@ from markupsafe import Markup
 from iaside_onnx.archive import Archive
 from iaside_onnx.report.text import number, range_text
 
-__all__ = ["Fact", "Table", "band_radius", "with_range"]
+__all__ = ["Fact", "Table", "band_radius", "estimate_cell", "with_range"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,20 @@ class Fact:
     range: str = ""
 
 
+def estimate_cell(value: float, low: float, high: float, digits: int = 3) -> Markup:
+    """An estimate with its interval below it, as the cell of a table."""
+    return Markup('{} <span class="ci">{}</span>').format(
+        number(value, digits), range_text(low, high, digits)
+    )
+
+
 def with_range(archive: Archive, name: str, band: int | None = None) -> Markup:
     """An estimate of an archive with its interval below it, as the cell of a table."""
     value, low, high = (
         float(archive[key] if band is None else archive[key][band])
         for key in (name, f"{name}_low", f"{name}_high")
     )
-    return Markup('{} <span class="ci">{}</span>').format(number(value), range_text(low, high))
+    return estimate_cell(value, low, high)
 
 
 def band_radius(archive: Archive, band: int) -> str:

@@ -69,6 +69,7 @@ def test_the_demo_shows_the_bands_of_a_bundled_image(
     shutil.copy(MODELS / "fashion-mnist-1000.npz", "images.npz")
     in_process("demo", "-o", "demo.h5").succeeds()
     demo = Path("demo.html").read_bytes()
-    in_process("report", "demo.h5", "-o", "again.html", "--images", "images.npz").succeeds()
+    names = ("--classes", MODELS / "class_names.json")
+    in_process("report", "demo.h5", "-o", "again.html", "--images", "images.npz", *names).succeeds()
     assert Path("again.html").read_bytes() == demo
     assert len(read_page(Path("demo.html")).all("img")) == 17

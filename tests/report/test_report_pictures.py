@@ -15,6 +15,7 @@ from PIL import Image
 import iaside_onnx
 from iaside_onnx import Archive, Preprocess, write_report
 from iaside_onnx.errors import ImageError
+from iaside_onnx.images.preprocess import ColorOrder
 from tests.support.command import PICTURES
 from tests.support.onnx_models import Net
 from tests.support.pages import read_page
@@ -88,12 +89,12 @@ def noise(n: int, side: int) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
-def test_colour_is_shown_as_it_is(order: str, tmp_path: Path) -> None:
+def test_colour_is_shown_as_it_is(order: ColorOrder, tmp_path: Path) -> None:
     """Images of a model that takes blue first would be shown with red and blue exchanged."""
     model = Net(size=(3, 16, 16)).save(tmp_path / "net.onnx")
     images = noise(4, 16)
     archive = iaside_onnx.decompose(
-        model, (images, np.zeros(4, np.int64)), tmp_path / "a.h5", bands=2,
+        model, images, tmp_path / "a.h5", bands=2, labels=np.zeros(4, np.int64),
         preprocess=Preprocess(input_size=(3, 16, 16), color_order=order),
     )  # fmt: skip
     whole = pictures(archive, tmp_path, images)[0]
@@ -105,8 +106,8 @@ def test_large_images_of_many_bands_stay_small(tmp_path: Path) -> None:
     model = Net(size=(3, 256, 256)).save(tmp_path / "net.onnx")
     images = noise(2, 256)
     archive = iaside_onnx.decompose(
-        model, (images, np.zeros(2, np.int64)), tmp_path / "a.h5", bands=12, budget=100,
-        method="sampled", preprocess=Preprocess(input_size=(3, 256, 256)),
+        model, images, tmp_path / "a.h5", bands=12, budget=100, method="sampled",
+        labels=np.zeros(2, np.int64), preprocess=Preprocess(input_size=(3, 256, 256)),
     )  # fmt: skip
     found = pictures(archive, tmp_path, images)
     assert len(found) == 1 + 8 + 8

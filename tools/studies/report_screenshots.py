@@ -22,6 +22,7 @@ from tools.shared.files import fail
 from tools.shared.paths import FASHION_IMAGES
 from tools.studies.readme_results import decompose_bundled
 
+CLASSES = FASHION_IMAGES.with_name("class_names.json")
 _WIDTH = 1400
 _HEIGHTS = {"report-one": 1560, "report-five": 1500}
 
@@ -44,7 +45,7 @@ def take(archives: list[Archive], folder: Path, work: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for name, some in subjects.items():
-            write_report(some, work / f"{name}.html", images=FASHION_IMAGES)
+            write_report(some, work / f"{name}.html", images=FASHION_IMAGES, classes=CLASSES)
             shot = picture(browser, work / f"{name}.html", _HEIGHTS[name])
             shot.save(folder / f"{name}.png", optimize=True)
             print(f"{folder / name}.png, {(folder / f'{name}.png').stat().st_size:,} bytes")
