@@ -391,6 +391,12 @@ def test_colours_have_contrast_in_light_and_dark(bundled_archive: Archive, tmp_p
         assert contrast(color["warn"], color["warn-panel"]) >= 4.5
         for i in range(6):
             assert contrast(color[f"c{i}"], color["paper"]) >= 3, i
+        paper = np.array([int(color["paper"][i : i + 2], 16) for i in (1, 3, 5)])
+        for name, share in re.findall(r"rgb\(var\(--(up|down)\) / ([.0-9]+)\)", text):
+            (tint,) = re.findall(rf"--{name}: ([0-9 ]+);", scheme)
+            mixed = paper + float(share) * (np.array(tint.split(), dtype=int) - paper)
+            cell = "#" + "".join(f"{round(part):02x}" for part in mixed.tolist())
+            assert contrast(color["ink"], cell) >= 4.5, (name, share)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.1777, 0.1904), (-1.0, 2.0)])
