@@ -88,6 +88,7 @@ def make_subjects(archives: Sequence[Archive], classes: ClassesLike | None = Non
 
     Raises:
         ImageError: if the names of the classes cannot be read.
+        ArchiveError: if one was edited so that it has no images, or other bands than its options.
         OptionError: if there are none, or they have different bands.
     """
     # Imported here, as `iaside show` needs this room and no SciPy.
@@ -95,7 +96,8 @@ def make_subjects(archives: Sequence[Archive], classes: ClassesLike | None = Non
 
     if not archives:
         raise OptionError("a report needs at least one archive")
-    for archive in archives[1:]:
+    for archive in archives:
+        _check_sizes(archive)
         _check_bands(archives[0], archive)
     stems = [PurePath(archive.metadata.model_name).stem for archive in archives]
     with_baseline = [
@@ -113,6 +115,14 @@ def make_subjects(archives: Sequence[Archive], classes: ClassesLike | None = Non
         )
         for i, (name, stem, archive) in enumerate(zip(names, stems, archives, strict=True))
     ]
+
+
+def _check_sizes(archive: Archive) -> None:
+    if not 1 <= archive.bands == archive.recipe.bands or not archive["image"].size:
+        raise ArchiveError(
+            f"{archive.path}: holds {archive['image'].size} images of {archive.bands} bands, which "
+            "is not what its options say; the archive is damaged or was edited: restore the file"
+        )
 
 
 def _check_bands(first: Archive, other: Archive) -> None:

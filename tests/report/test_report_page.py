@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -170,7 +171,56 @@ def test_several_models_stand_beside_each_other(
     compared = iaside_onnx.compare(bundled_archive, pgd).pairs[0]
     (differences,) = (rows for caption, rows in page.tables.items() if "Minus A" in caption)
     assert differences[1][4].startswith(shown(compared.game.sis))
+    assert "Each model minus fashion-cnn, over the images that both saw" in page.text
     assert "depends on the baseline" in page.text
+
+
+def test_classes_are_counted_by_name(table: Archive, tmp_path: Path) -> None:
+    """The class that is said to be fragile would be another."""
+    names = json.loads((MODELS / "class_names.json").read_text(encoding="utf-8"))
+    page = page_of(table, tmp_path, classes=MODELS / "class_names.json")
+    (rows,) = (rows for caption, rows in page.tables.items() if "most fragile" in caption)
+    label, answer = table["label"], table["predicted"]
+    assert {row[0] for row in rows[1:]} == {f"{i} {names[i]}" for i in np.unique(label)}
+    for row in rows[1:]:
+        chosen = label == int(row[0].split()[0])
+        # All have fewer than 50 images.
+        assert row[1] == f"{chosen.sum()}*"
+        assert row[2].split()[0] == shown(100 * (answer[chosen] == label[chosen]).mean(), 1)
+        assert row[4] == shown(float(table["log_probability_whole"][chosen].mean(dtype=float)))
+        wrong = answer[chosen & (answer != label)]
+        if wrong.size:
+            top = np.bincount(wrong).argmax()
+            assert row[5].startswith(f"{top} {names[top]}: {(wrong == top).sum()}")
+        else:
+            assert row[5] == "nothing else"
+
+
+def test_pairs_of_bands_are_in_their_cells(
+    bundled_archive: Archive, sampled: Archive, tmp_path: Path
+) -> None:
+    """Two bands that need each other would seem to hurt each other."""
+    page = page_of([bundled_archive, sampled], tmp_path)
+    found = [rows for caption, rows in page.tables.items() if "interactions" in caption]
+    assert len(found) == 1
+    assert "was not evaluated" in page.text
+    computed = iaside_onnx.interactions(bundled_archive)
+    shades = [a["class"] for a in page.all("td") if re.match("up|down", a.get("class") or "")]
+    place = 0
+    for i in range(6):
+        assert found[0][i + 1][0] == str(i)
+        for j in range(6):
+            cell = found[0][i + 1][j + 1]
+            if i == j:
+                assert cell == ""
+                continue
+            value, low, high = (
+                float(part[i, j]) for part in (computed.values, computed.low, computed.high)
+            )
+            assert cell.strip("()") == shown(value, 2).replace("\u22120.00", "0.00")
+            assert cell.startswith("(") == (low <= 0 <= high)
+            assert str(shades[place]).startswith("up" if value > 0 else "down")
+            place += 1
 
 
 def test_two_baselines_are_ranked_apart(
@@ -314,6 +364,23 @@ def test_other_bands_cannot_be_on_one_page(
         write_report([], tmp_path / "a.html")
     # Other images and another design are no reason.
     page_of([bundled_archive, sampled], tmp_path)
+
+
+def test_an_archive_without_images_or_bands_is_refused(
+    bundled_archive: Archive, tmp_path: Path
+) -> None:
+    """Whoever is sent an edited archive would get a traceback."""
+    for name, dim in (("image", "image"), ("band", "band")):
+        values = {
+            key: np.zeros(
+                [0 if axis == dim else bundled_archive.size(axis) for axis in variable.dims],
+                dtype=bundled_archive[key].dtype,
+            )
+            for key, variable in bundled_archive.declared.items()
+            if dim in variable.dims
+        }
+        with pytest.raises(ArchiveError, match="not what its options say"):
+            write_report(edited(bundled_archive, values), tmp_path / f"{name}.html")
 
 
 def test_a_page_of_others_is_not_replaced(bundled_archive: Archive, tmp_path: Path) -> None:
