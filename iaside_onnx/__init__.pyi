@@ -26,6 +26,7 @@ from .game import (
 )
 from .images import Preprocess
 from .model import inspect_model
+from .report import plot_bands, plot_classes
 from .runs import Options, decompose, extend, verify
 from .spectrum import band_components, band_edges, band_index
 from .version import __version__
@@ -63,6 +64,8 @@ __all__ = [
     "membership",
     "merge",
     "open_archive",
+    "plot_bands",
+    "plot_classes",
     "quantize",
     "shapley_values",
     "spectral_distribution",
