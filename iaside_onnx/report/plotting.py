@@ -115,7 +115,7 @@ def _bars(axes: Axes, bounded: Bounded, place: int, groups: int) -> None:
     x = np.arange(value.size) + (place - (groups - 1) / 2) * width
     axes.bar(x, value, width, color=f"C{place}")
     # Not by errorbar, which takes no bounds that an edited archive has on the wrong side.
-    axes.vlines(x, low, high, color="0.2", linewidth=1.2)
+    axes.vlines(x, low, high, color=axes.xaxis.label.get_color(), linewidth=1.2)
 
 
 def _drawable(values: NDArray[np.float64]) -> NDArray[np.float64]:
