@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import subprocess
@@ -23,11 +24,11 @@ class Terminal(io.StringIO):
         return True
 
 
-class Full(Terminal):
-    """A terminal that has gone."""
+class Gone(Terminal):
+    """A terminal at whose other end nobody is, as by a closed SSH connection."""
 
     def write(self, _: str) -> int:
-        raise OSError(5, "Input/output error")
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> Terminal:
@@ -117,6 +118,6 @@ def test_a_terminal_that_has_gone_stops_no_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A closed window would end a run of hours."""
-    monkeypatch.setattr(sys, "stderr", Full())
+    monkeypatch.setattr(sys, "stderr", Gone())
     archive = decompose(CNN, PICTURES, tmp_path / "a.h5", bands=2, limit=4)
     assert archive["image"].size == 4

@@ -16,19 +16,21 @@ from iaside_onnx.errors import OptionError
 
 pytest.importorskip("matplotlib")
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 
 def axes() -> Any:
-    """Axes of a figure that pyplot does not know."""
-    return Figure().subplots()
+    """Axes of a figure that pyplot does not know, and that can be drawn."""
+    return FigureCanvasAgg(Figure()).figure.subplots()
 
 
 def edited(archive: Archive, name: str = "fashion-cnn.onnx", **values: Any) -> Archive:
-    """An archive that somebody has changed, under its old path."""
+    """An archive that somebody has changed, and called after its model."""
     variables = {key: archive[key] for key in archive} | values
     metadata = replace(archive.metadata, model_name=name)
-    return Archive(archive.path, archive.schema, metadata, variables, frozenset())
+    path = archive.path.with_name(f"{name[:200]}.h5")
+    return Archive(path, archive.schema, metadata, variables, frozenset())
 
 
 def bars(ax: Any) -> list[list[tuple[float, float, float]]]:
@@ -42,14 +44,15 @@ def bars(ax: Any) -> list[list[tuple[float, float, float]]]:
 @pytest.mark.parametrize("kind", ["phi", "psi"])
 def test_bars_and_intervals_are_those_of_the_archive(bundled_archive: Archive, kind: Any) -> None:
     """A chart of other numbers, or of magnitudes in which bands that hurt look useful."""
-    ax = axes()
+    ax: Any = axes()
     assert bundled_archive.plot(kind, ax) is ax
     with h5py.File(bundled_archive.path) as file:
         value, low, high = (file[f"{kind}{end}"][()] for end in ("", "_low", "_high"))
     (found,) = bars(ax)
     np.testing.assert_allclose([height for _, _, height in found], value, rtol=1e-12)
     np.testing.assert_allclose([middle for middle, _, _ in found], range(6), atol=1e-12)
-    lines = ax.collections[0].get_segments()
+    drawn: Any = ax.collections[0]
+    lines = drawn.get_segments()
     np.testing.assert_allclose([line[0] for line in lines], [*zip(range(6), low, strict=True)])
     np.testing.assert_allclose([line[1] for line in lines], [*zip(range(6), high, strict=True)])
     if kind == "phi":
@@ -61,7 +64,7 @@ def test_bars_and_intervals_are_those_of_the_archive(bundled_archive: Archive, k
 
 def test_several_archives_are_side_by_side(bundled_archive: Archive, table: Archive) -> None:
     """Bars of one model would cover those of another, or have its name."""
-    ax = plot_bands([bundled_archive, table], ax=axes())
+    ax: Any = plot_bands([bundled_archive, table], ax=axes())
     first, second = bars(ax)
     for (left, width, ours), (right, _, theirs) in zip(first, second, strict=True):
         assert right - left == pytest.approx(width)
@@ -93,9 +96,11 @@ def test_an_unknown_kind_is_named(bundled_archive: Archive) -> None:
 def test_a_hostile_name_is_drawn_as_text(bundled_archive: Archive, name: str) -> None:
     """Matplotlib takes dollars for formulas, and leaves out names with an underscore."""
     archive = edited(bundled_archive, name)
-    ax = archive.plot(ax=axes())
-    plot_bands([archive, archive], ax=axes()).figure.canvas.draw()
+    ax: Any = archive.plot(ax=axes())
     ax.figure.canvas.draw()
+    both: Any = plot_bands([archive, bundled_archive], ax=axes())
+    both.figure.canvas.draw()
+    assert both.get_legend().get_texts()[0].get_text()[0] == name[0]
     assert ax.get_title().isprintable()
     assert len(ax.get_title()) <= 40
     assert name[:1] == ax.get_title()[0]
@@ -106,7 +111,7 @@ def test_numbers_that_are_none_leave_gaps(bundled_archive: Archive) -> None:
     phi = np.array([1.0, np.nan, np.inf, -1e300, -2.0, 3.0])
     low = phi + 1  # On the wrong side.
     archive = edited(bundled_archive, phi=phi, phi_low=low, phi_high=np.full(6, np.nan))
-    ax = archive.plot(ax=axes())
+    ax: Any = archive.plot(ax=axes())
     ax.figure.canvas.draw()
     heights = [height for *_, height in bars(ax)[0]]
     np.testing.assert_array_equal(heights, [1.0, np.nan, np.nan, np.nan, -2.0, 3.0])
@@ -147,12 +152,12 @@ class OfClass:
 def test_classes_are_rows_in_their_order() -> None:
     """The most fragile class, which comes first, would have the name of another."""
     classes = [
-        OfClass(6, "$shirt", 12, Share(0.5, 0.25, 0.75)),
+        OfClass(6, "$\\frac{$", 12, Share(0.5, 0.25, 0.75)),
         OfClass(1, None, 400, Share(0.9, 0.85, 0.95)),
     ]
-    ax = plot_classes(classes, axes())
+    ax: Any = plot_classes(classes, axes())
     ax.figure.canvas.draw()
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["$shirt (12)", "1 (400)"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["$\\frac{$ (12)", "1 (400)"]
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), [0.5, 0.9])
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), ax.get_yticks())
     segments = ax.collections[0].get_segments()
