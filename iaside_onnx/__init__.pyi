@@ -1,5 +1,15 @@
 from . import errors
-from .analysis import Comparison, Verification, compare, convert, merge
+from .analysis import (
+    ClassResult,
+    Comparison,
+    Interactions,
+    Verification,
+    by_class,
+    compare,
+    convert,
+    interactions,
+    merge,
+)
 from .archive import Archive, open_archive
 from .errors import IasideError
 from .export import (
@@ -20,6 +30,7 @@ from .game import (
     coalition_size,
     estimate,
     membership,
+    shapley_interactions,
     shapley_values,
     spectral_distribution,
     spectral_importance_score,
@@ -33,10 +44,12 @@ from .version import __version__
 
 __all__ = [
     "Archive",
+    "ClassResult",
     "Comparison",
     "Estimate",
     "Exported",
     "IasideError",
+    "Interactions",
     "Options",
     "Preprocess",
     "Quantized",
@@ -46,6 +59,7 @@ __all__ = [
     "band_components",
     "band_edges",
     "band_index",
+    "by_class",
     "coalition_size",
     "compare",
     "convert",
@@ -61,12 +75,14 @@ __all__ = [
     "export_torch",
     "extend",
     "inspect_model",
+    "interactions",
     "membership",
     "merge",
     "open_archive",
     "plot_bands",
     "plot_classes",
     "quantize",
+    "shapley_interactions",
     "shapley_values",
     "spectral_distribution",
     "spectral_importance_score",

@@ -1,6 +1,14 @@
 """Analysis of archives: estimates, checks, merging, conversion; no model is run."""
 
 from iaside_onnx.analysis.accuracy import accuracy, chance_warning
+from iaside_onnx.analysis.classes import (
+    FEW_IMAGES,
+    ClassResult,
+    Confusion,
+    by_class,
+    class_names,
+    frequent_confusions,
+)
 from iaside_onnx.analysis.comparison import (
     Accuracy,
     Comparison,
@@ -16,6 +24,7 @@ from iaside_onnx.analysis.estimates import (
     estimate_variables,
     mean_gains,
 )
+from iaside_onnx.analysis.interactions import Interactions, interactions
 from iaside_onnx.analysis.merging import merge
 from iaside_onnx.analysis.statistics import Interval
 from iaside_onnx.analysis.verification import (
@@ -27,23 +36,31 @@ from iaside_onnx.analysis.verification import (
 )
 
 __all__ = [
+    "FEW_IMAGES",
     "Accuracy",
+    "ClassResult",
     "Comparison",
+    "Confusion",
     "Group",
+    "Interactions",
     "Interval",
     "Pair",
     "Verification",
     "accuracy",
+    "by_class",
     "chance_warning",
     "check",
     "check_archive",
     "check_in_child",
+    "class_names",
     "compare",
     "compare_pair",
     "convert",
     "design_of",
     "estimate_archives",
     "estimate_variables",
+    "frequent_confusions",
+    "interactions",
     "mean_gains",
     "merge",
     "refuse_damaged",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,40 +13,91 @@ import numpy as np
 from rich.console import Console
 
 from iaside_onnx.archive import Archive, open_archive, refuse_changed
+from iaside_onnx.cli.classes import classes_as_json, classes_of, print_classes
 from iaside_onnx.cli.commands import Command
-from iaside_onnx.cli.console import print_table, printable, results, warn, write_json
+from iaside_onnx.cli.console import json_number, print_table, printable, results, warn, write_json
+from iaside_onnx.cli.interactions import (
+    interactions_as_json,
+    interactions_of,
+    print_interactions,
+)
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import json_option
-from iaside_onnx.errors import ArchiveError
+from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.report import interval_text
+from iaside_onnx.report.meaning import SIS_MEANING, more_images
 
 __all__ = ["print_archive", "print_result", "show", "summary"]
 
 
 @click.command(cls=Command, short_help="Print the table of an archive.")
 @click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--by", type=click.Choice(["class"]),
+    help="Also print accuracy, SIS and phi of each class, the most fragile first, and what its "
+    "images are taken for.",
+)  # fmt: skip
+@click.option(
+    "--classes", type=click.Path(path_type=Path), metavar="FILE",
+    help="With --by class: file that maps names to class indices, either way round, or lists "
+    "names in order. Default: the class folders of the images.",
+)  # fmt: skip
+@click.option(
+    "--interactions", is_flag=True,
+    help="Also print which bands need each other, and which overlap: the Shapley interaction of "
+    "each pair. Needs archives of every coalition (--method exact).",
+)  # fmt: skip
 @json_option
 @limited
-def show(archives: tuple[Path, ...], as_json: bool) -> None:
+def show(
+    archives: tuple[Path, ...],
+    by: str | None,
+    classes: Path | None,
+    interactions: bool,
+    as_json: bool,
+) -> None:
     """Print bands, contributions, distribution and score of ARCHIVES, with 95 % intervals.
 
     \b
     Example:
         iaside show demo.h5
+        iaside show demo.h5 --by class
+        iaside show demo.h5 --interactions
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    opened = [open_archive(path) for path in archives]
+    opened = _opened(archives)
+    if classes is not None and by is None:
+        raise OptionError(
+            "`classes=FILE` names the classes of a table that was not asked for; add `by='class'`"
+        )
+    # All of them before anything is printed: one that cannot be had is an error.
+    classified = [classes_of(archive, classes) for archive in opened] if by else []
+    found = [interactions_of(archive) for archive in opened] if interactions else []
+    if as_json:
+        summaries = [summary(archive) for archive in opened]
+        for one, own in zip(summaries, classified, strict=False):
+            one.update(classes_as_json(own))
+        for one, pairs in zip(summaries, found, strict=False):
+            one["interactions"] = interactions_as_json(pairs)
+        write_json(summaries[0] if len(summaries) == 1 else {"archives": summaries})
+        return
+    for archive, own_classes, pairs in zip_longest(opened, classified, found):
+        print_archive(archive)
+        if own_classes is not None:
+            print_classes(archive, own_classes)
+        if pairs is not None:
+            print_interactions(pairs)
+
+
+def _opened(paths: Sequence[Path]) -> list[Archive]:
+    """Open archives, with a warning of each that was edited."""
+    opened = [open_archive(path) for path in paths]
     for archive in opened:
         # What was edited is shown, as it may be all that is left, but not as if it were whole.
         try:
             refuse_changed(archive.path, "trusted")
         except ArchiveError as error:
             warn(str(error))
-    if as_json:
-        summaries = [summary(archive) for archive in opened]
-        write_json(summaries[0] if len(summaries) == 1 else {"archives": summaries})
-        return
-    for archive in opened:
-        print_archive(archive)
+    return opened
 
 
 def summary(archive: Archive) -> dict[str, Any]:
@@ -54,18 +106,18 @@ def summary(archive: Archive) -> dict[str, Any]:
     names = ("band_low", "band_high", "phi", "phi_low", "phi_high", "psi", "psi_low", "psi_high")
     return {
         "archive": str(archive.path),
-        "sis": _number(archive["sis"]),
-        "sis_low": _number(archive["sis_low"]),
-        "sis_high": _number(archive["sis_high"]),
+        "sis": json_number(archive["sis"]),
+        "sis_low": json_number(archive["sis_low"]),
+        "sis_high": json_number(archive["sis_high"]),
         "uniform": bool(meta.uniform),
         "smallest_bands": meta.smallest_bands,
         "bands": [
-            {"band": band, **{name: _number(archive[name][band]) for name in names}}
+            {"band": band, **{name: json_number(archive[name][band]) for name in names}}
             for band in range(archive.bands)
         ],
-        "accuracy": _number(meta.accuracy),
-        "mean_log_probability_whole": _number(archive["log_probability_whole"].mean()),
-        "mean_log_probability_empty": _number(archive["log_probability_empty"].mean()),
+        "accuracy": json_number(meta.accuracy),
+        "mean_log_probability_whole": json_number(archive["log_probability_whole"].mean()),
+        "mean_log_probability_empty": json_number(archive["log_probability_empty"].mean()),
         "images_asked": meta.images_asked,
         "images_done": meta.images_done,
         "images_failed": meta.images_failed,
@@ -94,11 +146,6 @@ def print_result(archive: Archive, *, as_json: bool) -> None:
         write_json(summary(archive))
     else:
         print_archive(archive)
-
-
-def _number(value: Any) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None
 
 
 def print_archive(archive: Archive) -> None:
@@ -140,6 +187,10 @@ def print_archive(archive: Archive) -> None:
         lines.append(
             f"note       bands {bands} may each be the smallest; the intervals allow for it"
         )
+    lines += [f"meaning    {SIS_MEANING[0]}", f"           {SIS_MEANING[1]}"]
+    wanted = more_images(archive)
+    if wanted is not None:
+        lines.append(f"note       {wanted}")
     for line in lines:
         console.print(printable(line), soft_wrap=True)
 
@@ -175,7 +226,7 @@ def _time_text(profile: Mapping[str, Any]) -> str:
 
 
 def _print_bands(console: Console, archive: Archive) -> None:
-    """Print the table of bands, with bars of psi."""
+    """Print the table of bands, with signed bars of phi."""
     heads = ["band", "radius", "phi, nats [95 %]", "psi [95 %]"]
     rows = [
         [
@@ -186,9 +237,7 @@ def _print_bands(console: Console, archive: Archive) -> None:
         ]
         for band in range(archive.bands)
     ]
-    # An archive may have been edited, so psi may have any value.
-    shares = np.clip(np.nan_to_num(archive["psi"], posinf=0.0, neginf=0.0), 0.0, 1.0)
     console.print(printable(str(archive.path)), soft_wrap=True)
     console.print()
-    print_table(console, heads, rows, shares.tolist())
+    print_table(console, heads, rows, archive["phi"].tolist(), "phi")
     console.print()

@@ -7,7 +7,7 @@ never taken for a formula of Matplotlib's, and values that are not finite are le
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from iaside_onnx.report.text import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from iaside_onnx.analysis import ClassResult
 
 __all__ = ["plot_bands", "plot_classes"]
 
@@ -138,52 +140,31 @@ def _legend(axes: Axes, names: Sequence[str]) -> None:
         text.set_parse_math(False)
 
 
-class _Estimated(Protocol):
-    """A share with its interval."""
-
-    @property
-    def value(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-
-
-class ClassResult(Protocol):
-    """What is known of one class."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def name(self) -> str | None: ...
-    @property
-    def images(self) -> int: ...
-    @property
-    def accuracy(self) -> _Estimated: ...
-
-
 def plot_classes(classes: Sequence[ClassResult], ax: Axes | None = None) -> Axes:
-    """Accuracy of each class with its interval, a row for each, the first on top.
+    """Accuracy of each class with its interval and its number of images, the first on top.
 
     Args:
-        classes: in the order to show them in, such as the most fragile first.
+        classes: from `iaside_onnx.by_class`, the most fragile first, or some of these.
         ax: the axes to draw into; by default those of a new figure.
 
     Returns:
         The axes.
 
     Raises:
-        OptionError: if there is no class.
+        OptionError: if there is no class, or no accuracy, as labels are the model's own answers.
         ExtraMissingError: if Matplotlib is not installed.
     """
     if not classes:
         raise OptionError("a chart of classes takes at least one class")
+    shares = [one.accuracy for one in classes if one.accuracy is not None]
+    if len(shares) < len(classes):
+        raise OptionError(
+            "labels are the model's own answers: there is no accuracy to plot; give classes of an archive "
+            "with true labels"
+        )
     axes = _axes(ax)
     rows = np.arange(len(classes))
-    value, low, high = (
-        _drawable(np.array([getattr(one.accuracy, bound) for one in classes], dtype=np.float64))
-        for bound in ("value", "low", "high")
-    )
+    value, low, high = np.array([(one.value, one.low, one.high) for one in shares]).T
     axes.hlines(rows, low, high, color="0.5", linewidth=1.2)
     axes.plot(value, rows, "o", color="C0")
     axes.set_yticks(rows, [f"{_class_name(one)} ({one.images})" for one in classes])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from iaside_onnx import Archive, plot_bands, plot_classes
+from iaside_onnx import Archive, by_class, plot_bands, plot_classes
 from iaside_onnx.errors import OptionError
 
 pytest.importorskip("matplotlib")
@@ -134,37 +134,31 @@ def test_pyplot_is_left_alone_where_axes_are_given(bundled_archive: Archive) -> 
     assert done.stdout.splitlines() == ["False", "2 False"]
 
 
-@dataclass(frozen=True)
-class Share:
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class OfClass:
-    index: int
-    name: str | None
-    images: int
-    accuracy: Share
-
-
-def test_classes_are_rows_in_their_order() -> None:
+def test_classes_are_rows_in_their_order(table: Archive) -> None:
     """The most fragile class, which comes first, would have the name of another."""
-    classes = [
-        OfClass(6, "$\\frac{$", 12, Share(0.5, 0.25, 0.75)),
-        OfClass(1, None, 400, Share(0.9, 0.85, 0.95)),
-    ]
-    ax: Any = plot_classes(classes, axes())
+    classes: Any = by_class(table)
+    named = [replace(one, name="$\\frac{$" if one.index == 6 else None) for one in classes]
+    ax: Any = plot_classes(named, axes())
     ax.figure.canvas.draw()
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["$\\frac{$ (12)", "1 (400)"]
-    np.testing.assert_array_equal(ax.lines[0].get_xdata(), [0.5, 0.9])
-    np.testing.assert_array_equal(ax.lines[0].get_ydata(), ax.get_yticks())
-    segments = ax.collections[0].get_segments()
-    assert [[float(point[0]) for point in line] for line in segments] == [
-        [0.25, 0.75], [0.85, 0.95],
-    ]  # fmt: skip
+    labels, predicted = table["label"].tolist(), table["predicted"].tolist()
+    assert len(ax.get_yticks()) == len({*labels})
+    for place, text in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True):
+        name, _, count = text.get_text().rpartition(" ")
+        index = 6 if name == "$\\frac{$" else int(name)
+        right = [a == b for a, b in zip(predicted, labels, strict=True) if b == index]
+        assert count == f"({len(right)})"
+        assert ax.lines[0].get_ydata()[place] == place
+        assert ax.lines[0].get_xdata()[place] == pytest.approx(sum(right) / len(right))
+        left, end = (float(point[0]) for point in ax.collections[0].get_segments()[place])
+        assert (left, end) == (classes[place].accuracy.low, classes[place].accuracy.high)
     bottom, top = ax.get_ylim()
     assert bottom > top
+
+
+def test_classes_without_accuracy_are_refused(table: Archive) -> None:
+    """Where labels are the model's own answers all of them would be right."""
+    classes = [replace(one, accuracy=None) for one in by_class(table)]
+    with pytest.raises(OptionError, match="own answers"):
+        plot_classes(classes, axes())
     with pytest.raises(OptionError, match="at least one class"):
         plot_classes([], axes())
