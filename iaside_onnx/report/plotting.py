@@ -159,8 +159,8 @@ def plot_classes(classes: Sequence[ClassResult], ax: Axes | None = None) -> Axes
     shares = [one.accuracy for one in classes if one.accuracy is not None]
     if len(shares) < len(classes):
         raise OptionError(
-            "labels are the model's own answers: there is no accuracy to plot; give classes of an archive "
-            "with true labels"
+            "labels are the model's own answers: there is no accuracy to plot; give classes of an "
+            "archive with true labels"
         )
     axes = _axes(ax)
     rows = np.arange(len(classes))
