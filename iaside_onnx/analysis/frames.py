@@ -8,18 +8,22 @@ archive was opened stays checked.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from iaside_onnx.analysis.conversion import table_of
+from iaside_onnx.analysis.statistics import Interval
 from iaside_onnx.archive import ArchiveFile, Variable
-from iaside_onnx.errors import ExtraMissingError, install_extra
+from iaside_onnx.errors import ExtraMissingError, OptionError, install_extra, nearest
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
-__all__ = ["to_dataframe", "to_xarray"]
+    from iaside_onnx.analysis.comparison import Comparison, Pair
+
+__all__ = ["comparison_dataframe", "to_dataframe", "to_xarray"]
 
 
 def to_xarray(archive: ArchiveFile) -> xarray.Dataset:
@@ -72,14 +76,69 @@ def _values(archive: ArchiveFile, name: str, variable: Variable) -> Any:
 
 def to_dataframe(archive: ArchiveFile, table: str | None = None) -> pandas.DataFrame:
     """A table in memory; see `iaside_onnx.archive.ArchiveFile.to_dataframe`."""
+    pandas = _pandas()
+    long = table_of(archive, table)
+    blocks = [pandas.DataFrame(dict(block)) for block in long.blocks()]
+    found = pandas.concat(blocks, ignore_index=True)
+    found.attrs["units"] = long.units
+    return found
+
+
+def _pandas() -> Any:
+    """The module.
+
+    Raises:
+        ExtraMissingError: if it is not installed.
+    """
     try:
         import pandas
     except ImportError as error:
         raise ExtraMissingError(
             f"tables need pandas ({error}): {install_extra('pandas')}"
         ) from error
-    long = table_of(archive, table)
-    blocks = [pandas.DataFrame(dict(block)) for block in long.blocks()]
-    found = pandas.concat(blocks, ignore_index=True)
-    found.attrs["units"] = long.units
+    return pandas
+
+
+def comparison_dataframe(comparison: Comparison, table: str = "bands") -> pandas.DataFrame:
+    """A table of differences; see `iaside_onnx.Comparison.to_dataframe`."""
+    makers = {"bands": _band_rows, "pairs": _pair_rows}
+    if table not in makers:
+        raise OptionError(f"unknown table {table!r}{nearest(table, makers, 'tables')}")
+    rows = [
+        {
+            "baseline": group.baseline,
+            "reference": str(pair.reference.path),
+            "archive": str(pair.archive.path),
+            "images": pair.images,
+            **row,
+        }
+        for group in comparison.groups
+        for pair in group.pairs
+        for row in makers[table](pair)
+    ]
+    found: pandas.DataFrame = _pandas().DataFrame(rows)
     return found
+
+
+def _band_rows(pair: Pair) -> Iterator[dict[str, Any]]:
+    game = pair.game
+    names = [f"{kind}{end}" for kind in ("phi", "psi") for end in ("", "_low", "_high")]
+    for band in range(game.phi.size):
+        yield {"band": band, **{name: float(getattr(game, name)[band]) for name in names}}
+
+
+def _pair_rows(pair: Pair) -> Iterator[dict[str, Any]]:
+    game = pair.game
+    values = {
+        "sis": Interval(game.sis, game.sis_low, game.sis_high),
+        "log_probability": pair.log_probability,
+        "agreement": pair.agreement,
+    }
+    if pair.accuracy is not None:
+        values["accuracy"] = pair.accuracy.difference
+    row = {
+        f"{name}{end}": getattr(one, field)
+        for name, one in values.items()
+        for end, field in (("", "value"), ("_low", "low"), ("_high", "high"))
+    }
+    yield {**row, "p_value": None if pair.accuracy is None else pair.accuracy.p_value}

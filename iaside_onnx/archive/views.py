@@ -19,12 +19,14 @@ VIEWS = {
     "to_dataframe": ("iaside_onnx.analysis.frames", "to_dataframe"),
     "plot": ("iaside_onnx.report.plotting", "plot_bands"),
     "html": ("iaside_onnx.report.notebook", "archive_html"),
+    "plot_differences": ("iaside_onnx.report.plotting", "plot_differences"),
+    "comparison_html": ("iaside_onnx.report.notebook", "comparison_html"),
 }
-"""Module and name of the function behind a method; its first argument is the archive."""
+"""Module and name of the function behind a method of an archive, or of a comparison of some."""
 
 
 def view(name: str) -> Callable[..., Any]:
-    """The function behind a method of an archive."""
+    """The function behind a method; its first argument is the object."""
     module, function = VIEWS[name]
     found: Callable[..., Any] = getattr(import_module(module), function)
     return found

@@ -19,9 +19,9 @@ from iaside_onnx.report.text import shortened
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from iaside_onnx.analysis import ClassResult
+    from iaside_onnx.analysis import ClassResult, Comparison
 
-__all__ = ["plot_bands", "plot_classes"]
+__all__ = ["plot_bands", "plot_classes", "plot_differences"]
 
 Bounded: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 """Values with lower and upper bounds."""
@@ -53,8 +53,7 @@ def plot_bands(
         OptionError: if the kind is unknown, there is no archive, or they differ in bands.
         ExtraMissingError: if Matplotlib is not installed.
     """
-    if kind not in _LABELS:
-        raise OptionError(f"unknown kind {kind!r}{nearest(str(kind), _LABELS, 'kinds')}")
+    _check_kind(kind)
     opened = [archives] if isinstance(archives, Archive) else list(archives)
     _check_bands(opened)
     from iaside_onnx.report.words import short_names
@@ -64,15 +63,54 @@ def plot_bands(
     for place, archive in enumerate(opened):
         _bars(axes, (archive[kind], archive[f"{kind}_low"], archive[f"{kind}_high"]),
               place, len(opened))  # fmt: skip
-    axes.axhline(0, color="0.5", linewidth=0.8, zorder=0)
-    axes.set_xlabel("band, low to high frequency")
-    axes.set_ylabel(_LABELS[kind])
-    _whole_numbers(axes)
+    _finish(axes, _LABELS[kind])
     if len(opened) == 1:
         axes.set_title(shortened(opened[0].metadata.model_name, _LONGEST), parse_math=False)
     else:
         _legend(axes, [shortened(names[archive.path], _LONGEST) for archive in opened])
     return axes
+
+
+def plot_differences(
+    comparison: Comparison, kind: Literal["phi", "psi"] = "phi", ax: Axes | None = None
+) -> Axes:
+    """Bars of differences over the bands; see `iaside_onnx.Comparison.plot`."""
+    _check_kind(kind)
+    from iaside_onnx.report.words import short_names
+
+    axes = _axes(ax)
+    pairs = comparison.pairs
+    names = short_names([one for group in comparison.groups for one in group.archives])
+    for place, pair in enumerate(pairs):
+        bounded = [getattr(pair.game, f"{kind}{end}") for end in ("", "_low", "_high")]
+        _bars(axes, (bounded[0], bounded[1], bounded[2]), place, len(pairs))
+    _finish(axes, f"difference of {_LABELS[kind]}")
+    _legend(
+        axes,
+        [
+            f"{shortened(names[pair.archive.path], _LONGEST)} minus "
+            f"{shortened(names[pair.reference.path], _LONGEST)}"
+            for pair in pairs
+        ],
+    )
+    return axes
+
+
+def _check_kind(kind: str) -> None:
+    """Check what is to be drawn.
+
+    Raises:
+        OptionError: if it is unknown.
+    """
+    if kind not in _LABELS:
+        raise OptionError(f"unknown kind {kind!r}{nearest(str(kind), _LABELS, 'kinds')}")
+
+
+def _finish(axes: Axes, label: str) -> None:
+    axes.axhline(0, color="0.5", linewidth=0.8, zorder=0)
+    axes.set_xlabel("band, low to high frequency")
+    axes.set_ylabel(label)
+    _whole_numbers(axes)
 
 
 def _check_bands(archives: Sequence[Archive]) -> None:
