@@ -238,7 +238,9 @@ def _group(archives: Sequence[Archive]) -> list[list[Archive]]:
                 f"{archive.recipe.differences(first.recipe, ignored)}; compare archives of one game"
             )
     for group in groups.values():
-        group.sort(key=lambda one: one.metadata.model_sha256 != first.metadata.model_sha256)
+        shas = [one.metadata.model_sha256 for one in group]
+        # The reference's own group has it first already; others keep their order.
+        group.insert(0, group.pop(shas.index(first.metadata.model_sha256)))
     return list(groups.values())
 
 

@@ -249,7 +249,9 @@ def test_differences_as_a_chart(folder: Path) -> None:
     assert found.plot("psi", axes) is axes
     heights = [bar.get_height() for bar in axes.containers[0]]
     np.testing.assert_allclose(heights, found.pairs[0].game.psi)
-    assert axes.get_legend().get_texts()[0].get_text() == "b minus a"
+    legend = axes.get_legend()
+    assert legend is not None
+    assert legend.get_texts()[0].get_text() == "b minus a"
     with pytest.raises(OptionError, match="unknown kind"):
         found.plot("sis", axes)  # type: ignore[arg-type]
 
