@@ -37,7 +37,7 @@ from .game import (
 )
 from .images import Preprocess
 from .model import inspect_model
-from .report import write_report
+from .report import plot_bands, plot_classes, write_report
 from .runs import Options, decompose, extend, verify
 from .spectrum import band_components, band_edges, band_index
 from .version import __version__
@@ -79,6 +79,8 @@ __all__ = [
     "membership",
     "merge",
     "open_archive",
+    "plot_bands",
+    "plot_classes",
     "quantize",
     "shapley_interactions",
     "shapley_values",

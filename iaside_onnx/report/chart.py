@@ -16,7 +16,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from iaside_onnx.report.text import name_text, number, range_text
+from iaside_onnx.report.text import number, range_text, shortened
 
 __all__ = ["COLORS", "Bars", "Chart", "draw"]
 
@@ -220,5 +220,5 @@ def _bar(scale: _Scale, bars: Bars, band: int, left: float, width: float, unit: 
 
 
 def _said(bars: Bars, band: int, value: float, low: float, high: float, unit: str) -> str:
-    name = f"{bars.letter} {name_text(bars.name, 60)}, " if bars.letter else ""
+    name = f"{bars.letter} {shortened(bars.name, 60)}, " if bars.letter else ""
     return f"{name}band {band}: {number(value)} {unit}".rstrip() + f" {range_text(low, high)}"

@@ -11,7 +11,7 @@ from iaside_onnx.analysis import ClassResult, by_class
 from iaside_onnx.report.marking import class_label
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.tables import Table, estimate_cell
-from iaside_onnx.report.text import name_text, number
+from iaside_onnx.report.text import number, shortened
 
 __all__ = ["classes_section"]
 
@@ -51,7 +51,7 @@ def _table(subject: Subject, results: Sequence[ClassResult], several: bool) -> T
         ]
         for one in results[:_MOST_CLASSES]
     ]
-    title = f"{f'{subject.letter} ' * several}{name_text(subject.name, 60)}"
+    title = f"{f'{subject.letter} ' * several}{shortened(subject.name, 60)}"
     return Table(f"{title}: classes, the most fragile first", heads, rows, frozenset({5}))
 
 
@@ -92,5 +92,5 @@ def _beside(subjects: Sequence[Subject], results: Sequence[Sequence[ClassResult]
         ]
         for index in order
     ]
-    heads = ["class", *(f"{s.letter} {name_text(s.name, 60)}" for s, _ in known)]
+    heads = ["class", *(f"{s.letter} {shortened(s.name, 60)}" for s, _ in known)]
     return Table("Accuracy by class, %", heads, rows)

@@ -15,7 +15,7 @@ from iaside_onnx.report.chart import COLORS, Bars, Chart, draw
 from iaside_onnx.report.marking import bdi, key
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.tables import Table, estimate_cell
-from iaside_onnx.report.text import name_text, with_minus
+from iaside_onnx.report.text import shortened, with_minus
 from iaside_onnx.report.words import pair_words, ranking_words
 
 __all__ = ["comparison_section"]
@@ -32,7 +32,7 @@ def comparison_section(subjects: Sequence[Subject]) -> Mapping[str, Any] | None:
     try:
         comparison = compare(*(subject.archive for subject in subjects))
     except IasideError as error:
-        return {"refused": name_text(str(error), 600)}
+        return {"refused": shortened(str(error), 600)}
     # In an edited archive a score may be anything, and there is nothing to say about it.
     # The sentences are plain text: a mark stands in for each name until they are markup.
     marks = {subject.archive.path: f"\0{i}\0" for i, subject in enumerate(subjects)}
@@ -71,7 +71,7 @@ def _said(texts: Sequence[str], subjects: Sequence[Subject]) -> Markup:
 def _sentence(text: str, subjects: Sequence[Subject]) -> Markup:
     parts = _NAME.split(text)
     names = [bdi(subjects[int(part)].name) for part in parts[1::2]]
-    plain = [with_minus(name_text(part, 600)) for part in parts[::2]]
+    plain = [with_minus(shortened(part, 600)) for part in parts[::2]]
     found = Markup("{}").format(plain[0][:1].upper() + plain[0][1:])
     for name, part in zip(names, plain[1:], strict=True):
         found += Markup("{}{}").format(name, part)
@@ -98,7 +98,7 @@ def _table(group: Group, by_path: Mapping[Path, Subject]) -> Table:
     ]
     reference = by_path[group.reference.path]
     return Table(
-        f"Minus {reference.letter} {name_text(reference.name, 60)}; all intervals hold together "
+        f"Minus {reference.letter} {shortened(reference.name, 60)}; all intervals hold together "
         "in 95 of 100 cases",
         heads, rows, frozenset({6}),
     )  # fmt: skip
@@ -119,7 +119,7 @@ def _chart(group: Group, subjects: Sequence[Subject], place: int) -> Chart | Non
     reference = by_path[group.reference.path]
     return draw(
         f"chart-difference-{place}",
-        f"psi minus that of {reference.letter} {name_text(reference.name, 60)}",
+        f"psi minus that of {reference.letter} {shortened(reference.name, 60)}",
         "Bars that go up are bands on which a model leans more than the reference; "
         "intervals hold together over all bands and models.",
         "", series, height=180,

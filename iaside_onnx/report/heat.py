@@ -12,7 +12,7 @@ from iaside_onnx.analysis import Interactions, interactions
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.report.interactions import interaction_words
 from iaside_onnx.report.subjects import Subject
-from iaside_onnx.report.text import name_text, number, with_minus
+from iaside_onnx.report.text import number, shortened, with_minus
 
 __all__ = ["interactions_section"]
 
@@ -49,7 +49,7 @@ def _map(subject: Subject, several: bool) -> Mapping[str, Any] | None:
     strongest = max(float(np.abs(found.values).max()), 1e-12)
     bands, words = range(found.bands), interaction_words(found)
     return {
-        "caption": f"{f'{subject.letter} ' * several}{name_text(subject.name, 60)}: "
+        "caption": f"{f'{subject.letter} ' * several}{shortened(subject.name, 60)}: "
         "interactions of bands, nats",
         "bands": list(bands),
         "rows": [(i, [_cell(found, i, j, strongest) for j in bands]) for i in bands],

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from markupsafe import Markup
 
 from iaside_onnx.report.chart import COLORS
-from iaside_onnx.report.text import name_text
+from iaside_onnx.report.text import shortened
 
 __all__ = ["bdi", "class_label", "key", "listed"]
 
 
 def bdi(text: str) -> Markup:
     """A name, escaped, whose direction of writing does not reach what is beside it."""
-    return Markup("<bdi>{}</bdi>").format(name_text(text))
+    return Markup("<bdi>{}</bdi>").format(shortened(text))
 
 
 def listed(names: Iterable[str]) -> Markup:

@@ -12,7 +12,7 @@ from iaside_onnx.archive import Archive, open_archive
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.files import finished_file
 from iaside_onnx.outputs import check_output_file
-from iaside_onnx.progress import LogProgress, Progress
+from iaside_onnx.progress import Progress, listener
 from iaside_onnx.report.subjects import make_subjects
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def write_report(
     *,
     images: ImagesLike | None = None,
     classes: ClassesLike | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = True,
 ) -> None:
     """Write what archives say as one HTML page, for people.
 
@@ -55,8 +55,7 @@ def write_report(
             one of them; None shows no pixel of any image.
         classes: names of the classes, as `by_class` takes them; by default those of the class
             folders of the archive.
-        progress: is told of archives that were changed since they were written; by default the
-            logger ``iaside_onnx``.
+        progress: is told of archives that were changed since they were written; as in `decompose`.
 
     Raises:
         ImageError: if ``images`` cannot be read, or holds no image of the first archive; if the
@@ -73,11 +72,11 @@ def write_report(
     given = [archives] if isinstance(archives, Archive | str | Path) else list(archives)
     opened = [one if isinstance(one, Archive) else open_archive(one) for one in given]
     subjects = make_subjects(opened, classes)
-    progress = progress or LogProgress()
+    listening = listener(progress)
     for subject in subjects:
         # What was edited is shown, as it may be all that is left, but not as if it were whole.
         if subject.warning:
-            progress.warn(subject.warning)
+            listening.warn(subject.warning)
     # An edited archive may hold any number, and gets its page and its warning.
     with np.errstate(all="ignore"):
         page = render(subjects, _SIGN, images)

@@ -26,7 +26,7 @@ from iaside_onnx.report.sections import (
     worst_section,
 )
 from iaside_onnx.report.subjects import Subject
-from iaside_onnx.report.text import name_text
+from iaside_onnx.report.text import shortened
 from iaside_onnx.version import __version__
 
 __all__ = ["render"]
@@ -119,8 +119,8 @@ def _policy(style: str) -> str:
 
 
 def _title(subjects: Sequence[Subject]) -> str:
-    names = ", ".join(name_text(subject.name, 40) for subject in subjects)
-    return f"{name_text(names, _TITLE)}: spectral importance"
+    names = ", ".join(shortened(subject.name, 40) for subject in subjects)
+    return f"{shortened(names, _TITLE)}: spectral importance"
 
 
 def _heading(subjects: Sequence[Subject]) -> Markup:

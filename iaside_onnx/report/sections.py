@@ -17,7 +17,7 @@ from iaside_onnx.report.findings import accuracy, carrying, hurting, score_text
 from iaside_onnx.report.marking import bdi, class_label, key
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.tables import Fact, Table, band_radius, with_range
-from iaside_onnx.report.text import name_text, number, percent, range_text
+from iaside_onnx.report.text import number, percent, range_text, shortened
 from iaside_onnx.report.words import bands_text
 
 __all__ = ["answer_section", "bands_section", "provenance_section", "worst_section"]
@@ -34,7 +34,7 @@ def answer_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
     return {
         "answer": answer(subjects),
         "cautions": cautions(subjects),
-        "warnings": [name_text(s.warning, 400) for s in subjects if s.warning],
+        "warnings": [shortened(s.warning, 400) for s in subjects if s.warning],
         "facts": None if several else _facts(subjects[0]),
         "table": _overview(subjects) if several else None,
         "bands": subjects[0].bands,
@@ -118,7 +118,7 @@ _UNITS = {"phi": "nats", "psi": ""}
 def _chart(name: str, subjects: Sequence[Subject]) -> Chart:
     several = len(subjects) > 1
     series = [_bars(s, name, s.letter if several else "") for s in subjects]
-    said = "; ".join(f"{name_text(s.name, 60)}: {_described(s, name)}" for s in subjects)
+    said = "; ".join(f"{shortened(s.name, 60)}: {_described(s, name)}" for s in subjects)
     return draw(f"chart-{name}", _TITLES[name], said, _UNITS[name], series)
 
 
@@ -137,7 +137,7 @@ def _own_scales(subjects: Sequence[Subject]) -> list[Chart] | None:
         return None
     return [
         draw(
-            f"chart-own-{i}", f"{s.letter} {name_text(s.name, 60)}", _described(s, "phi"), "nats",
+            f"chart-own-{i}", f"{s.letter} {shortened(s.name, 60)}", _described(s, "phi"), "nats",
             [_bars(s, "phi", "")], height=130,
         )
         for i, s in enumerate(subjects)
@@ -166,7 +166,7 @@ def _tables(subjects: Sequence[Subject]) -> list[Table]:
 
 
 def _by_model(subjects: Sequence[Subject], name: str) -> Table:
-    heads = ["band", "radius", *(f"{s.letter} {name_text(s.name, 60)}" for s in subjects)]
+    heads = ["band", "radius", *(f"{s.letter} {shortened(s.name, 60)}" for s in subjects)]
     rows = [
         [
             str(band),
@@ -198,7 +198,7 @@ def _worst(subject: Subject, several: bool) -> Table:
         ]
         for row in order
     ]
-    title = f"{f'{subject.letter} ' * several}{name_text(subject.name, 60)}"
+    title = f"{f'{subject.letter} ' * several}{shortened(subject.name, 60)}"
     return Table(
         f"{title}: the {len(rows)} worst of {subject.images:,} images",
         ["image", "label", "answer", "log p, nats", "band that hurts most"],
@@ -222,7 +222,7 @@ def provenance_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
                 "name": Markup("{} {}").format(s.letter, bdi(s.name)) if len(subjects) > 1
                 else bdi(s.name),
                 "facts": _provenance(s),
-                "notes": [name_text(str(n), _LONGEST_NOTE) for n in s.archive.metadata.notes]
+                "notes": [shortened(str(n), _LONGEST_NOTE) for n in s.archive.metadata.notes]
                 [:_MOST_NOTES],
             }
             for s in subjects
@@ -232,7 +232,7 @@ def provenance_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
 
 def _provenance(subject: Subject) -> list[tuple[str, Markup]]:
     meta, recipe = subject.archive.metadata, subject.archive.recipe
-    file = name_text(subject.archive.path.name)
+    file = shortened(subject.archive.path.name)
     text = {
         "archive": bdi(subject.archive.path.name),
         "digest": meta.digest or "none: an old version of iaside wrote it",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from iaside_onnx.archive import Archive
 from iaside_onnx.progress import escaped
 
-__all__ = ["interval_text", "joined", "name_text", "number", "percent", "range_text", "with_minus"]
+__all__ = ["interval_text", "joined", "number", "percent", "range_text", "shortened", "with_minus"]
 
 _LONGEST = 160
 _HUGE = 1e6
@@ -54,16 +54,16 @@ def percent(share: float) -> str:
     return f"{number(100 * share, 1)}\N{NO-BREAK SPACE}%" if math.isfinite(share) else "unknown"
 
 
-def name_text(text: str, longest: int = _LONGEST) -> str:
-    """A name from outside on one line: nothing unprintable, and the middle of a long one left out.
+def shortened(text: str, most: int = _LONGEST) -> str:
+    """Text from outside on one line: nothing unprintable, and the middle of a long one left out.
 
     Characters that change the direction of text are not printable.
     """
-    text = escaped(text)
-    if len(text) <= longest:
-        return text
-    half = (longest - 1) // 2
-    return f"{text[:half]}\N{HORIZONTAL ELLIPSIS}{text[-half:]}"
+    line = escaped(text)
+    if len(line) <= most:
+        return line
+    half = (most - 1) // 2
+    return f"{line[:half]}\N{HORIZONTAL ELLIPSIS}{line[-half:]}"
 
 
 def joined(parts: Sequence[str]) -> str:
