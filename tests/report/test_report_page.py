@@ -251,6 +251,12 @@ def test_many_models_have_a_chart_each(pgd: Archive, tmp_path: Path) -> None:
     assert "G fashion-cnn-pgd" in page.text
 
 
+def test_a_page_of_five_models_is_small(pgd: Archive, tmp_path: Path) -> None:
+    """A page that cannot be sent by mail is read by nobody."""
+    page_of([pgd] * 5, tmp_path, images=PICTURES)
+    assert (tmp_path / "a.html").stat().st_size < 300_000
+
+
 def test_a_sample_is_a_page_too(sampled: Archive, tmp_path: Path) -> None:
     """What was sampled could not be shown."""
     page = page_of(sampled, tmp_path)
