@@ -16,7 +16,9 @@ from iaside_onnx.analysis.estimates import (
     estimate_variables,
     mean_gains,
 )
+from iaside_onnx.analysis.gates import GATE_LEVEL, Gate, GateKind, GateResult, check_gates
 from iaside_onnx.analysis.merging import merge
+from iaside_onnx.analysis.series import Series, Trend, archives_in, series
 from iaside_onnx.analysis.statistics import Interval
 from iaside_onnx.analysis.verification import (
     Verification,
@@ -27,16 +29,24 @@ from iaside_onnx.analysis.verification import (
 )
 
 __all__ = [
+    "GATE_LEVEL",
     "Accuracy",
     "Comparison",
+    "Gate",
+    "GateKind",
+    "GateResult",
     "Group",
     "Interval",
     "Pair",
+    "Series",
+    "Trend",
     "Verification",
     "accuracy",
+    "archives_in",
     "chance_warning",
     "check",
     "check_archive",
+    "check_gates",
     "check_in_child",
     "compare",
     "compare_pair",
@@ -48,5 +58,6 @@ __all__ = [
     "merge",
     "refuse_damaged",
     "register_tables",
+    "series",
     "table_names",
 ]
