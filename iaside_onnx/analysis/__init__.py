@@ -18,7 +18,7 @@ from iaside_onnx.analysis.estimates import (
 )
 from iaside_onnx.analysis.gates import GATE_LEVEL, Gate, GateKind, GateResult, check_gates
 from iaside_onnx.analysis.merging import merge
-from iaside_onnx.analysis.series import Series, Trend, archives_in, series
+from iaside_onnx.analysis.series import Series, Trend, archives_in, series, worse
 from iaside_onnx.analysis.statistics import Interval
 from iaside_onnx.analysis.verification import (
     Verification,
@@ -60,4 +60,5 @@ __all__ = [
     "register_tables",
     "series",
     "table_names",
+    "worse",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -110,10 +111,9 @@ def series(archives: Sequence[Archive | str | Path]) -> Series:
     # The first step is the first comparison with the first.
     comparisons = 2 * len(opened) - 3
     pairs = tuple(compare_pair(opened[0], other, comparisons) for other in opened[1:])
-    later = zip(opened[1:], opened[2:], strict=False)
-    steps = (pairs[0], *(compare_pair(before, after, comparisons) for before, after in later))
+    later = (compare_pair(*both, comparisons) for both in pairwise(opened[1:]))
     comparison = Comparison((Group(opened[0].recipe.baseline, opened[0], pairs),))
-    return Series(comparison, steps, _trend(opened))
+    return Series(comparison, (pairs[0], *later), _trend(opened))
 
 
 def archives_in(folder: Path) -> tuple[list[Path], list[str]]:
