@@ -88,6 +88,7 @@ def write_junit(
                 kind = {"message": said, "type": result.answer}
                 ET.SubElement(case, "failure", kind).text = f"{said}; {todo}"
     ET.indent(root)
+    root.tail = "\n"
     with finished_file(path) as temporary:
         ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
 

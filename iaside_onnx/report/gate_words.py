@@ -44,11 +44,17 @@ def advice(result: GateResult) -> str:
 def verdict(results: Sequence[GateResult]) -> str:
     """How many gates gave which answer."""
     counts = Counter(result.answer for result in results)
-    parts = [f"{counts[answer]} {answer}" for answer in ("holds", "fails", "undecided")]
-    return f"{len(results)} gate{'s' * (len(results) != 1)}: {', '.join(parts)}"
+    holds, fails = (
+        f"{counts[answer]} {answer.removesuffix('s' * (counts[answer] != 1))}"
+        for answer in ("holds", "fails")
+    )
+    total = f"{len(results)} gate{'s' * (len(results) != 1)}"
+    return f"{total}: {holds}, {fails}, {counts['undecided']} undecided"
 
 
 def level_words(results: Sequence[GateResult]) -> str:
     """Which intervals decide."""
     count = results[0].comparisons
-    return f"intervals of {GATE_LEVEL:.0%}" + (f" over {count} comparisons" if count > 1 else "")
+    return f"intervals of {100 * GATE_LEVEL:g} %" + (
+        f" over {count} comparisons" if count > 1 else ""
+    )
