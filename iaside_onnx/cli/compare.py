@@ -49,7 +49,7 @@ _NAMED = 3
     help="What a gate counts as that the images are too few for.",
 )  # fmt: skip
 @click.option(
-    "--series", "as_series", is_flag=True,
+    "--series", is_flag=True,
     help="The archives are checkpoints in order, or a folder of them, in the order of their names.",
 )  # fmt: skip
 @click.option(
@@ -67,7 +67,7 @@ def compare(
     margin: tuple[str, ...],
     at_least: tuple[str, ...],
     undecided: Undecided,
-    as_series: bool,
+    series: bool,
     junit: Path | None,
     markdown: Path | None,
     as_json: bool,
@@ -90,16 +90,16 @@ def compare(
     gates = [Gate.parse("margin", text) for text in margin]
     gates += [Gate.parse("at_least", text) for text in at_least]
     _check_files(junit, markdown, gates)
-    comparison, series = _compared(archives, as_series)
+    comparison, checkpoints = _compared(archives, series)
     answers = check_gates(comparison, gates)
-    names, words = _described(comparison, series)
-    _warn_unmatched(comparison, series)
+    names, words = _described(comparison, checkpoints)
+    _warn_unmatched(comparison, checkpoints)
     if as_json:
         from iaside_onnx.report.comparison_data import comparison_data
 
-        write_json(comparison_data(comparison, words, answers, series))
+        write_json(comparison_data(comparison, words, answers, checkpoints))
     else:
-        _print(comparison, series, words, answers, names)
+        _print(comparison, checkpoints, words, answers, names)
     if junit is not None:
         gate_files.write_junit(junit, answers, names, undecided)
     if markdown is not None:
