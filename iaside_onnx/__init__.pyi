@@ -1,5 +1,13 @@
 from . import errors
-from .analysis import Comparison, Verification, compare, convert, merge
+from .analysis import (
+    Comparison,
+    Interactions,
+    Verification,
+    compare,
+    convert,
+    interactions,
+    merge,
+)
 from .archive import Archive, open_archive
 from .errors import IasideError
 from .export import (
@@ -20,6 +28,7 @@ from .game import (
     coalition_size,
     estimate,
     membership,
+    shapley_interactions,
     shapley_values,
     spectral_distribution,
     spectral_importance_score,
@@ -36,6 +45,7 @@ __all__ = [
     "Estimate",
     "Exported",
     "IasideError",
+    "Interactions",
     "Options",
     "Preprocess",
     "Quantized",
@@ -60,10 +70,12 @@ __all__ = [
     "export_torch",
     "extend",
     "inspect_model",
+    "interactions",
     "membership",
     "merge",
     "open_archive",
     "quantize",
+    "shapley_interactions",
     "shapley_values",
     "spectral_distribution",
     "spectral_importance_score",

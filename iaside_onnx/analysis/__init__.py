@@ -17,6 +17,7 @@ from iaside_onnx.analysis.estimates import (
     mean_gains,
 )
 from iaside_onnx.analysis.gates import GATE_LEVEL, Gate, GateKind, GateResult, check_gates
+from iaside_onnx.analysis.interactions import Interactions, interactions
 from iaside_onnx.analysis.merging import merge
 from iaside_onnx.analysis.series import Series, Trend, archives_in, series, worse
 from iaside_onnx.analysis.statistics import Interval
@@ -36,6 +37,7 @@ __all__ = [
     "GateKind",
     "GateResult",
     "Group",
+    "Interactions",
     "Interval",
     "Pair",
     "Series",
@@ -54,6 +56,7 @@ __all__ = [
     "design_of",
     "estimate_archives",
     "estimate_variables",
+    "interactions",
     "mean_gains",
     "merge",
     "refuse_damaged",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from iaside_onnx.analysis.estimates import design_of, mean_gains
+from iaside_onnx.analysis.estimates import design_of, mean_gains, population_of
 from iaside_onnx.analysis.matching import Matches, match_images
 from iaside_onnx.analysis.statistics import (
     Interval,
@@ -290,6 +290,5 @@ def _differences(
 
 def _population(reference: Archive, archive: Archive) -> int | None:
     """Number of images that differences are about, if both archives are about a finite set."""
-    sizes = {one.recipe.population for one in (reference, archive)}
-    size = sizes.pop()
-    return None if sizes or size is None or size < reference["image"].size else size
+    sizes = {population_of(one) for one in (reference, archive)}
+    return sizes.pop() if len(sizes) == 1 else None

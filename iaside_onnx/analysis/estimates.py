@@ -12,7 +12,7 @@ from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.game import LEVEL, Design, Estimate, make_design
 from iaside_onnx.types import Phi
 
-__all__ = ["design_of", "estimate_archives", "estimate_variables", "mean_gains"]
+__all__ = ["design_of", "estimate_archives", "estimate_variables", "mean_gains", "population_of"]
 
 
 def design_of(archive: Archive) -> Design:
@@ -50,6 +50,15 @@ def mean_gains(archive: Archive) -> Phi:
     return np.concatenate(pieces, axis=1)
 
 
+def population_of(archive: Archive) -> int | None:
+    """Number of images of the finite population that intervals are about, None if it is infinite.
+
+    None also where an edited archive names fewer than it holds.
+    """
+    population = archive.recipe.population
+    return None if population is None or population < archive["image"].size else population
+
+
 def estimate_variables(found: Estimate) -> dict[str, Any]:
     """The variables of an archive that hold an estimate."""
     names = [f"{name}{end}" for name in ("phi", "psi", "sis") for end in ("", "_low", "_high")]
@@ -64,9 +73,7 @@ def estimate_archives(archives: Sequence[Archive], level: float = LEVEL) -> Esti
         level: confidence level of each interval, in (0, 1).
     """
     first = archives[0]
-    population = first.recipe.population
-    if population is not None and population < first["image"].size:
-        population = None
+    population = population_of(first)
     # Class shares are known of the images of the source, but not of what they were drawn from.
     strata = first["stratum"] if population is not None and "stratum" in first.names else None
     gains = np.concatenate([mean_gains(archive) for archive in archives], axis=1)

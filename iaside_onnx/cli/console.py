@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import SupportsFloat
 
 from rich.console import Console
 from rich.progress import (
@@ -32,6 +34,7 @@ __all__ = [
     "Verbosity",
     "fail",
     "flag_of",
+    "json_number",
     "print_line",
     "print_table",
     "printable",
@@ -186,6 +189,12 @@ def show_cause(error: BaseException) -> None:
 def write_json(data: Mapping[str, object]) -> None:
     """Print results as JSON; NaN, which JSON does not have, must be None already."""
     sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def json_number(value: SupportsFloat) -> float | None:
+    """A number for JSON: None if it is NaN or infinite."""
+    number = float(value)
+    return number if math.isfinite(number) else None
 
 
 class _Rate(ProgressColumn):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,12 @@ from rich.console import Console
 
 from iaside_onnx.archive import Archive, open_archive, refuse_changed
 from iaside_onnx.cli.commands import Command
-from iaside_onnx.cli.console import print_table, printable, results, warn, write_json
+from iaside_onnx.cli.console import json_number, print_table, printable, results, warn, write_json
+from iaside_onnx.cli.interactions import (
+    interactions_as_json,
+    interactions_of,
+    print_interactions,
+)
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import json_option
 from iaside_onnx.errors import ArchiveError
@@ -24,14 +30,20 @@ __all__ = ["print_archive", "print_result", "show", "summary"]
 
 @click.command(cls=Command, short_help="Print the table of an archive.")
 @click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--interactions", is_flag=True,
+    help="Also print which bands need each other, and which overlap: the Shapley interaction of "
+    "each pair. Needs archives of every coalition (--method exact).",
+)  # fmt: skip
 @json_option
 @limited
-def show(archives: tuple[Path, ...], as_json: bool) -> None:
+def show(archives: tuple[Path, ...], interactions: bool, as_json: bool) -> None:
     """Print bands, contributions, distribution and score of ARCHIVES, with 95 % intervals.
 
     \b
     Example:
         iaside show demo.h5
+        iaside show demo.h5 --interactions
     """  # noqa: D301  # \b tells click to keep the lines below as they are
     opened = [open_archive(path) for path in archives]
     for archive in opened:
@@ -40,12 +52,18 @@ def show(archives: tuple[Path, ...], as_json: bool) -> None:
             refuse_changed(archive.path, "trusted")
         except ArchiveError as error:
             warn(str(error))
+    # All of them before anything is printed: one that cannot be had is an error.
+    found = [interactions_of(archive) for archive in opened] if interactions else []
     if as_json:
         summaries = [summary(archive) for archive in opened]
+        for one, pairs in zip(summaries, found, strict=False):
+            one["interactions"] = interactions_as_json(pairs)
         write_json(summaries[0] if len(summaries) == 1 else {"archives": summaries})
         return
-    for archive in opened:
+    for archive, pairs in zip_longest(opened, found):
         print_archive(archive)
+        if pairs is not None:
+            print_interactions(pairs)
 
 
 def summary(archive: Archive) -> dict[str, Any]:
@@ -54,18 +72,18 @@ def summary(archive: Archive) -> dict[str, Any]:
     names = ("band_low", "band_high", "phi", "phi_low", "phi_high", "psi", "psi_low", "psi_high")
     return {
         "archive": str(archive.path),
-        "sis": _number(archive["sis"]),
-        "sis_low": _number(archive["sis_low"]),
-        "sis_high": _number(archive["sis_high"]),
+        "sis": json_number(archive["sis"]),
+        "sis_low": json_number(archive["sis_low"]),
+        "sis_high": json_number(archive["sis_high"]),
         "uniform": bool(meta.uniform),
         "smallest_bands": meta.smallest_bands,
         "bands": [
-            {"band": band, **{name: _number(archive[name][band]) for name in names}}
+            {"band": band, **{name: json_number(archive[name][band]) for name in names}}
             for band in range(archive.bands)
         ],
-        "accuracy": _number(meta.accuracy),
-        "mean_log_probability_whole": _number(archive["log_probability_whole"].mean()),
-        "mean_log_probability_empty": _number(archive["log_probability_empty"].mean()),
+        "accuracy": json_number(meta.accuracy),
+        "mean_log_probability_whole": json_number(archive["log_probability_whole"].mean()),
+        "mean_log_probability_empty": json_number(archive["log_probability_empty"].mean()),
         "images_asked": meta.images_asked,
         "images_done": meta.images_done,
         "images_failed": meta.images_failed,
@@ -94,11 +112,6 @@ def print_result(archive: Archive, *, as_json: bool) -> None:
         write_json(summary(archive))
     else:
         print_archive(archive)
-
-
-def _number(value: Any) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None
 
 
 def print_archive(archive: Archive) -> None:

@@ -17,6 +17,7 @@ from iaside_onnx.game.design import (
 from iaside_onnx.game.differences import Differences, differences, joint_moments
 from iaside_onnx.game.draw import draw_order
 from iaside_onnx.game.exact import ExactDesign
+from iaside_onnx.game.interactions import shapley_interactions
 from iaside_onnx.game.intervals import Estimate, estimate, estimate_moments
 from iaside_onnx.game.moments import LEVEL, Moments, block_moments, unit_moments
 from iaside_onnx.game.paired import MAX_SAMPLED_BANDS, PairedDesign, SlotLayout
@@ -58,6 +59,7 @@ __all__ = [
     "next_end",
     "register",
     "score_weights",
+    "shapley_interactions",
     "shapley_values",
     "spectral_distribution",
     "spectral_importance_score",

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 from iaside_onnx.errors import OptionError
 from iaside_onnx.types import Coalitions
 
-__all__ = ["MAX_EXACT_BANDS", "all_coalitions", "coalition_size", "membership"]
+__all__ = [
+    "MAX_EXACT_BANDS",
+    "all_coalitions",
+    "check_exact_bands",
+    "coalition_size",
+    "membership",
+]
 
 MAX_EXACT_BANDS = 16
 """All 2^M coalitions are evaluated up to this many bands."""
@@ -20,12 +26,21 @@ def all_coalitions(bands: int) -> Coalitions:
     Raises:
         OptionError: if there are fewer than 2 or more than 16 bands.
     """
+    check_exact_bands(bands)
+    return np.arange(1 << bands, dtype=np.uint64)
+
+
+def check_exact_bands(bands: int) -> None:
+    """Check that every coalition of so many bands can be evaluated.
+
+    Raises:
+        OptionError: if there are fewer than 2 or more than 16 bands.
+    """
     if not 2 <= bands <= MAX_EXACT_BANDS:
         raise OptionError(
             f"the number of bands must be from 2 to {MAX_EXACT_BANDS} when every coalition "
             f"is evaluated, not {bands}"
         )
-    return np.arange(1 << bands, dtype=np.uint64)
 
 
 def membership(coalitions: Coalitions, bands: int) -> NDArray[np.bool_]:

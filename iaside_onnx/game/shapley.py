@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.errors import OptionError
-from iaside_onnx.game.coalitions import all_coalitions, coalition_size
+from iaside_onnx.game.coalitions import check_exact_bands, coalition_size
 from iaside_onnx.types import Phi
 
-__all__ = ["shapley_values"]
+__all__ = ["arrival_weights", "band_count", "band_gains", "shapley_values"]
 
 
 def shapley_values(worth: NDArray[np.floating]) -> Phi:
@@ -27,18 +27,50 @@ def shapley_values(worth: NDArray[np.floating]) -> Phi:
     Raises:
         OptionError: if the last axis is not 2**M long for an M from 2 to 16.
     """
+    bands = band_count(worth)
+    weights = arrival_weights(bands)
+    values = np.asarray(worth, dtype=np.float64)
+    phi = np.empty((*worth.shape[:-1], bands))
+    for band in range(bands):
+        phi[..., band] = (band_gains(values, band) * weights).sum(axis=-1)
+    return phi
+
+
+def band_count(worth: NDArray[np.floating]) -> int:
+    """Number of bands M of a full table, ``(..., 2**M)``.
+
+    Raises:
+        OptionError: if the last axis is not 2**M long for an M from 2 to 16.
+    """
     size = worth.shape[-1] if worth.ndim else 0
     bands = size.bit_length() - 1
     if size < 1 or size != 1 << bands:
         raise OptionError(f"a full game has 2**M worths, not {size}: pass one for every coalition")
-    sizes = coalition_size(all_coalitions(bands))
-    weights = np.array([1.0 / (bands * comb(bands - 1, s)) for s in range(bands)])
-    values = np.asarray(worth, dtype=np.float64)
-    phi = np.empty((*worth.shape[:-1], bands))
-    for band in range(bands):
-        # Axis -2 is bit `band` of the coalition.
-        pairs = values.reshape(*worth.shape[:-1], size >> band + 1, 2, 1 << band)
-        without = sizes.reshape(-1, 2, 1 << band)[:, 0]
-        gain = pairs[..., 1, :] - pairs[..., 0, :]
-        phi[..., band] = (gain * weights[without]).sum(axis=(-2, -1))
-    return phi
+    check_exact_bands(bands)
+    return bands
+
+
+def arrival_weights(players: int) -> NDArray[np.float64]:
+    """Weights of a player's gains over every coalition of the others, ``(2**(players - 1),)``.
+
+    ``|S|! (players - |S| - 1)! / players!``: the share of all orders of arrival in which exactly
+    the players of S are there before the player.
+    """
+    sizes = coalition_size(np.arange(1 << players - 1, dtype=np.uint64))
+    by_size = np.array([1.0 / (players * comb(players - 1, s)) for s in range(players)])
+    return by_size[sizes]
+
+
+def band_gains(worth: NDArray[np.float64], band: int) -> NDArray[np.float64]:
+    """What a band adds to every coalition of the others, ``(..., 2**(bands - 1))``.
+
+    It is a full table again, of the other bands, which keep their order.
+
+    Args:
+        worth: ``(..., 2**bands)``.
+        band: index of the band.
+    """
+    *images, size = worth.shape
+    # Axis -2 is bit `band` of the coalition.
+    pairs = worth.reshape(*images, size >> band + 1, 2, 1 << band)
+    return np.asarray(pairs[..., 1, :] - pairs[..., 0, :]).reshape(*images, size >> 1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from iaside_onnx import spectral_distribution, spectral_importance_score
-from iaside_onnx.game import Moments, differences, estimate, joint_moments
+from iaside_onnx.game import Moments, differences, joint_moments, score_weights
 
 M = 4
 RNG = np.random.default_rng(0)
@@ -131,15 +131,38 @@ def test_equal_blocks_are_the_units_and_different_ones_are_not() -> None:
     np.testing.assert_allclose((apart.phi_low[1], apart.phi_high[1]), plain, rtol=1e-9)
 
 
-def test_a_score_whose_sign_is_open_may_be_either() -> None:
-    """The score is an absolute value: a difference of two such has a kink where one is near 0."""
-    a = RNG.standard_normal((100, M)) * 0.5 + [1.0, 1.3, 1.2, 1.0]
-    b = RNG.standard_normal((100, M)) * 0.5 + [4.0, 1.0, 1.0, 0.0]
+def test_where_ties_are_common_to_both_the_difference_stays_small() -> None:
+    """Two smallest bands tie, in both: models that are nearly equal would differ by that tie."""
+    a = RNG.standard_normal((100, M)) * 2 + [6.0, 0.0, 0.0, 3.0]
+    a[:, 2] += a[:, 1].mean() - a[:, 2].mean() + 0.1
+    b = a + 1e-4 * RNG.standard_normal((100, M))
     found = differences(joint(a, b))
-    alone = estimate(b)
-    # The first score is at least 0, so the second minus the first is at most the second.
-    assert found.sis_high <= 1
-    assert found.sis_high >= alone.sis - 0.1
+    assert set(found.smallest[0]) == {1, 2}
+    assert np.abs([found.psi_low, found.psi_high]).max() < 1e-4
+    assert found.sis_high - found.sis_low < 1e-4
+
+
+def test_scores_near_zero_are_covered() -> None:
+    """A score is an absolute value: where its sign is open, the wrong one misses every other."""
+    rng = np.random.default_rng(5)
+    unit, eta = score_weights(3)
+    # psi is (p, 1 - p, 0), and the score p (u0 - u1) + u1 - eta in absolute value.
+    zero = (eta - unit[1]) / (unit[0] - unit[1])
+    error = 0.01
+
+    def means(distance: float) -> Units:
+        share = zero + distance * error
+        return 10 * np.array([share, 1 - share, 0.0])
+
+    true = np.concatenate([means(0.7), means(0.2)])
+    moved = np.outer([1, -1, 0], [1, -1, 0]) * (10 * error) ** 2
+    covariance = np.block([[moved, -0.95 * moved], [-0.95 * moved, moved]])
+    scores = [spectral_importance_score(spectral_distribution(one)) for one in np.split(true, 2)]
+    wanted, inside, trials = scores[1] - scores[0], 0, 400
+    for drawn in rng.multivariate_normal(true, covariance, size=trials):
+        found = differences(Moments(drawn, covariance, 10**6))
+        inside += found.sis_low <= wanted <= found.sis_high
+    assert inside / trials >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / trials)
 
 
 def test_contributions_that_are_all_equal_have_no_distribution() -> None:

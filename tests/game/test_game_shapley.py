@@ -8,36 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from iaside_onnx import Archive, shapley_values
 from iaside_onnx.errors import OptionError
+from tests.support.games import WIDE, close, has, tables
 from tests.support.oracle import shapley_by_orders
 
 Table = NDArray[np.float64]
-
-# Few distinct values make ties; the bounds of the second kind reach what log-probabilities do.
-TIED = st.sampled_from([-87.5, -1.0, 0.0, 0.0, 0.25])
-WIDE = st.floats(-750, 0, width=64)
-
-
-@st.composite
-def tables(draw: st.DrawFn, count: int = 1, least: int = 2, most: int = 6) -> list[Any]:
-    """The number of bands, and that many tables of 2**bands worths."""
-    bands = draw(st.integers(least, most))
-    values = draw(st.sampled_from([TIED, WIDE]))
-    return [bands, *(draw(arrays(np.float64, 2**bands, elements=values)) for _ in range(count))]
-
-
-def close(found: Any, wanted: Any) -> None:
-    """Within rounding of sums of numbers up to 750."""
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-10)
-
-
-def has(bands: int, band: int) -> NDArray[np.bool_]:
-    """Which coalitions hold a band."""
-    return np.asarray(np.arange(2**bands) >> band & 1, dtype=np.bool_)
 
 
 @given(tables(most=5))

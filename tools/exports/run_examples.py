@@ -156,21 +156,18 @@ def difference(
     first: iaside_onnx.Archive, second: iaside_onnx.Archive, folder: Path
 ) -> dict[str, Any]:
     """Contributions of the second model minus those of the first, image by image, in nats."""
-    if not (first["image_sha256"] == second["image_sha256"]).all():
-        fail("the archives are of different images; remove them and start again")
-    paired = iaside_onnx.estimate(second["phi_image"] - first["phi_image"])
+    pair = iaside_onnx.compare(first, second).pairs[0]
     name = Path(second.metadata.model_name).stem
     props = onnx.load(str(folder / second.metadata.model_name)).metadata_props
     quantised = json.loads({p.key: p.value for p in props}["iaside.quantize"])
-    same = float((first["predicted"] == second["predicted"]).mean())
     return {
         "model": name,
         "minus": Path(first.metadata.model_name).stem,
-        "images": first.metadata.images_done,
-        "phi": paired.phi.tolist(),
-        "phi_low": paired.phi_low.tolist(),
-        "phi_high": paired.phi_high.tolist(),
-        "same_class": same,
+        "images": pair.images,
+        "phi": pair.game.phi.tolist(),
+        "phi_low": pair.game.phi_low.tolist(),
+        "phi_high": pair.game.phi_high.tolist(),
+        "same_class": pair.agreement.value,
         "agreement_held_out": quantised["agreement"],
         "held_out_images": quantised["held_out_images"],
         "calibration_images": quantised["calibration_images"],
