@@ -119,7 +119,9 @@ def test_the_trend_is_that_of_least_squares(made: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     phi = rng.standard_normal((4, N, BANDS)) + np.arange(4)[:, None, None] * [0.5, 0.0, -0.5]
     paths = [
-        planted(made, tmp_path / f"{k}.h5", wrong=rng.choice(N, 20), phi=phi[k], worse=0.1 * k)
+        planted(
+            made, tmp_path / f"{k}.h5", wrong=rng.choice(N, 20).tolist(), phi=phi[k], worse=0.1 * k
+        )
         for k in range(4)
     ]
     trend = series(paths).trend
