@@ -121,7 +121,7 @@ def _check_files(junit: Path | None, markdown: Path | None, gates: Sequence[Gate
             f"{junit}: a file of tests without a test looks like a success; give `margin=NAME=X` "
             "or `at_least=NAME=X`"
         )
-    if junit is not None and junit == markdown:
+    if junit is not None and markdown is not None and junit.resolve() == markdown.resolve():
         raise OptionError(f"{junit}: two files of one name; give `markdown=` another")
     for path in (junit, markdown):
         if path is not None:

@@ -217,6 +217,20 @@ def test_one_image_can_be_compared_and_decides_nothing(tmp_path: Path) -> None:
     assert found[0].images == 1
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e308])
+def test_no_gate_holds_because_of_a_number_that_is_none(
+    original: Path, tmp_path: Path, value: float
+) -> None:
+    """An edited archive whose intervals are infinite lies above any limit."""
+    change = np.zeros((N, BANDS))
+    change[0, 0] = value
+    other = planted(original, tmp_path / "o.h5", phi=change)
+    for found in asked(original, other, "margin sis=0.1", "margin phi=0.1"):
+        assert found.answer == "undecided"
+        assert found.needed is None
+
+
 def predicted(archive: Archive, target: Path) -> Path:
     """The archive as if its labels were its own answers."""
     shutil.copy(archive.path, target)
