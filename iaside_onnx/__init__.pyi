@@ -1,8 +1,10 @@
 from . import errors
 from .analysis import (
+    ClassResult,
     Comparison,
     Interactions,
     Verification,
+    by_class,
     compare,
     convert,
     interactions,
@@ -35,12 +37,14 @@ from .game import (
 )
 from .images import Preprocess
 from .model import inspect_model
+from .report import plot_bands, plot_classes
 from .runs import Options, decompose, extend, verify
 from .spectrum import band_components, band_edges, band_index
 from .version import __version__
 
 __all__ = [
     "Archive",
+    "ClassResult",
     "Comparison",
     "Estimate",
     "Exported",
@@ -55,6 +59,7 @@ __all__ = [
     "band_components",
     "band_edges",
     "band_index",
+    "by_class",
     "coalition_size",
     "compare",
     "convert",
@@ -74,6 +79,8 @@ __all__ = [
     "membership",
     "merge",
     "open_archive",
+    "plot_bands",
+    "plot_classes",
     "quantize",
     "shapley_interactions",
     "shapley_values",

@@ -10,6 +10,7 @@ handles a built-in error around its own calls must therefore let this family pas
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "PreprocessError",
     "RunConflictError",
     "RuntimeMissingError",
+    "UnknownOptionError",
+    "UnknownVariableError",
 ]
 
 
@@ -33,12 +36,38 @@ def install_extra(extra: str) -> str:
     return f"pip install 'iaside-onnx[{extra}]' (in a checkout: pip install '.[{extra}]')"
 
 
+def nearest(word: str, words: Collection[str], what: str) -> str:
+    """The end of a message about an unknown word: the nearest known one, or else all of them.
+
+    Args:
+        word: the unknown word.
+        words: those that are known.
+        what: what these are, such as ``keys``.
+    """
+    # As with most errors, most programs never need it.
+    import difflib
+
+    close = difflib.get_close_matches(word, words, n=1)
+    return f", did you mean {close[0]!r}" if close else f"; the {what} are {', '.join(words)}"
+
+
 class IasideError(Exception):
     """A failure that the user can understand and correct; the command line exits with 1."""
 
 
 class OptionError(IasideError, ValueError):
     """An option has a value that no data could work with; the command line exits with 2."""
+
+
+class UnknownOptionError(IasideError, TypeError):
+    """A function has no option of this name."""
+
+
+class UnknownVariableError(IasideError, KeyError):
+    """An archive has no variable of this name."""
+
+    # That of KeyError would put the sentence in quotes.
+    __str__ = Exception.__str__
 
 
 class ImageError(IasideError, ValueError):

@@ -42,6 +42,8 @@ BUILT_IN: dict[str, type[Exception]] = {
     "PreprocessError": ValueError,
     "RunConflictError": OSError,
     "RuntimeMissingError": ImportError,
+    "UnknownOptionError": TypeError,
+    "UnknownVariableError": KeyError,
 }
 
 

@@ -20,7 +20,7 @@ from iaside_onnx.runs import Options, OptionWords
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL = ["onnxruntime", "cupy", "torch", "tensorflow", "matplotlib", "yaml", "ray", "xarray",
-            "shapiq"]  # fmt: skip
+            "shapiq", "pandas", "tqdm"]  # fmt: skip
 HEAVY = ["PIL", "h5py", "jinja2", "numpy", "onnx", "scipy"]
 
 

@@ -1,6 +1,14 @@
 """Analysis of archives: estimates, checks, merging, conversion; no model is run."""
 
 from iaside_onnx.analysis.accuracy import accuracy, chance_warning
+from iaside_onnx.analysis.classes import (
+    FEW_IMAGES,
+    ClassResult,
+    Confusion,
+    by_class,
+    class_names,
+    frequent_confusions,
+)
 from iaside_onnx.analysis.comparison import (
     Accuracy,
     Comparison,
@@ -30,9 +38,12 @@ from iaside_onnx.analysis.verification import (
 )
 
 __all__ = [
+    "FEW_IMAGES",
     "GATE_LEVEL",
     "Accuracy",
+    "ClassResult",
     "Comparison",
+    "Confusion",
     "Gate",
     "GateKind",
     "GateResult",
@@ -45,17 +56,20 @@ __all__ = [
     "Verification",
     "accuracy",
     "archives_in",
+    "by_class",
     "chance_warning",
     "check",
     "check_archive",
     "check_gates",
     "check_in_child",
+    "class_names",
     "compare",
     "compare_pair",
     "convert",
     "design_of",
     "estimate_archives",
     "estimate_variables",
+    "frequent_confusions",
     "interactions",
     "mean_gains",
     "merge",

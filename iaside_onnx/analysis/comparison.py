@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from iaside_onnx.analysis.estimates import design_of, mean_gains, population_of
+from iaside_onnx.analysis.frames import comparison_dataframe
 from iaside_onnx.analysis.matching import Matches, match_images
 from iaside_onnx.analysis.statistics import (
     Interval,
@@ -17,10 +19,14 @@ from iaside_onnx.analysis.statistics import (
     paired_difference,
     proportion_interval,
 )
-from iaside_onnx.archive import Archive, Recipe, open_archive, refuse_changed, words_for
+from iaside_onnx.archive import Archive, Recipe, open_archive, refuse_changed, view, words_for
 from iaside_onnx.errors import OptionError
 from iaside_onnx.game import LEVEL, Differences, differences, joint_moments
 from iaside_onnx.types import Phi
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
 
 __all__ = [
     "Accuracy",
@@ -145,6 +151,40 @@ class Comparison:
         """All pairs, of all baselines."""
         return tuple(pair for group in self.groups for pair in group.pairs)
 
+    def to_dataframe(self, table: Literal["bands", "pairs"] = "bands") -> pandas.DataFrame:
+        """The differences as a table of pandas.
+
+        Args:
+            table: ``bands``, a row for each pair and band with phi and psi; or ``pairs``, a row for
+                each pair with SIS, log-probability, accuracy and agreement.
+
+        Raises:
+            OptionError: if there is no such table.
+            ExtraMissingError: if pandas is not installed.
+        """
+        return comparison_dataframe(self, table)
+
+    def plot(self, kind: Literal["phi", "psi"] = "phi", ax: Axes | None = None) -> Axes:
+        """Bars of the differences over the bands, with intervals; pairs side by side.
+
+        Args:
+            kind: ``phi``, in nats, or ``psi``.
+            ax: the axes to draw into; by default those of a new figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            OptionError: if the kind is unknown.
+            ExtraMissingError: if Matplotlib is not installed.
+        """
+        found: Axes = view("plot_differences")(self, kind, ax)
+        return found
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return str(view("comparison_html")(self))
+
 
 def compare(reference: Archive | str | Path, *archives: Archive | str | Path) -> Comparison:
     """Compare archives of the same images and the same game with a reference.
@@ -212,7 +252,9 @@ def by_baseline(archives: Sequence[Archive]) -> list[list[Archive]]:
                 f"{archive.recipe.differences(first.recipe, ignored)}; compare archives of one game"
             )
     for group in groups.values():
-        group.sort(key=lambda one: one.metadata.model_sha256 != first.metadata.model_sha256)
+        shas = [one.metadata.model_sha256 for one in group]
+        # The reference's own group has it first already; others keep their order.
+        group.insert(0, group.pop(shas.index(first.metadata.model_sha256)))
     return list(groups.values())
 
 

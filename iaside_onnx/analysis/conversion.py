@@ -13,7 +13,7 @@ from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.files import finished_file
 from iaside_onnx.outputs import check_output_file, check_recorded
 
-__all__ = ["convert", "register_tables", "table_names"]
+__all__ = ["convert", "register_tables", "table_names", "table_of"]
 
 # Columns of each table, by the kind of archive and the name of the table.
 _TABLES: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -33,6 +33,21 @@ def register_tables(kind: str, tables: Mapping[str, tuple[str, ...]]) -> None:
 def table_names(kind: str = DECOMPOSITION.kind) -> tuple[str, ...]:
     """Names of the tables of a kind of archive; the first is the default, if there are any."""
     return tuple(_TABLES.get(kind, {}))
+
+
+def table_of(archive: ArchiveFile, table: str | None = None) -> LongTable:
+    """A table of an archive by its name; by default the first of its kind.
+
+    Raises:
+        OptionError: if there is no such table.
+    """
+    tables = _TABLES.get(archive.schema.kind)
+    if not tables:
+        raise OptionError(f"archives of the kind {archive.schema.kind!r} have no tables")
+    table = table or next(iter(tables))
+    if table not in tables:
+        raise OptionError(f"unknown table {table!r}: use {', '.join(tables)}")
+    return LongTable(archive, tables[table])
 
 
 _IMAGE = ("image", "image_id", "label", "predicted")
@@ -75,18 +90,12 @@ def convert(
     if output.suffix.lower() == ".parquet":
         # So are the paths that pyarrow takes.
         check_recorded(output.absolute())
-    tables = _TABLES.get(archive.schema.kind)
-    if not tables:
-        raise OptionError(f"archives of the kind {archive.schema.kind!r} have no tables")
-    table = table or next(iter(tables))
-    if table not in tables:
-        raise OptionError(f"unknown table {table!r}: use {', '.join(tables)}")
+    made = table_of(archive, table)
     if output.exists() and output.samefile(archive.path):
         raise OptionError(f"{output}: is the archive itself; write elsewhere")
-    _check_replaced(archive, output, tables)
+    _check_replaced(archive, output, _TABLES[archive.schema.kind])
     # A table has no digest that would show what was edited.
     refuse_changed(archive.path, "converted")
-    made = LongTable(archive, tables[table])
     with finished_file(output) as temporary:
         WRITERS[output.suffix.lower()](archive, made, temporary)
 

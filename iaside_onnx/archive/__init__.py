@@ -34,6 +34,7 @@ from iaside_onnx.archive.recipe import (
 )
 from iaside_onnx.archive.schema import SCHEMA_VERSION, Schema, Variable
 from iaside_onnx.archive.shards import Failure, Shard, Workspace
+from iaside_onnx.archive.views import view
 from iaside_onnx.archive.writing import Rows, check_output, failed_variables, write_archive
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "register_kind",
     "row_ranges",
     "stored_attributes",
+    "view",
     "words_for",
     "write_archive",
 ]

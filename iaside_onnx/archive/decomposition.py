@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,11 @@ from iaside_onnx.archive.metadata import DecompositionMetadata
 from iaside_onnx.archive.reading import ArchiveFile, open_as, register_kind
 from iaside_onnx.archive.recipe import Recipe
 from iaside_onnx.archive.schema import TEXT, Schema, Variable
+from iaside_onnx.archive.views import view
+from iaside_onnx.progress import escaped
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["DECOMPOSITION", "WORTH_ROUNDING", "Archive", "class_folders", "open_archive"]
 
@@ -34,14 +41,18 @@ _VARIABLES: dict[str, Variable] = {
         "log-probability of the label; NaN: not evaluated", streamed=True, sharded=True,
     ),
     "label": Variable(
-        ("image",), "int64", "1", "class index that the worth is about", sharded=True
+        ("image",), "int64", "1", "class index that the worth is about", sharded=True,
+        coordinate=True,
     ),
     "predicted": Variable(
-        ("image",), "int64", "1", "class that the model gives the whole image", sharded=True
+        ("image",), "int64", "1", "class that the model gives the whole image", sharded=True,
+        coordinate=True,
     ),
-    "image_id": Variable(("image",), TEXT, "", "name of the image in its source", sharded=True),
+    "image_id": Variable(
+        ("image",), TEXT, "", "name of the image in its source", sharded=True, coordinate=True
+    ),
     "image_sha256": Variable(
-        ("image",), TEXT, "", "SHA-256 of the file, or of the array", sharded=True
+        ("image",), TEXT, "", "SHA-256 of the file, or of the array", sharded=True, coordinate=True
     ),
     "log_probability_whole": Variable(
         ("image",), "float32", "nat", "log-probability of the label, image as it is", sharded=True
@@ -63,11 +74,17 @@ _VARIABLES: dict[str, Variable] = {
     "sis": Variable((), "float64", "1", _SIS, estimated=True),
     "sis_low": Variable((), "float64", "1", f"{_LOW} the score", estimated=True),
     "sis_high": Variable((), "float64", "1", f"{_HIGH} the score", estimated=True),
-    "band_low": Variable(("band",), "float64", "1", "lowest radius of the band, included"),
-    "band_high": Variable(("band",), "float64", "1", "highest radius of the band, excluded"),
+    "band_low": Variable(
+        ("band",), "float64", "1", "lowest radius of the band, included", coordinate=True
+    ),
+    "band_high": Variable(
+        ("band",), "float64", "1", "highest radius of the band, excluded", coordinate=True
+    ),
     "class_folder": Variable(("class_folder",), TEXT, "", "folder of a class", False),
     "class_folder_index": Variable(("class_folder",), "int64", "1", "its class index", False),
-    "failed_id": Variable(("failed",), TEXT, "", "name of an image that failed", False),
+    "failed_id": Variable(
+        ("failed",), TEXT, "", "name of an image that failed", False, coordinate=True
+    ),
     "failed_reason": Variable(("failed",), TEXT, "", "why it failed", False),
     "failed": Variable(("failed",), "int64", "1", "position of a failed image", False),
 }  # fmt: skip
@@ -118,7 +135,34 @@ class Archive(ArchiveFile):
         self.recipe = Recipe.from_options(self.metadata.options, self.path)
 
     def __repr__(self) -> str:
-        return f"<Archive {self.path}: {self.metadata.model_name}, {self.bands} bands>"
+        meta = self.metadata
+        accuracy = f", accuracy {meta.accuracy:.3f}" if math.isfinite(meta.accuracy) else ""
+        return escaped(
+            f"<Archive {self.path}: {meta.model_name}, {self['image'].size:,} images, "
+            f"{self.bands} bands, SIS {float(self['sis']):.3f}{accuracy}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return str(view("html")(self))
+
+    def plot(self, kind: Literal["phi", "psi"] = "phi", ax: Axes | None = None) -> Axes:
+        """Bars of phi or psi over the bands, with their 95 % intervals; bands that hurt go down.
+
+        Several archives in one chart: `iaside_onnx.plot_bands`.
+
+        Args:
+            kind: ``phi``, the contributions in nats, or ``psi``, the distribution.
+            ax: the axes to draw into; by default those of a new figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            OptionError: if the kind is unknown.
+            ExtraMissingError: if Matplotlib is not installed.
+        """
+        drawn: Axes = view("plot")(self, kind=kind, ax=ax)
+        return drawn
 
     @property
     def bands(self) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import h5py
 import numpy as np
@@ -16,8 +16,13 @@ from iaside_onnx.archive.datasets import text_of
 from iaside_onnx.archive.metadata import Metadata, read_metadata
 from iaside_onnx.archive.schema import SCHEMA_VERSION, TEXT, Schema, Variable
 from iaside_onnx.archive.structure import refuse_decoding, refuse_unsafe
-from iaside_onnx.errors import ArchiveError
+from iaside_onnx.archive.views import view
+from iaside_onnx.errors import ArchiveError, UnknownVariableError, nearest
 from iaside_onnx.hdf5 import open_hdf5
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
 
 __all__ = [
     "ArchiveFile",
@@ -53,6 +58,10 @@ def row_ranges(rows: int, width: int) -> list[slice]:
 class ArchiveFile:
     """An archive of any kind, read from its HDF5 file.
 
+    Variables are read by name, as from a mapping: ``archive["phi"]``, ``"phi" in archive``,
+    ``archive.keys()``. It is no `collections.abc.Mapping`, as two archives are not equal by their
+    values, and all values may be larger than memory.
+
     Attributes:
         path: the file.
         schema: the declaration of its kind.
@@ -85,6 +94,53 @@ class ArchiveFile:
     def names(self) -> list[str]:
         """Names of the variables."""
         return sorted([*self._variables, *self._streamed])
+
+    def keys(self) -> list[str]:
+        """Names of the variables."""
+        return self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._variables or name in self._streamed
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.names
+
+    def to_xarray(self) -> xarray.Dataset:
+        """All variables as a dataset, with units, coordinates and the root attributes.
+
+        What names an image or places a band is a coordinate, so that
+        ``archive.to_xarray().phi_image.groupby("label").mean()`` works. Large variables such as
+        ``worth`` are read from the file where they are used; take ranges of images of those that
+        do not fit into memory.
+
+        Raises:
+            ExtraMissingError: if xarray is not installed.
+        """
+        made: xarray.Dataset = view("to_xarray")(self)
+        return made
+
+    def to_dataframe(self, table: str | None = None) -> pandas.DataFrame:
+        """A table in long form, as `iaside_onnx.convert` writes it, in memory.
+
+        Args:
+            table: of a decomposition ``contributions``, a row for each image and band (default);
+                ``bands``, a row for each band; or ``worth``, a row for each image and coalition.
+
+        Returns:
+            The table; ``attrs["units"]`` holds the unit of each column.
+
+        Raises:
+            OptionError: if there is no such table.
+            ExtraMissingError: if pandas is not installed.
+            ArchiveError: if the file was removed or is damaged.
+        """
+        return view("to_dataframe")(self, table)
 
     @property
     def declared(self) -> dict[str, Variable]:
@@ -121,26 +177,45 @@ class ArchiveFile:
         """A variable by its name in the schema, read-only; text as an array of str.
 
         Raises:
-            KeyError: if the archive has no such variable.
+            UnknownVariableError: if the archive has no such variable; it is a `KeyError`.
         """
-        return self.rows(name) if name in self._streamed else self._variables[name]
+        return self.rows(name) if name in self._streamed else self._in_memory(name)
 
     def rows(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """A range of rows of a variable.
 
         Raises:
             ArchiveError: if the file was removed or is damaged.
-            KeyError: if the archive has no such variable.
+            UnknownVariableError: if the archive has no such variable.
+        """
+        return self.part(name, (slice(start, stop),))
+
+    def part(self, name: str, key: tuple[int | slice, ...]) -> NDArray[Any]:
+        """A part of a variable; of a large one no more is read than that, in whole chunks.
+
+        Args:
+            name: name of the variable.
+            key: an index, or a slice with a positive step, for each of the first axes.
+
+        Raises:
+            ArchiveError: if the file was removed or is damaged.
+            UnknownVariableError: if the archive has no such variable.
         """
         if name not in self._streamed:
-            return self._variables[name][start:stop]
+            return np.asarray(self._in_memory(name)[key])
         try:
             with open_hdf5(self.path) as file:
-                return np.asarray(file[name][start:stop])
+                return np.asarray(file[name][key])
         except (OSError, KeyError, RuntimeError) as error:
             raise ArchiveError(
                 f"{self.path}: the {name}s cannot be read; restore the file"
             ) from error
+
+    def _in_memory(self, name: str) -> NDArray[Any]:
+        if name not in self._variables:
+            hint = nearest(str(name), self.names, "variables")
+            raise UnknownVariableError(f"{self.path}: has no variable {name!r}{hint}")
+        return self._variables[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ class Variable:
         streamed: whether it is large: written in blocks of rows, and read on demand.
         sharded: whether a shard holds it unchanged.
         estimated: whether it is estimated over the images, so that merging estimates it anew.
+        coordinate: whether it names or places the elements of its axis, so that data sets have it
+            as a coordinate, to group and select by.
     """
 
     dims: tuple[str, ...]
@@ -41,6 +43,7 @@ class Variable:
     streamed: bool = False
     sharded: bool = False
     estimated: bool = False
+    coordinate: bool = False
 
     def is_scale(self, name: str) -> bool:
         """Whether the variable of this name is the coordinate of an axis."""

@@ -46,7 +46,8 @@ __all__ = [
 ]
 
 _SPARSE_SECONDS = 30.0
-_WIDEST_BAR = 12
+_WIDEST_BAR = 24
+_NARROWEST_BAR = 4
 
 
 class Verbosity:
@@ -129,7 +130,11 @@ def print_line(text: str) -> None:
 
 
 def print_table(
-    console: Console, heads: Sequence[str], rows: Sequence[Sequence[str]], shares: Sequence[float]
+    console: Console,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    values: Sequence[float],
+    bars_of: str = "",
 ) -> None:
     """Print right-aligned columns, and a bar behind each row if the terminal is wide enough.
 
@@ -140,7 +145,9 @@ def print_table(
         console: where to print.
         heads: the heads of the columns.
         rows: the cells of each row.
-        shares: the length of each row's bar, relative to the largest.
+        values: the length of each row's bar, relative to the others; the bar of a negative one is
+            on the other side of an axis. No bars where all are 0.
+        bars_of: the head of the bars.
     """
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     lines = [
@@ -148,12 +155,44 @@ def print_table(
         for row in [heads, *rows]
     ]
     room = max(min(console.width - len(lines[0]) - 2, _WIDEST_BAR), 0)
-    line, block = ("-", "#") if console.options.ascii_only else ("─", "█")
-    longest = max(*shares, 1e-12)
-    bars = ["", *(block * round(room * share / longest) for share in shares)]
-    lines = [f"{text}  {bar}".rstrip() for text, bar in zip(lines, bars, strict=True)]
-    for text in [lines[0], line * len(lines[0]), *lines[1:]]:
+    ascii_only = console.options.ascii_only
+    bars = _signed_bars(values, room, ascii_only=ascii_only)
+    head = bars_of if any(bars) and len(bars_of) <= room else ""
+    lines = [f"{text}  {bar}".rstrip() for text, bar in zip(lines, [head, *bars], strict=True)]
+    for text in [lines[0], ("-" if ascii_only else "─") * max(map(len, lines)), *lines[1:]]:
         console.print(text, soft_wrap=True)
+
+
+def _signed_bars(values: Sequence[float], room: int, *, ascii_only: bool) -> list[str]:
+    """A bar for each value: to the right of an axis, or to the left for a negative one.
+
+    The axis is left out where no value is negative. Bars are rounded to half a character, with
+    ASCII to a whole one.
+
+    Args:
+        values: what the bars show; those that are not finite have none.
+        room: number of characters of the axis and the longest bars together.
+        ascii_only: whether the terminal knows no other characters.
+    """
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0) or 1.0
+    shares = [value / largest if math.isfinite(value) else 0.0 for value in values]
+    below, above = -min(0.0, *shares), max(0.0, *shares)
+    cells = room - (below > 0)
+    if cells < _NARROWEST_BAR or not any(shares):
+        return [""] * len(shares)
+    # The axis stands between two characters, with at least one for whatever is on either side.
+    left = min(max(round(cells * below / (below + above)), below > 0), cells - (above > 0))
+    scale = min(n / end for n, end in ((left, below), (cells - left, above)) if end)
+    axis = ("|" if ascii_only else "│") if below else ""
+    bars = []
+    for share in shares:
+        whole, half = divmod(round(2 * abs(share) * scale), 2)
+        if ascii_only:
+            bar = ("-" if share < 0 else "#") * (whole + half)
+        else:
+            bar = "▐" * half + "█" * whole if share < 0 else "█" * whole + "▌" * half
+        bars.append(bar.rjust(left) + axis if share < 0 else " " * left + axis + bar)
+    return bars
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from iaside_onnx.archive import Archive, open_archive, refuse_changed
+from iaside_onnx.cli.classes import classes_as_json, classes_of, print_classes
 from iaside_onnx.cli.commands import Command
 from iaside_onnx.cli.console import json_number, print_table, printable, results, warn, write_json
 from iaside_onnx.cli.interactions import (
@@ -22,8 +23,9 @@ from iaside_onnx.cli.interactions import (
 )
 from iaside_onnx.cli.limits import limited
 from iaside_onnx.cli.options import json_option
-from iaside_onnx.errors import ArchiveError
+from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.report import interval_text
+from iaside_onnx.report.meaning import SIS_MEANING, more_images
 
 __all__ = ["print_archive", "print_result", "show", "summary"]
 
@@ -31,39 +33,71 @@ __all__ = ["print_archive", "print_result", "show", "summary"]
 @click.command(cls=Command, short_help="Print the table of an archive.")
 @click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
+    "--by", type=click.Choice(["class"]),
+    help="Also print accuracy, SIS and phi of each class, the most fragile first, and what its "
+    "images are taken for.",
+)  # fmt: skip
+@click.option(
+    "--classes", type=click.Path(path_type=Path), metavar="FILE",
+    help="With --by class: file that maps names to class indices, either way round, or lists "
+    "names in order. Default: the class folders of the images.",
+)  # fmt: skip
+@click.option(
     "--interactions", is_flag=True,
     help="Also print which bands need each other, and which overlap: the Shapley interaction of "
     "each pair. Needs archives of every coalition (--method exact).",
 )  # fmt: skip
 @json_option
 @limited
-def show(archives: tuple[Path, ...], interactions: bool, as_json: bool) -> None:
+def show(
+    archives: tuple[Path, ...],
+    by: str | None,
+    classes: Path | None,
+    interactions: bool,
+    as_json: bool,
+) -> None:
     """Print bands, contributions, distribution and score of ARCHIVES, with 95 % intervals.
 
     \b
     Example:
         iaside show demo.h5
+        iaside show demo.h5 --by class
         iaside show demo.h5 --interactions
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    opened = [open_archive(path) for path in archives]
+    opened = _opened(archives)
+    if classes is not None and by is None:
+        raise OptionError(
+            "`classes=FILE` names the classes of a table that was not asked for; add `by='class'`"
+        )
+    # All of them before anything is printed: one that cannot be had is an error.
+    classified = [classes_of(archive, classes) for archive in opened] if by else []
+    found = [interactions_of(archive) for archive in opened] if interactions else []
+    if as_json:
+        summaries = [summary(archive) for archive in opened]
+        for one, own in zip(summaries, classified, strict=False):
+            one.update(classes_as_json(own))
+        for one, pairs in zip(summaries, found, strict=False):
+            one["interactions"] = interactions_as_json(pairs)
+        write_json(summaries[0] if len(summaries) == 1 else {"archives": summaries})
+        return
+    for archive, own_classes, pairs in zip_longest(opened, classified, found):
+        print_archive(archive)
+        if own_classes is not None:
+            print_classes(archive, own_classes)
+        if pairs is not None:
+            print_interactions(pairs)
+
+
+def _opened(paths: Sequence[Path]) -> list[Archive]:
+    """Open archives, with a warning of each that was edited."""
+    opened = [open_archive(path) for path in paths]
     for archive in opened:
         # What was edited is shown, as it may be all that is left, but not as if it were whole.
         try:
             refuse_changed(archive.path, "trusted")
         except ArchiveError as error:
             warn(str(error))
-    # All of them before anything is printed: one that cannot be had is an error.
-    found = [interactions_of(archive) for archive in opened] if interactions else []
-    if as_json:
-        summaries = [summary(archive) for archive in opened]
-        for one, pairs in zip(summaries, found, strict=False):
-            one["interactions"] = interactions_as_json(pairs)
-        write_json(summaries[0] if len(summaries) == 1 else {"archives": summaries})
-        return
-    for archive, pairs in zip_longest(opened, found):
-        print_archive(archive)
-        if pairs is not None:
-            print_interactions(pairs)
+    return opened
 
 
 def summary(archive: Archive) -> dict[str, Any]:
@@ -153,6 +187,10 @@ def print_archive(archive: Archive) -> None:
         lines.append(
             f"note       bands {bands} may each be the smallest; the intervals allow for it"
         )
+    lines += [f"meaning    {SIS_MEANING[0]}", f"           {SIS_MEANING[1]}"]
+    wanted = more_images(archive)
+    if wanted is not None:
+        lines.append(f"note       {wanted}")
     for line in lines:
         console.print(printable(line), soft_wrap=True)
 
@@ -188,7 +226,7 @@ def _time_text(profile: Mapping[str, Any]) -> str:
 
 
 def _print_bands(console: Console, archive: Archive) -> None:
-    """Print the table of bands, with bars of psi."""
+    """Print the table of bands, with signed bars of phi."""
     heads = ["band", "radius", "phi, nats [95 %]", "psi [95 %]"]
     rows = [
         [
@@ -199,9 +237,7 @@ def _print_bands(console: Console, archive: Archive) -> None:
         ]
         for band in range(archive.bands)
     ]
-    # An archive may have been edited, so psi may have any value.
-    shares = np.clip(np.nan_to_num(archive["psi"], posinf=0.0, neginf=0.0), 0.0, 1.0)
     console.print(printable(str(archive.path)), soft_wrap=True)
     console.print()
-    print_table(console, heads, rows, shares.tolist())
+    print_table(console, heads, rows, archive["phi"].tolist(), "phi")
     console.print()

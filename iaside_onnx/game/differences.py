@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,6 +149,20 @@ def _errors(slopes: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDA
     return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
 
+class _Bounds(NamedTuple):
+    """Bounds of the differences of psi, ``(bands,)`` each, and of the score before scaling."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    sis_low: float
+    sis_high: float
+
+    @property
+    def width(self) -> float:
+        """Width over all bands."""
+        return float((self.high - self.low).sum())
+
+
 def _envelope(
     moments: Moments, several: float, one: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
@@ -159,33 +174,65 @@ def _envelope(
         one: quantile for the bounds of the score.
     """
     bands = moments.mean.size // 2
-    covariance = moments.covariance
-    low, high = np.full(bands, np.inf), np.full(bands, -np.inf)
-    sis_low, sis_high = np.inf, -np.inf
-    unit, eta = score_weights(bands)
-    for references in _pairs(moments):
-        found = [
-            _distribution(moments.mean[side * bands :][:bands], reference)
-            for side, reference in enumerate(references)
-        ]
-        if found[0] is None or found[1] is None:
-            # The distribution of one of them may be any.
-            return np.full(bands, -1.0), np.full(bands, 1.0), -1.0, 1.0
-        (psi_a, slopes_a), (psi_b, slopes_b) = found[0], found[1]
-        slopes = np.hstack([-slopes_a, slopes_b])
-        reach = several * _errors(slopes, covariance)
-        low = np.minimum(low, psi_b - psi_a - reach)
-        high = np.maximum(high, psi_b - psi_a + reach)
-        zero = np.zeros(bands)
-        rows = np.array([[*(unit @ slopes_a), *zero], [*zero, *(unit @ slopes_b)]])
-        distances = (float(unit @ psi_a) - eta, float(unit @ psi_b) - eta)
-        for ends in _score_differences(distances, rows, covariance, one):
-            sis_low, sis_high = min(sis_low, ends[0]), max(sis_high, ends[1])
+    _, eta = score_weights(bands)
+    found = []
+    for j, k, apart in _pairs(moments):
+        bounds = _bounds(moments, (j, k), several, one)
+        if j != k:
+            # j may be taken for k where their contributions are nearly equal in both.
+            near = _moved(_bounds(moments, (j, j), several, one), moments.mean[bands:], j, apart)
+            bounds = min(bounds, near, key=lambda one: one.width)
+        found.append(bounds)
+    low, high, sis_low, sis_high = zip(*found, strict=True)
     scale = 1.0 - eta
     return (
-        np.clip(low, -1.0, 1.0), np.clip(high, -1.0, 1.0),
-        max(sis_low / scale, -1.0), min(sis_high / scale, 1.0),
+        np.clip(np.min(low, axis=0), -1.0, 1.0), np.clip(np.max(high, axis=0), -1.0, 1.0),
+        max(min(sis_low) / scale, -1.0), min(max(sis_high) / scale, 1.0),
     )  # fmt: skip
+
+
+def _bounds(moments: Moments, references: tuple[int, int], several: float, one: float) -> _Bounds:
+    """Delta intervals with given bands in place of the smallest, one in either decomposition."""
+    bands = moments.mean.size // 2
+    covariance = moments.covariance
+    unit, eta = score_weights(bands)
+    first = _distribution(moments.mean[:bands], references[0])
+    second = _distribution(moments.mean[bands:], references[1])
+    if first is None or second is None:
+        # The distribution of one of them may be any.
+        return _Bounds(np.full(bands, -1.0), np.full(bands, 1.0), eta - 1.0, 1.0 - eta)
+    (psi_a, slopes_a), (psi_b, slopes_b) = first, second
+    reach = several * _errors(np.hstack([-slopes_a, slopes_b]), covariance)
+    zero = np.zeros(bands)
+    rows = np.array([[*(unit @ slopes_a), *zero], [*zero, *(unit @ slopes_b)]])
+    distances = (float(unit @ psi_a) - eta, float(unit @ psi_b) - eta)
+    ends = list(_score_differences(distances, rows, covariance, one))
+    middle = psi_b - psi_a
+    return _Bounds(middle - reach, middle + reach, min(ends)[0], max(high for _, high in ends))
+
+
+def _moved(bounds: _Bounds, phi: Phi, reference: int, apart: float) -> _Bounds:
+    """Bounds where the smallest of the second is up to ``apart`` below the band of reference.
+
+    Args:
+        bounds: bounds with the band as the smallest of both.
+        phi: means of the second, ``(bands,)``, in nats.
+        reference: the band.
+        apart: in nats.
+    """
+    found = _distribution(phi, reference)
+    if found is None:
+        return bounds
+    above = phi - phi[reference]
+    # Each share changes monotonically with the distance.
+    shift = (above + apart) / (above + apart).sum() - found[0]
+    score = abs(float(score_weights(phi.size)[0] @ shift))
+    return _Bounds(
+        bounds.low + np.minimum(shift, 0.0),
+        bounds.high + np.maximum(shift, 0.0),
+        bounds.sis_low - score,
+        bounds.sis_high + score,
+    )
 
 
 def _score_differences(
@@ -226,26 +273,28 @@ def _distribution(
     return psi, distribution_slopes(psi, total, reference)
 
 
-def _pairs(moments: Moments) -> Iterator[tuple[int, int]]:
-    """Bands that may be the smallest, one in either decomposition, together.
+def _pairs(moments: Moments) -> Iterator[tuple[int, int, float]]:
+    """Bands that may be the smallest, one in either decomposition, and how far they are apart.
 
-    That j is the smallest in the first and k in the second needs
-    ``(first_k - first_j) + (second_j - second_k) >= 0``. Where models are nearly equal, the error
-    of that sum is far smaller than those of its parts, and most pairs with j != k are out.
+    Where j is the smallest in the first and k in the second, k is above j in the first, and j above
+    k in the second, by ``first_k - first_j + second_j - second_k`` together. The error of that sum
+    is far smaller than those of its parts where models are nearly equal, so that it bounds both.
+
+    Yields:
+        j, k, and the upper bound of that sum, in nats; 0 for j = k.
     """
     bands = moments.mean.size // 2
     mean, covariance = moments.mean, moments.covariance
-    rounding = _ROUNDING * float(np.abs(mean).max())
-    least = (int(mean[:bands].argmin()), int(mean[bands:].argmin()))
     in_first = may_be_smallest(mean[:bands], covariance[:bands, :bands])
     in_second = may_be_smallest(mean[bands:], covariance[bands:, bands:])
+    least = (int(mean[:bands].argmin()), int(mean[bands:].argmin()))
     for j in in_first:
         for k in in_second:
             row = np.zeros(2 * bands)
             row[[k, bands + j]] += 1.0
             row[[j, bands + k]] -= 1.0
             error = float(_errors(row[None], covariance)[0])
+            apart = max(float(row @ mean) + MAY_BE_SMALLEST * error, 0.0)
             # The pair of the smallest means is always one of them, whatever rounding does.
-            always = j == k or (j, k) == least
-            if always or float(row @ mean) + MAY_BE_SMALLEST * error > rounding:
-                yield j, k
+            if apart > 0 or j == k or (j, k) == least:
+                yield j, k, 0.0 if j == k else apart

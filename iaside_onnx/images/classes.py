@@ -34,7 +34,7 @@ ClassWord: TypeAlias = Literal["in-order", "numbers"]
 folder is its class index.
 """
 
-ClassesLike: TypeAlias = "str | Path | Mapping[Any, Any] | Sequence[str]"
+ClassesLike: TypeAlias = str | Path | Mapping[Any, Any] | Sequence[str]
 """A word of `ClassWord`, a file, a map of names to indices or back, or names in order."""
 
 KnownClasses: TypeAlias = "dict[str, int] | ClassWord | None"

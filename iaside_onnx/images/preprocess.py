@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.errors import PreprocessError
+from iaside_onnx.errors import PreprocessError, nearest
 
 __all__ = ["ColorOrder", "CropMode", "CropOffset", "Interpolation", "Preprocess"]
 
@@ -146,7 +145,8 @@ class Preprocess:
         names = [field.name for field in fields(cls)]
         for key in d:
             if key not in names:
-                raise PreprocessError(f"{where}: unknown key {key!r}{_nearest(str(key), names)}")
+                hint = nearest(str(key), names, "keys")
+                raise PreprocessError(f"{where}: unknown key {key!r}{hint}")
         try:
             # __post_init__ checks every value, so the keyword arguments may have any type.
             values: dict[str, Any] = {key: _plain(key, value) for key, value in d.items()}
@@ -209,11 +209,6 @@ def _check_numbers(key: str, values: object, lengths: tuple[int, ...] = (1,)) ->
     if isinstance(values, tuple) and len(values) not in lengths:
         wanted = " or ".join(str(length) for length in sorted(set(lengths)))
         raise PreprocessError(f"{key} must have {wanted} values, found {len(values)}")
-
-
-def _nearest(key: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, names, n=1)
-    return f", did you mean {close[0]!r}" if close else f"; the keys are {', '.join(names)}"
 
 
 def _listed(values: object) -> str:

@@ -5,8 +5,15 @@ from __future__ import annotations
 import math
 
 from iaside_onnx.archive import Archive
+from iaside_onnx.progress import escaped
 
-__all__ = ["interval_text"]
+__all__ = ["interval_text", "shortened"]
+
+
+def shortened(text: str, most: int) -> str:
+    """Text from outside on one line, cut to so many characters, control characters escaped."""
+    line = escaped(text)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def interval_text(archive: Archive, name: str, band: int | None = None) -> str:

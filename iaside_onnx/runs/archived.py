@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from iaside_onnx.archive import INFERENCE_OF_ABOUT, Archive
 from iaside_onnx.errors import ArchiveError
+from iaside_onnx.images import ClassesLike
 from iaside_onnx.model import PreprocessLike
 from iaside_onnx.runs.options import Labels, Options, parse_options
 from iaside_onnx.runs.planning import Inputs, find_inputs
@@ -26,7 +27,7 @@ class Moved(TypedDict, total=False):
     """
 
     labels: Labels | None
-    classes: Path | Mapping[str, int] | None
+    classes: ClassesLike | None
     preprocess: PreprocessLike | None
 
 

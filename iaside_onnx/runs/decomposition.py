@@ -19,11 +19,12 @@ from iaside_onnx.archive import (
 )
 from iaside_onnx.errors import ArchiveError, RunConflictError
 from iaside_onnx.outputs import check_recorded
-from iaside_onnx.progress import LogProgress, Progress
+from iaside_onnx.progress import Progress, listener
 from iaside_onnx.runs.assembly import assemble, now
 from iaside_onnx.runs.driver import run_plan
 from iaside_onnx.runs.executors import Executor, LocalExecutor, ProcessExecutor
-from iaside_onnx.runs.options import LIMITS, Options, OptionWords, parse_options
+from iaside_onnx.runs.keywords import named_options
+from iaside_onnx.runs.options import LIMITS, OLD_WORDS, Options, OptionWords, parse_options
 from iaside_onnx.runs.planning import Inputs, Plan, find_inputs, make_plan
 from iaside_onnx.runs.profiles import check_profile, write_profile
 from iaside_onnx.version import __version__
@@ -36,12 +37,13 @@ _INPUTS = ("labels", "classes", "preprocess")
 _ASIDE = ("overwrite", "profile", "workers", "on_bad_image")
 
 
+@named_options(Options, old=OLD_WORDS)
 def decompose(
     model: str | Path,
     images: str | Path | NDArray[Any],
     output: str | Path,
     *,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = True,
     **options: Unpack[OptionWords],
 ) -> Archive:
     """Decompose a classifier's predictive power over frequency bands, and archive it.
@@ -54,8 +56,9 @@ def decompose(
             ``.parquet`` or ``.tar`` file, a folder of Parquet or tar shards, or an array,
             ``(n, height, width[, channels])``, uint8 or float in [0, 1].
         output: the archive to write; work in progress is in a folder beside it.
-        progress: listens to the run; by default the logger ``iaside_onnx``.
         **options: see `iaside_onnx.Options`.
+        progress: True for a bar in a notebook or on a terminal, and the logger ``iaside_onnx`` for
+            words; False or None for the logger alone; or what listens to the run.
 
     Returns:
         The finished archive.
@@ -64,7 +67,7 @@ def decompose(
         IasideError: with one sentence that says what is wrong and what to do. What was evaluated
             before is kept.
     """
-    progress = progress or LogProgress()
+    progress = listener(progress)
     chosen = parse_options(options)
     workspace = Workspace(Path(output), progress.warn)
     files = [model, images, *(getattr(chosen, name) for name in _INPUTS)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,13 @@ from iaside_onnx.archive import (
 )
 from iaside_onnx.errors import ArchiveError, OptionError, RunConflictError
 from iaside_onnx.files import stamp_of
-from iaside_onnx.progress import LogProgress, Progress
+from iaside_onnx.images import ClassesLike
+from iaside_onnx.model import PreprocessLike
+from iaside_onnx.progress import Progress, listener
 from iaside_onnx.runs.archived import Moved, archived_inputs, archived_options
 from iaside_onnx.runs.decomposition import execute
-from iaside_onnx.runs.options import LIMITS
+from iaside_onnx.runs.keywords import named_options
+from iaside_onnx.runs.options import LIMITS, Labels
 from iaside_onnx.runs.planning import Plan, make_plan, recipe_threads
 from iaside_onnx.runs.schedule import Piece, Schedule
 
@@ -35,6 +38,7 @@ __all__ = ["extend"]
 _EVERY_PASS: tuple[str, ...] = ("image", "image_id", "image_sha256", "label")
 
 
+@named_options()
 def extend(
     archive: str | Path,
     *,
@@ -43,9 +47,11 @@ def extend(
     target_sis_width: float | None = None,
     model: str | Path | None = None,
     images: str | Path | NDArray[Any] | None = None,
+    labels: Labels | None = None,
+    classes: ClassesLike | None = None,
+    preprocess: PreprocessLike | None = None,
     workers: int = 1,
-    progress: Progress | None = None,
-    **moved: Unpack[Moved],
+    progress: Progress | bool | None = True,
 ) -> Archive:
     """Go on with a sampled archive where it stopped, with the options that it was made with.
 
@@ -60,10 +66,11 @@ def extend(
         target_sis_width: see `iaside_onnx.Options`.
         model: the ONNX file, if it is not where it was.
         images: the images, if they are not where they were.
+        labels: the labels, if they are not where they were, or were an array.
+        classes: the class indices, likewise.
+        preprocess: the specification, likewise.
         workers: see `iaside_onnx.Options`.
-        progress: listens to the run; by default the logger ``iaside_onnx``.
-        **moved: ``labels``, ``classes`` and ``preprocess``, if they are not where they were, or
-            were arrays.
+        progress: as in `iaside_onnx.decompose`.
 
     Returns:
         The finished archive.
@@ -73,7 +80,8 @@ def extend(
         IasideError: with one sentence that says what is wrong and what to do. The archive is as it
             was, and what was evaluated is kept beside it.
     """
-    progress = progress or LogProgress()
+    progress = listener(progress)
+    moved: Moved = {"labels": labels, "classes": classes, "preprocess": preprocess}
     stamp = stamp_of(Path(archive))
     old = open_archive(archive)
     if not design_of(old).sequential:

@@ -31,13 +31,25 @@ from iaside_onnx.types import (
     Spacing,
 )
 
-__all__ = ["DEFAULT_BUDGET", "LIMITS", "OnBadImage", "OptionWords", "Options", "parse_options"]
+__all__ = [
+    "DEFAULT_BUDGET",
+    "LIMITS",
+    "OLD_WORDS",
+    "Labels",
+    "OnBadImage",
+    "OptionWords",
+    "Options",
+    "parse_options",
+]
 
 DEFAULT_BUDGET = 1 << 18
 """Evaluations: up to this number every coalition of every image is evaluated, above it a sample."""
 
 LIMITS = ("budget", "target_se", "target_sis_width")
 """How far a sequential run goes: all in which it may differ from a run that extends it."""
+
+OLD_WORDS = ("about",)
+"""Options of earlier versions that `parse_options` still takes."""
 
 OnBadImage: TypeAlias = Literal["error", "skip"]
 Labels: TypeAlias = str | Path | Sequence[int] | NDArray[np.integer[Any]]
@@ -269,7 +281,8 @@ def parse_options(words: Mapping[str, Any]) -> Options:
         warnings.warn(
             "the option `about` is now `inference`, and its word `images` is now `sample`",
             DeprecationWarning,
-            stacklevel=3,
+            # Of `decompose`, which is decorated, the caller.
+            stacklevel=4,
         )
         about = words.pop("about")
         words["inference"] = INFERENCE_OF_ABOUT.get(about, about)

@@ -218,3 +218,50 @@ def test_bands_in_words() -> None:
     assert bands_text([3]) == "band 3"
     assert bands_text([0, 1]) == "bands 0 and 1"
     assert bands_text([0, 3, 4, 5, 7]) == "bands 0, 3 to 5 and 7"
+
+
+def test_differences_as_a_table(folder: Path) -> None:
+    """A cell in another row or column than its band, pair and bound."""
+    pytest.importorskip("pandas")
+    found = compare(folder / "a.h5", folder / "b.h5", folder / "a.h5")
+    table = found.to_dataframe()
+    assert len(table) == 8
+    row = table.query("band == 2").iloc[0]
+    game = found.pairs[0].game
+    wanted = (game.phi[2], game.phi_low[2], game.phi_high[2], game.psi[2], game.psi_high[2])
+    assert tuple(row[["phi", "phi_low", "phi_high", "psi", "psi_high"]]) == wanted
+    assert (row["archive"], row["images"]) == (str(folder / "b.h5"), 41)
+    pairs = found.to_dataframe("pairs")
+    accuracy = found.pairs[0].accuracy
+    assert accuracy is not None
+    assert pairs["accuracy_low"][0] == accuracy.difference.low
+    assert pairs["sis_high"][0] == game.sis_high
+    assert pairs["p_value"][1] == 1
+    with pytest.raises(OptionError, match="did you mean 'pairs'"):
+        found.to_dataframe("pair")  # type: ignore[arg-type]
+
+
+def test_differences_as_a_chart(folder: Path) -> None:
+    """Bars of one archive's values would be taken for differences."""
+    figure = pytest.importorskip("matplotlib.figure")
+    found = compare(folder / "a.h5", folder / "b.h5")
+    axes = figure.Figure().subplots()
+    assert found.plot("psi", axes) is axes
+    heights = [bar.get_height() for bar in axes.containers[0]]
+    np.testing.assert_allclose(heights, found.pairs[0].game.psi)
+    legend = axes.get_legend()
+    assert legend is not None
+    assert legend.get_texts()[0].get_text() == "b minus a"
+    with pytest.raises(OptionError, match="unknown kind"):
+        found.plot("sis", axes)  # type: ignore[arg-type]
+
+
+def test_differences_in_a_notebook(folder: Path, tmp_path: Path) -> None:
+    """Names of files are anybody's: one would run as a script in the notebook."""
+    hostile = tmp_path / "<script>x.h5"
+    hostile.write_bytes((folder / "b.h5").read_bytes())
+    found = compare(folder / "a.h5", hostile)
+    html = found._repr_html_()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert f"{found.pairs[0].game.sis:+.3f}" in html

@@ -51,6 +51,9 @@ def test_names_of_images_and_classes() -> None:
     clean(run).succeeds()
     clean(in_process("show", "out.h5")).succeeds()
     clean(in_process("show", "out.h5", "--json")).succeeds()
+    by_class = clean(in_process("show", "out.h5", "--by", "class"))
+    by_class.succeeds()
+    assert "\\x1b]0;owned" in by_class.out
     with h5py.File("out.h5") as file:
         # The archive holds the true names; only the terminal gets them escaped.
         assert [name.decode() for name in file["class_folder"][()]] == CLASSES

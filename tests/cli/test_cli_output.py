@@ -69,7 +69,15 @@ def test_help_names_every_command() -> None:
     listed = page.out.split("Commands:\n")[1].splitlines()
     assert [line.split(maxsplit=1) for line in listed] == [[*item] for item in COMMANDS.items()]
     modules = {path.stem for path in Path(iaside_onnx.cli.__file__).parent.glob("[a-z]*.py")}
-    assert modules - COMMANDS.keys() == {"commands", "console", "limits", "options", "signals"}
+    assert modules - COMMANDS.keys() == {
+        "classes",
+        "commands",
+        "console",
+        "interactions",
+        "limits",
+        "options",
+        "signals",
+    }
     version = in_process("--version")
     assert version.out == f"iaside, version {iaside_onnx.__version__}\n"
 
@@ -104,7 +112,9 @@ def test_examples_run(folder: Path) -> None:
         in_process(*words, "--limit", "4", "--bands", "2").succeeds()
 
 
-def test_progress_is_on_stderr_and_results_on_stdout(folder: Path) -> None:
+def test_progress_is_on_stderr_and_results_on_stdout(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`iaside decompose ... > table.txt` holds progress, or lacks results."""
     outcome = in_subprocess(*WORDS, "out.h5", cwd=folder)
     outcome.succeeds()
@@ -113,6 +123,8 @@ def test_progress_is_on_stderr_and_results_on_stdout(folder: Path) -> None:
         assert word not in outcome.out
     for word in ("psi [95 %]", "SIS", "6 of 6", "model.onnx", "out.h5"):
         assert word in outcome.out
+    # Bars are as long as there is room, and the subprocess has plenty.
+    monkeypatch.setenv("COLUMNS", "400")
     shown = in_process("show", "out.h5")
     assert shown.err == ""
     assert shown.out.replace("\n", "") in outcome.out.replace("\n", "")
