@@ -103,7 +103,7 @@ def compare(
     if junit is not None:
         gate_files.write_junit(junit, answers, names, undecided)
     if markdown is not None:
-        gate_files.write_markdown(markdown, comparison, words, answers, names)
+        gate_files.write_markdown(markdown, comparison, words, answers, names, checkpoints)
     return 0 if all(gate_files.passes(answer, undecided) for answer in answers) else 1
 
 

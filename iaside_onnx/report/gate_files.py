@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from iaside_onnx.analysis import Comparison, GateResult
+from iaside_onnx.analysis import Comparison, GateResult, Series
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.files import finished_file
 from iaside_onnx.outputs import check_output_file
@@ -18,6 +18,8 @@ from iaside_onnx.report.comparison_tables import (
     models_table,
     phi_table,
     ranking_table,
+    steps_table,
+    trend_table,
 )
 from iaside_onnx.report.gate_words import advice, gate_name, level_words, measured_text, verdict
 
@@ -113,6 +115,7 @@ def write_markdown(
     words: Sequence[str],
     results: Sequence[GateResult],
     names: Mapping[Path, str],
+    found: Series | None = None,
 ) -> None:
     """Write a comparison and its gates as Markdown for a pull request.
 
@@ -122,6 +125,7 @@ def write_markdown(
         words: sentences about it.
         results: answers of gates, if there are any.
         names: what archives are called, by their path.
+        found: the series, where archives are checkpoints in order.
 
     Raises:
         ArchiveError: if the file cannot be written, or exists and is not such a file.
@@ -142,6 +146,12 @@ def write_markdown(
             "<details><summary>phi by band, nats</summary>",
             _markdown_table(phi_table(group, names)),
             "</details>",
+        ]
+    if found is not None:
+        parts += [
+            "Each checkpoint minus the one before, and the change per step:",
+            _markdown_table(steps_table(found, names)),
+            _markdown_table(trend_table(found)),
         ]
     if len(comparison.groups) > 1:
         parts.append(_markdown_table(ranking_table(comparison, names)))

@@ -160,7 +160,7 @@ def test_a_folder_of_checkpoints(made: Path, tmp_path: Path) -> None:
         shutil.copy(made / f"{source}.h5", tmp_path / f"{name}.h5")
     for k in range(5):
         (tmp_path / f"log-{k}.txt").write_text("x")
-    found = in_process("compare", tmp_path, "--series")
+    found = in_process("compare", tmp_path, "--series", "--markdown", tmp_path / "m.md")
     found.succeeds()
     first, second, *_ = found.out.splitlines()
     assert first.startswith("e-10 is the first checkpoint that is certainly worse than the one")
@@ -169,6 +169,10 @@ def test_a_folder_of_checkpoints(made: Path, tmp_path: Path) -> None:
     assert found.err.strip().endswith(
         "5 that are no archives are left out: log-0.txt, log-1.txt, log-2.txt and 2 more"
     )
+    text = (tmp_path / "m.md").read_text("utf-8")
+    assert "- e-10 is the first checkpoint" in text
+    assert "| e-10 | -0.400 " in text
+    assert "| accuracy | -0.200 " in text
 
 
 def test_images_that_one_lacks_are_named(tmp_path: Path) -> None:
