@@ -75,8 +75,7 @@ def compare(
     """Compare each ARCHIVE with the REFERENCE, image by image, with 95 % intervals.
 
     Exit 0 if all gates hold, or none are given; otherwise exit 1. Gates are decided by intervals of
-    97 %, so that one that holds where the truth lies on the margin is wrong in 2.5 % of cases at
-    most.
+    97 %, so that one that holds while the truth lies on the margin is wrong in 2.5 % at most.
 
     \b
     Example:
@@ -84,20 +83,17 @@ def compare(
         iaside compare fp32.h5 int8.h5 --margin accuracy=0.01 --at-least agreement=0.95
         iaside compare checkpoints --series --margin phi=0.1
     """  # noqa: D301  # \b tells click to keep the lines below as they are
-    from iaside_onnx.analysis import Gate, check_gates
+    from iaside_onnx.analysis import check_gates
     from iaside_onnx.report import gate_files
 
-    gates = [Gate.parse("margin", text) for text in margin]
-    gates += [Gate.parse("at_least", text) for text in at_least]
+    gates = _parsed(margin, at_least)
     _check_files(junit, markdown, gates)
     comparison, checkpoints = _compared(archives, series)
     answers = check_gates(comparison, gates)
-    names, words = _described(comparison, checkpoints)
     _warn_unmatched(comparison, checkpoints)
+    names, words = _described(comparison, checkpoints)
     if as_json:
-        from iaside_onnx.report.comparison_data import comparison_data
-
-        write_json(comparison_data(comparison, words, answers, checkpoints))
+        _print_json(comparison, checkpoints, words, answers)
     else:
         _print(comparison, checkpoints, words, answers, names)
     if junit is not None:
@@ -105,6 +101,15 @@ def compare(
     if markdown is not None:
         gate_files.write_markdown(markdown, comparison, words, answers, names, checkpoints)
     return 0 if all(gate_files.passes(answer, undecided) for answer in answers) else 1
+
+
+def _parsed(margin: Sequence[str], at_least: Sequence[str]) -> list[Gate]:
+    from iaside_onnx.analysis import Gate
+
+    return [
+        *(Gate.parse("margin", text) for text in margin),
+        *(Gate.parse("at_least", text) for text in at_least),
+    ]
 
 
 def _check_files(junit: Path | None, markdown: Path | None, gates: Sequence[Gate]) -> None:
@@ -179,6 +184,17 @@ def _warn_unmatched(comparison: Comparison, series: Series | None) -> None:
                     f"{len(alone):,} of {here['image'].size:,} images of {here.path} are not in "
                     f"{there.path}, by SHA-256, and are left out: {_few(alone)}"
                 )
+
+
+def _print_json(
+    comparison: Comparison,
+    series: Series | None,
+    words: Sequence[str],
+    answers: Sequence[GateResult],
+) -> None:
+    from iaside_onnx.report.comparison_data import comparison_data
+
+    write_json(comparison_data(comparison, words, answers, series))
 
 
 def _print(

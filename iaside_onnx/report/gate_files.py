@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from iaside_onnx.analysis import Comparison, GateResult, Series
+from iaside_onnx.analysis import Comparison, GateResult, Group, Series
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.files import finished_file
 from iaside_onnx.outputs import check_output_file
@@ -55,10 +55,9 @@ def check_gate_file(path: Path) -> None:
 def write_junit(
     path: Path, results: Sequence[GateResult], names: Mapping[Path, str], undecided: Undecided
 ) -> None:
-    """Write the answers of gates as JUnit XML, as GitHub's actions and GitLab read it.
+    """Write the answers of gates as JUnit XML: each archive is a suite and each gate a test.
 
-    Each archive is a test suite and each gate a test. What fails is a failure, and so is what is
-    undecided, unless that passes: then it is a skipped test.
+    What fails is a failure, and so is what is undecided, unless that passes: then it is skipped.
 
     Args:
         path: the file to write; one that an earlier call wrote is replaced.
@@ -79,20 +78,24 @@ def write_junit(
         suite = ET.SubElement(root, "testsuite", _counts(name, own, undecided))
         for result in own:
             found = {"name": gate_name(result.gate), "classname": name, "time": "0"}
+            tag, attributes, text = _outcome(result, undecided)
             case = ET.SubElement(suite, "testcase", found)
-            said = f"{result.answer}: {measured_text(result)}"
-            todo = advice(result)
-            if result.answer == "holds":
-                ET.SubElement(case, "system-out").text = said
-            elif passes(result, undecided):
-                ET.SubElement(case, "skipped", {"message": f"{said}; {todo}"})
-            else:
-                kind = {"message": said, "type": result.answer}
-                ET.SubElement(case, "failure", kind).text = f"{said}; {todo}"
+            ET.SubElement(case, tag, attributes).text = text
     ET.indent(root)
     root.tail = "\n"
     with finished_file(path) as temporary:
         ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
+
+
+def _outcome(result: GateResult, undecided: Undecided) -> tuple[str, dict[str, str], str | None]:
+    """What is inside of a test: the tag, its attributes and its text."""
+    said = f"{result.answer}: {measured_text(result)}"
+    if result.answer == "holds":
+        return "system-out", {}, said
+    whole = f"{said}; {advice(result)}"
+    if passes(result, undecided):
+        return "skipped", {"message": whole}, None
+    return "failure", {"message": said, "type": result.answer}, whole
 
 
 def _counts(name: str, results: Sequence[GateResult], undecided: Undecided) -> dict[str, str]:
@@ -139,24 +142,27 @@ def write_markdown(
         ]
     parts.append("\n".join(f"- {_plain(sentence)}" for sentence in words))
     for group in comparison.groups:
-        parts += [
-            f"Baseline {group.baseline}, differences from {_plain(names[group.reference.path])}; "
-            "\\* is certain:",
-            _markdown_table(models_table(group, names)),
-            "<details><summary>phi by band, nats</summary>",
-            _markdown_table(phi_table(group, names)),
-            "</details>",
-        ]
+        parts += _group_parts(group, names)
     if found is not None:
-        parts += [
-            "Each checkpoint minus the one before, and the change per step:",
-            _markdown_table(steps_table(found, names)),
-            _markdown_table(trend_table(found)),
-        ]
+        tables = (steps_table(found, names), trend_table(found))
+        parts.append("Each checkpoint minus the one before, and the change per step:")
+        parts += map(_markdown_table, tables)
     if len(comparison.groups) > 1:
         parts.append(_markdown_table(ranking_table(comparison, names)))
     with finished_file(path) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _group_parts(group: Group, names: Mapping[Path, str]) -> list[str]:
+    """Paragraphs of Markdown about the archives of one baseline."""
+    return [
+        f"Baseline {group.baseline}, differences from {_plain(names[group.reference.path])}; "
+        "\\* is certain:",
+        _markdown_table(models_table(group, names)),
+        "<details><summary>phi by band, nats</summary>",
+        _markdown_table(phi_table(group, names)),
+        "</details>",
+    ]
 
 
 def _plain(text: str) -> str:
