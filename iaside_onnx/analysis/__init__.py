@@ -24,8 +24,10 @@ from iaside_onnx.analysis.estimates import (
     estimate_variables,
     mean_gains,
 )
+from iaside_onnx.analysis.gates import GATE_LEVEL, Gate, GateKind, GateResult, check_gates
 from iaside_onnx.analysis.interactions import Interactions, interactions
 from iaside_onnx.analysis.merging import merge
+from iaside_onnx.analysis.series import Series, Trend, archives_in, series, worse
 from iaside_onnx.analysis.statistics import Interval
 from iaside_onnx.analysis.verification import (
     Verification,
@@ -37,20 +39,28 @@ from iaside_onnx.analysis.verification import (
 
 __all__ = [
     "FEW_IMAGES",
+    "GATE_LEVEL",
     "Accuracy",
     "ClassResult",
     "Comparison",
     "Confusion",
+    "Gate",
+    "GateKind",
+    "GateResult",
     "Group",
     "Interactions",
     "Interval",
     "Pair",
+    "Series",
+    "Trend",
     "Verification",
     "accuracy",
+    "archives_in",
     "by_class",
     "chance_warning",
     "check",
     "check_archive",
+    "check_gates",
     "check_in_child",
     "class_names",
     "compare",
@@ -65,5 +75,7 @@ __all__ = [
     "merge",
     "refuse_damaged",
     "register_tables",
+    "series",
     "table_names",
+    "worse",
 ]

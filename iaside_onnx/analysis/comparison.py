@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
-__all__ = ["Accuracy", "Comparison", "Group", "Pair", "compare", "compare_pair"]
+__all__ = [
+    "Accuracy",
+    "Comparison",
+    "Group",
+    "Pair",
+    "by_baseline",
+    "compare",
+    "compare_pair",
+    "open_compared",
+]
 
 # What makes two games different. The mean colour follows from the images and their preparation.
 _GAME = ("bands", "partition", "spacing", "baseline", "pixel_range", "labels")
@@ -192,10 +201,10 @@ def compare(reference: Archive | str | Path, *archives: Archive | str | Path) ->
         OptionError: if there is no other, or they differ in game or labels, or share no image.
         ArchiveError: if one cannot be read, or was edited.
     """
-    opened = [_open(one) for one in (reference, *archives)]
+    opened = [open_compared(one) for one in (reference, *archives)]
     if len(opened) == 1:
         raise OptionError("comparing takes at least two archives: a reference, and others")
-    groups = _group(opened)
+    groups = by_baseline(opened)
     comparisons = sum(len(group) - 1 for group in groups)
     return Comparison(
         tuple(
@@ -209,14 +218,19 @@ def compare(reference: Archive | str | Path, *archives: Archive | str | Path) ->
     )
 
 
-def _open(archive: Archive | str | Path) -> Archive:
+def open_compared(archive: Archive | str | Path) -> Archive:
+    """Open an archive for a comparison.
+
+    Raises:
+        ArchiveError: if it cannot be read, or was edited.
+    """
     found = archive if isinstance(archive, Archive) else open_archive(archive)
     # A decision on what was edited would look like one on what was measured.
     refuse_changed(found.path, "compared")
     return found
 
 
-def _group(archives: Sequence[Archive]) -> list[list[Archive]]:
+def by_baseline(archives: Sequence[Archive]) -> list[list[Archive]]:
     """Archives by baseline, each group with its reference first.
 
     Raises:

@@ -9,7 +9,7 @@ import numpy as np
 
 from iaside_onnx.archive import Archive
 from iaside_onnx.errors import ArchiveError, OptionError
-from iaside_onnx.game import Design, Estimate, make_design
+from iaside_onnx.game import LEVEL, Design, Estimate, make_design
 from iaside_onnx.types import Phi
 
 __all__ = ["design_of", "estimate_archives", "estimate_variables", "mean_gains", "population_of"]
@@ -65,12 +65,17 @@ def estimate_variables(found: Estimate) -> dict[str, Any]:
     return {name: getattr(found, name) for name in names}
 
 
-def estimate_archives(archives: Sequence[Archive]) -> Estimate:
-    """Phi, psi and SIS over the images of archives of one model and one game."""
+def estimate_archives(archives: Sequence[Archive], level: float = LEVEL) -> Estimate:
+    """Phi, psi and SIS over the images of archives of one model and one game.
+
+    Args:
+        archives: at least one.
+        level: confidence level of each interval, in (0, 1).
+    """
     first = archives[0]
     population = population_of(first)
     # Class shares are known of the images of the source, but not of what they were drawn from.
     strata = first["stratum"] if population is not None and "stratum" in first.names else None
     gains = np.concatenate([mean_gains(archive) for archive in archives], axis=1)
     draws = np.concatenate([archive.draws for archive in archives])
-    return design_of(first).estimate(gains, draws, strata, population)
+    return design_of(first).estimate(gains, draws, strata, population, level)

@@ -28,6 +28,7 @@ from iaside_onnx.version import __version__
 __all__ = ["COMMANDS", "iaside", "main"]
 
 COMMANDS = {
+    "compare": "Compare archives of the same images with a reference.",
     "convert": "Convert an archive to CSV, JSON, Parquet or NetCDF.",
     "decompose": "Decompose a model over images, into an archive.",
     "demo": "Decompose a bundled model on bundled images.",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from iaside_onnx.errors import OptionError
 from iaside_onnx.game.draw import draw_order
 from iaside_onnx.game.intervals import Estimate
+from iaside_onnx.game.moments import LEVEL
 from iaside_onnx.game.rounds import next_end
 from iaside_onnx.types import Coalitions, Phi
 
@@ -127,6 +128,7 @@ class Design(ABC):
         draws: NDArray[np.int64],
         strata: NDArray[np.int64] | None = None,
         population: int | None = None,
+        level: float = LEVEL,
     ) -> Estimate:
         """Phi, psi and SIS with intervals.
 
@@ -135,6 +137,7 @@ class Design(ABC):
             draws: positions of the images in the order of the draw, ``(n,)``.
             strata: class of each image, ``(n,)``, if images were drawn in proportion to classes.
             population: number of images that the estimate is about, if it is about a finite set.
+            level: confidence level of each interval, in (0, 1).
         """
 
     def order(self, strata: NDArray[np.int64] | None, images: int) -> NDArray[np.int64]:

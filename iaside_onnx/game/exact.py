@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from iaside_onnx.game.coalitions import MAX_EXACT_BANDS, all_coalitions
 from iaside_onnx.game.design import Design, Pass, register
 from iaside_onnx.game.intervals import Estimate, estimate
+from iaside_onnx.game.moments import LEVEL
 from iaside_onnx.game.shapley import shapley_values
 from iaside_onnx.types import Coalitions, Phi
 
@@ -72,9 +73,10 @@ class ExactDesign(Design):
         draws: NDArray[np.int64],  # noqa: ARG002
         strata: NDArray[np.int64] | None = None,  # noqa: ARG002
         population: int | None = None,
+        level: float = LEVEL,
     ) -> Estimate:
         """Intervals over images."""
-        return estimate(gains[0], population)
+        return estimate(gains[0], population, level)
 
     def order(self, strata: NDArray[np.int64] | None, images: int) -> NDArray[np.int64]:  # noqa: ARG002
         """The order of the source: all images are evaluated."""

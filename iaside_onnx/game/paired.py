@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from iaside_onnx.game.design import Design, Pass, register
 from iaside_onnx.game.fields import field_tables
 from iaside_onnx.game.intervals import Estimate, estimate_moments
-from iaside_onnx.game.moments import block_moments
+from iaside_onnx.game.moments import LEVEL, block_moments
 from iaside_onnx.types import Coalitions, Phi
 
 __all__ = ["EMPTY_SLOT", "FULL_SLOT", "MAX_SAMPLED_BANDS", "PairedDesign", "SlotLayout"]
@@ -132,11 +132,13 @@ class PairedDesign(Design):
         draws: NDArray[np.int64],
         strata: NDArray[np.int64] | None = None,
         population: int | None = None,
+        level: float = LEVEL,
     ) -> Estimate:
         """Intervals over blocks of images."""
         forward, backward = gains
         blocks = draws // self.bands
-        return estimate_moments(block_moments(forward, backward, blocks, strata, population, draws))
+        moments = block_moments(forward, backward, blocks, strata, population, draws)
+        return estimate_moments(moments, level)
 
     @property
     def layout(self) -> SlotLayout:

@@ -101,7 +101,7 @@ def test_the_file_to_write_has_a_long_name(name: str) -> None:
     """`-o` in a script says nothing; `--output` means something else."""
     flags = {flag for option in options_of(name).values() for flag in option.opts}
     assert ("-o" in flags) == ("--out" in flags)
-    assert ("--out" in flags) == (name not in ("extend", "show", "verify"))
+    assert ("--out" in flags) == (name not in ("compare", "extend", "show", "verify"))
 
 
 @pytest.mark.parametrize("words", [WORDS[:4] + WORDS[-2:], ("inspect", "model.onnx")])

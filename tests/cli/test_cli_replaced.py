@@ -45,6 +45,11 @@ COMMANDS: dict[str, tuple[list[str | Path], str]] = {
         ["export", "sklearn", "m:f", "--input-size", "1,8,8", "-o", "x.onnx", "--overwrite"],
         "x.onnx",
     ),
+    "compare junit": (
+        ["compare", ARCHIVE, ARCHIVE, "--margin", "phi=1", "--junit", "x.xml"],
+        "x.xml",
+    ),
+    "compare markdown": (["compare", ARCHIVE, ARCHIVE, "--markdown", "x.md"], "x.md"),
     "demo": (["demo", "-o", "x.h5", "--overwrite"], "x.h5"),
     "demo page": (["demo", "-o", "x.h5", "--overwrite"], "x.html"),
 }

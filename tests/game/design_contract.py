@@ -267,6 +267,18 @@ class DesignContract(ABC):
         # Nothing is known of the spread of one image.
         assert np.isnan(found.standard_error).all() == (images == 1)
 
+    def test_a_higher_level_gives_a_wider_interval(self) -> None:
+        """A decision at another level than 95 % would err as often as one at 95 %."""
+        design, draws = self.make(4, 1), np.arange(40)
+        # By its bit mask each coalition is worth more for each band, so that the score is not any.
+        games, count = random_games(40, 4) + np.arange(16), self.replicates(design)
+        gains = self.gains(design, games, draws, 0, count) / count
+        plain, strict = (design.estimate(gains, draws, level=level) for level in (0.95, 0.99))
+        # Quantiles of the normal distribution; those of Student's differ by more.
+        ratio = (strict.phi_high - strict.phi) / (plain.phi_high - plain.phi)
+        assert (ratio >= 2.5758 / 1.96).all()
+        assert strict.sis_high - strict.sis_low > plain.sis_high - plain.sis_low
+
     def test_it_says_what_a_reader_needs_as_json(self) -> None:
         """The attribute of the archive cannot be written."""
         import json

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.game import Design, Estimate, Pass, estimate, register
+from iaside_onnx.game import LEVEL, Design, Estimate, Pass, estimate, register
 from iaside_onnx.game import design as registry
 from iaside_onnx.types import Coalitions, Phi
 
@@ -64,8 +64,9 @@ class SinglePermutationDesign(Design):
         draws: NDArray[np.int64],  # noqa: ARG002
         strata: NDArray[np.int64] | None = None,  # noqa: ARG002
         population: int | None = None,
+        level: float = LEVEL,
     ) -> Estimate:
-        return estimate(gains[0], population)
+        return estimate(gains[0], population, level)
 
 
 @contextmanager

@@ -1,0 +1,162 @@
+"""Tables of a comparison, as text in cells, for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from iaside_onnx.analysis import Comparison, GateResult, Group, Interval, Pair, Series
+from iaside_onnx.archive import Archive
+from iaside_onnx.report.gate_words import advice, gate_name, measured_text
+from iaside_onnx.report.text import interval_text
+from iaside_onnx.report.words import signed
+
+__all__ = [
+    "Table",
+    "gates_table",
+    "models_table",
+    "phi_table",
+    "ranking_table",
+    "steps_table",
+    "trend_table",
+]
+
+CERTAIN = "*"
+"""Marks a difference whose interval does not contain 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        heads: heads of the columns.
+        rows: the cells of each row.
+    """
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def models_table(group: Group, names: Mapping[Path, str]) -> Table:
+    """A row for the reference and one for each other archive: accuracy, agreement, score.
+
+    Args:
+        group: archives with one baseline.
+        names: what archives are called, by their path.
+    """
+    heads = (
+        "model", "images", "accuracy", "difference [95 %]", "p", "log p, difference [95 %]",
+        "log p, error", "same answer", "SIS", "difference [95 %]",
+    )  # fmt: skip
+    reference = group.reference
+    first = [
+        names[reference.path], f"{reference['image'].size:,}", _accuracy_text(reference),
+        *["-"] * 5, f"{float(reference['sis']):.3f}", "-",
+    ]  # fmt: skip
+    return Table(heads, [first, *(_model_row(pair, names) for pair in group.pairs)])
+
+
+def _model_row(pair: Pair, names: Mapping[Path, str]) -> list[str]:
+    accuracy, game = pair.accuracy, pair.game
+    return [
+        names[pair.archive.path],
+        f"{pair.images:,}",
+        "-" if accuracy is None else f"{accuracy.other:.3f}",
+        "-" if accuracy is None else _marked(accuracy.difference),
+        "-" if accuracy is None else _p_text(accuracy.p_value),
+        _marked(pair.log_probability),
+        f"{pair.log_probability_error.value:.3f}",
+        f"{pair.agreement.value:.3f}",
+        f"{float(pair.archive['sis']):.3f}",
+        _marked(Interval(game.sis, game.sis_low, game.sis_high)),
+    ]
+
+
+def phi_table(group: Group, names: Mapping[Path, str]) -> Table:
+    """A row for each band, a column for each archive: differences of phi in nats."""
+    reference = group.reference
+    rows = [
+        [
+            str(band),
+            f"{reference['phi'][band]:.3f}",
+            *(
+                _marked(Interval(*(float(values[band]) for values in ends)))
+                for pair in group.pairs
+                for ends in [(pair.game.phi, pair.game.phi_low, pair.game.phi_high)]
+            ),
+        ]
+        for band in range(reference.bands)
+    ]
+    columns = (names[pair.archive.path] for pair in group.pairs)
+    return Table(["band", names[reference.path], *columns], rows)
+
+
+def ranking_table(comparison: Comparison, names: Mapping[Path, str]) -> Table:
+    """The rankings by score of all baselines, side by side."""
+    rankings = [group.ranking for group in comparison.groups]
+    rows = [
+        [
+            str(place),
+            *(f"{names[archive.path]} {interval_text(archive, 'sis')}" for archive in archives),
+        ]
+        for place, archives in enumerate(zip(*rankings, strict=True), start=1)
+    ]
+    heads = ["rank by SIS", *(f"baseline {group.baseline}" for group in comparison.groups)]
+    return Table(heads, rows)
+
+
+def gates_table(results: Sequence[GateResult], names: Mapping[Path, str]) -> Table:
+    """A row for each gate and archive: the answer, what was measured, what to do."""
+    heads = ("answer", "model", "gate", "measured", "what to do")
+    rows = [
+        [
+            result.answer, names[result.archive.path], gate_name(result.gate),
+            measured_text(result), advice(result),
+        ]
+        for result in results
+    ]  # fmt: skip
+    return Table(heads, rows)
+
+
+def steps_table(found: Series, names: Mapping[Path, str]) -> Table:
+    """A row for each checkpoint but the first, compared with the one before."""
+    heads = ("checkpoint", "accuracy", "log p", "SIS")
+    rows = [
+        [
+            names[pair.archive.path],
+            "-" if pair.accuracy is None else _marked(pair.accuracy.difference),
+            _marked(pair.log_probability),
+            _marked(Interval(pair.game.sis, pair.game.sis_low, pair.game.sis_high)),
+        ]
+        for pair in found.steps
+    ]
+    return Table(heads, rows)
+
+
+def trend_table(found: Series) -> Table:
+    """A row for each quantity: its change per step."""
+    trend = found.trend
+    named = [
+        ("accuracy", trend.accuracy),
+        ("log p, nats", trend.log_probability),
+        *((f"phi {band}, nats", change) for band, change in enumerate(trend.phi)),
+    ]
+    rows = [[name, _marked(change)] for name, change in named if change is not None]
+    return Table(("per step", "change [95 %]"), rows)
+
+
+def _marked(difference: Interval) -> str:
+    """A difference, with a mark where it is certain."""
+    return f"{signed(difference)} {CERTAIN if difference.sign else ' '}"
+
+
+def _accuracy_text(archive: Archive) -> str:
+    value = archive.metadata.accuracy
+    return f"{value:.3f}" if math.isfinite(value) else "-"
+
+
+def _p_text(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
