@@ -45,9 +45,6 @@ def write_report(
 ) -> None:
     """Write what archives say as one HTML page, for people.
 
-    The page is one file. It holds the answer in words, charts with their numbers, the worst images
-    by name, where all of it comes from, and what it does not say.
-
     Args:
         archives: one archive or several with the same bands, or their paths.
         output: the HTML file to write; a page that an earlier call wrote is replaced.
@@ -72,11 +69,9 @@ def write_report(
     given = [archives] if isinstance(archives, Archive | str | Path) else list(archives)
     opened = [one if isinstance(one, Archive) else open_archive(one) for one in given]
     subjects = make_subjects(opened, classes)
-    listening = listener(progress)
-    for subject in subjects:
+    for warning in filter(None, (subject.warning for subject in subjects)):
         # What was edited is shown, as it may be all that is left, but not as if it were whole.
-        if subject.warning:
-            listening.warn(subject.warning)
+        listener(progress).warn(warning)
     # An edited archive may hold any number, and gets its page and its warning.
     with np.errstate(all="ignore"):
         page = render(subjects, _SIGN, images)

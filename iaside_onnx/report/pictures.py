@@ -19,7 +19,7 @@ from iaside_onnx.report.marking import bdi
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.tables import band_radius
 from iaside_onnx.spectrum import band_components, band_index
-from iaside_onnx.types import Pixels
+from iaside_onnx.types import Components, Pixels
 
 __all__ = ["pictures_section"]
 
@@ -57,7 +57,6 @@ def pictures_section(
     index = band_index(height, width, recipe.bands, recipe.partition, recipe.spacing)
     components = band_components(pixels, index, recipe.bands)
     shown = _shown(recipe.bands)
-    up_to = np.cumsum(components, axis=0)
     return {
         "image": _Picture(_embedded(pixels), "whole image", "The image as the model is given it"),
         "name": bdi(str(archive["image_id"][row])),
@@ -67,23 +66,25 @@ def pictures_section(
         "side": _MOST_SIDE,
         "some": len(shown) < recipe.bands,
         "baseline": recipe.baseline,
-        "bands": [
-            _Picture(
-                _embedded(_around_grey(components[band])),
-                f"band {band}, radius {band_radius(archive, band)}",
-                f"The part of the image in band {band}, around grey",
-            )
-            for band in shown
-        ],
-        "up_to": [
-            _Picture(
-                _embedded(up_to[band]),
-                f"bands 0 to {band}" if band else "band 0",
-                f"The image with bands 0 to {band} alone",
-            )
-            for band in shown
-        ],
+        "bands": [_alone(components[band], band, archive) for band in shown],
+        "up_to": [_up_to(components[: band + 1], band) for band in shown],
     }
+
+
+def _alone(component: Pixels, band: int, archive: Archive) -> _Picture:
+    return _Picture(
+        _embedded(_around_grey(component)),
+        f"band {band}, radius {band_radius(archive, band)}",
+        f"The part of the image in band {band}, around grey",
+    )
+
+
+def _up_to(components: Components, band: int) -> _Picture:
+    return _Picture(
+        _embedded(components.sum(axis=0)),
+        f"bands 0 to {band}" if band else "band 0",
+        f"The image with bands 0 to {band} alone",
+    )
 
 
 def _shown(bands: int) -> list[int]:
