@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import dataclasses
-import hashlib
 import json
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -17,72 +13,15 @@ import pytest
 
 import iaside_onnx
 from iaside_onnx import Archive, open_archive, write_report
-from iaside_onnx.archive import digest_of
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.report import interval_text
 from tests.support.command import CNN, MODELS, PICTURES
-from tests.support.pages import Page, read_page
-
-BIDI = "\u202egpj.exe"
-
-
-def shown(value: float, digits: int = 3) -> str:
-    """A number as the page should print it."""
-    return f"{value:.{digits}f}".replace("-", "\u2212")
+from tests.support.pages import check_safe, edited, page_of, shown
 
 
 def with_bounds(archive: Archive, name: str, band: int) -> str:
     value, low, high = (archive[f"{name}{end}"][band] for end in ("", "_low", "_high"))
     return f"{shown(value)} [{shown(low)}, {shown(high)}]"
-
-
-def page_of(archives: Any, folder: Path, **options: Any) -> Page:
-    write_report(archives, folder / "a.html", **options)
-    return read_page(folder / "a.html")
-
-
-def edited(archive: Archive, values: dict[str, Any] | None = None, **metadata: Any) -> Archive:
-    """The archive with other values and attributes, as a stranger may have written them."""
-    texts = dataclasses.replace(archive.metadata, **metadata)
-    all_values = {name: archive[name] for name in archive.names} | (values or {})
-    return Archive(archive.path, archive.schema, texts, all_values, frozenset())
-
-
-@pytest.fixture(scope="module")
-def pgd(tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    """Another model on the same images as `bundled_archive`."""
-    folder = tmp_path_factory.mktemp("pgd")
-    return iaside_onnx.decompose(
-        MODELS / "fashion-cnn-pgd.onnx", PICTURES, folder / "pgd.h5", bands=6, limit=12
-    )
-
-
-def check_safe(page: Page, text: str) -> None:
-    """Assert that a page runs nothing, loads nothing, and refuses both by its policy."""
-    assert page.unclosed == []
-    names = {name for name, _ in page.tags}
-    assert not names & {"script", "link", "base", "iframe", "object", "embed", "form", "use"}
-    for name, attributes in page.tags:
-        assert not [key for key in attributes if key.startswith("on") or key == "style"], name
-        for key in ("src", "href", "xlink:href", "srcset", "action"):
-            value = attributes.get(key)
-            assert value is None or value.startswith(("#", "data:image/png;base64,")), name
-    assert not re.search(r"url\(|@import|https?://", text)
-    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    (policy,) = (
-        attributes["content"]
-        for attributes in page.all("meta")
-        if attributes.get("http-equiv") == "Content-Security-Policy"
-    )
-    assert policy is not None
-    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
-    assert rules["default-src"] == "'none'"
-    assert rules["style-src"] == f"'sha256-{digest}'"
-    assert rules["img-src"] == "data:"
-    # A policy counts for what comes after it.
-    order = [name for name, _ in page.tags]
-    assert order.index("meta") < order.index("style") < order.index("body")
 
 
 def test_a_page_of_one_model_holds_the_numbers(bundled_archive: Archive, tmp_path: Path) -> None:
@@ -276,89 +215,6 @@ def test_one_image_has_no_interval_and_says_so(tmp_path: Path) -> None:
     assert '<line x1="' not in chart.replace('class="', "")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300, -1e300])
-@pytest.mark.parametrize("several", [False, True])
-def test_any_number_is_a_page(
-    value: float, several: bool, bundled_archive: Archive, pgd: Archive, tmp_path: Path
-) -> None:
-    """Archives are edited: a number that nobody expects would be a traceback, or break the page."""
-    names = [name for name in bundled_archive.names if bundled_archive[name].dtype.kind == "f"]
-    values = {
-        name: np.full_like(bundled_archive[name], value)
-        for name in names
-        if abs(value) < 1e38 or not np.isfinite(value) or bundled_archive[name].itemsize == 8
-    }
-    strange = edited(bundled_archive, values, accuracy=value)
-    page = page_of([strange, pgd] if several else strange, tmp_path)
-    check_safe(page, (tmp_path / "a.html").read_text(encoding="utf-8"))
-    assert not re.search(r"\b(nan|inf)\b", page.text.lower())
-    # 1e300 has 300 digits.
-    assert not re.search(r"[0-9]{100}", page.text)
-
-
-HOSTILE = {
-    "script": "</dd></title><script>alert(1)</script>'\"&",
-    "attribute": '" onmouseover="alert(1)" x=\'',
-    "bidi": BIDI,
-    "long": "x" * 5000,
-    "lines": "a\nb\x00c\x1b[31m",
-    "template": "{{ 7 * 7 }}{% raw %}",
-    "bytes": "caf\udce9",
-}
-
-
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_texts_stay_text(
-    kind: str, bundled_archive: Archive, pgd: Archive, tmp_path: Path
-) -> None:
-    """Unescaped, a file name from a stranger would run as script in the reader's browser."""
-    hostile = HOSTILE[kind]
-    texts: dict[str, Any] = {
-        field.name: hostile
-        for field in dataclasses.fields(bundled_archive.metadata)
-        if isinstance(getattr(bundled_archive.metadata, field.name), str)
-    }
-    assert {"model_name", "model_sha256", "precision", "device", "finished", "digest"} <= set(texts)
-    count = bundled_archive["image"].size
-    values = {
-        "image_id": np.array([hostile] * count, dtype=object),
-        "class_folder": np.array([hostile] * 10, dtype=object),
-        "class_folder_index": np.arange(10),
-    }
-    strange = edited(bundled_archive, values, **texts, notes=[hostile] * 3)
-    for archives in (strange, [strange, pgd], [pgd, strange]):
-        page = page_of(archives, tmp_path)
-        text = (tmp_path / "a.html").read_text(encoding="utf-8")
-        check_safe(page, text)
-        assert all(c.isprintable() or c in "\n\u00a0" for c in text)
-        assert len(text) < 200_000
-        assert all("band " in title for titles in page.bars.values() for title in titles)
-    if kind == "script":
-        assert "<script>alert(1)</script>" in page.text
-    if kind == "template":
-        assert "{{ 7 * 7 }}" in page.text
-    if kind == "bidi":
-        assert "\\u202egpj.exe" in page.text
-
-
-def test_a_changed_archive_is_shown_with_a_warning(
-    bundled_archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Numbers that somebody edited would pass for measured ones."""
-    copy = tmp_path / "copy.h5"
-    copy.write_bytes(bundled_archive.path.read_bytes())
-    assert "Not as it was written" not in page_of(copy, tmp_path).text
-    with h5py.File(copy, "r+") as file:
-        file["sis"][()] = 0.9
-    page = page_of([copy], tmp_path)
-    assert "Not as it was written" in page.text
-    assert "the digest is" in page.text
-    assert "cannot be trusted" in caplog.text
-    with h5py.File(copy, "r+") as file:
-        file.attrs["digest"] = digest_of(file)
-    assert "Not as it was written" not in page_of(copy, tmp_path).text
-
-
 def test_other_bands_cannot_be_on_one_page(
     bundled_archive: Archive, tmp_path: Path, sampled: Archive
 ) -> None:
@@ -370,23 +226,6 @@ def test_other_bands_cannot_be_on_one_page(
         write_report([], tmp_path / "a.html")
     # Other images and another design are no reason.
     page_of([bundled_archive, sampled], tmp_path)
-
-
-def test_an_archive_without_images_or_bands_is_refused(
-    bundled_archive: Archive, tmp_path: Path
-) -> None:
-    """Whoever is sent an edited archive would get a traceback."""
-    for name, dim in (("image", "image"), ("band", "band")):
-        values = {
-            key: np.zeros(
-                [0 if axis == dim else bundled_archive.size(axis) for axis in variable.dims],
-                dtype=bundled_archive[key].dtype,
-            )
-            for key, variable in bundled_archive.declared.items()
-            if dim in variable.dims
-        }
-        with pytest.raises(ArchiveError, match="not what its options say"):
-            write_report(edited(bundled_archive, values), tmp_path / f"{name}.html")
 
 
 def test_a_page_of_others_is_not_replaced(bundled_archive: Archive, tmp_path: Path) -> None:

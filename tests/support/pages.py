@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import hashlib
+import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
-__all__ = ["Page", "read_page"]
+from iaside_onnx import Archive, write_report
+
+__all__ = ["Page", "check_safe", "edited", "page_of", "read_page", "shown"]
 
 _VOID = {"meta", "img", "br", "link", "base", "input"}
 
@@ -86,3 +93,49 @@ class Page(HTMLParser):
 def read_page(path: Path) -> Page:
     """Parse a page."""
     return Page(path.read_text(encoding="utf-8"))
+
+
+def shown(value: float, digits: int = 3) -> str:
+    """A number as the page should print it."""
+    return f"{value:.{digits}f}".replace("-", "\u2212")
+
+
+def page_of(archives: Any, folder: Path, **options: Any) -> Page:
+    """Write a page as `a.html` and parse it."""
+    write_report(archives, folder / "a.html", **options)
+    return read_page(folder / "a.html")
+
+
+def edited(archive: Archive, values: dict[str, Any] | None = None, **metadata: Any) -> Archive:
+    """The archive with other values and attributes, as a stranger may have written them."""
+    texts = dataclasses.replace(archive.metadata, **metadata)
+    all_values = {name: archive[name] for name in archive.names} | (values or {})
+    return Archive(archive.path, archive.schema, texts, all_values, frozenset())
+
+
+def check_safe(page: Page, text: str) -> None:
+    """Assert that a page runs nothing, loads nothing, and refuses both by its policy."""
+    assert page.unclosed == []
+    names = {name for name, _ in page.tags}
+    assert not names & {"script", "link", "base", "iframe", "object", "embed", "form", "use"}
+    for name, attributes in page.tags:
+        assert not [key for key in attributes if key.startswith("on") or key == "style"], name
+        for key in ("src", "href", "xlink:href", "srcset", "action"):
+            value = attributes.get(key)
+            assert value is None or value.startswith(("#", "data:image/png;base64,")), name
+    assert not re.search(r"url\(|@import|https?://", text)
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    (policy,) = (
+        attributes["content"]
+        for attributes in page.all("meta")
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["style-src"] == f"'sha256-{digest}'"
+    assert rules["img-src"] == "data:"
+    # A policy counts for what comes after it.
+    order = [name for name, _ in page.tags]
+    assert order.index("meta") < order.index("style") < order.index("body")
