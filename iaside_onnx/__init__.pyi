@@ -42,7 +42,7 @@ from .game import (
 )
 from .images import Preprocess
 from .model import inspect_model
-from .report import plot_bands, plot_classes
+from .report import plot_bands, plot_classes, write_report
 from .runs import Options, decompose, extend, verify
 from .spectrum import band_components, band_edges, band_index
 from .version import __version__
@@ -97,4 +97,5 @@ __all__ = [
     "spectral_distribution",
     "spectral_importance_score",
     "verify",
+    "write_report",
 ]

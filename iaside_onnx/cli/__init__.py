@@ -37,6 +37,7 @@ COMMANDS = {
     "inspect": "Print what a model takes and gives.",
     "merge": "Merge archives of one model over disjoint images into one.",
     "quantize": "Quantise a model to FP16 or INT8.",
+    "report": "Write what archives say as one HTML page.",
     "show": "Print the table of an archive.",
     "verify": "Check an archive: schema, checksums, digest, arithmetic.",
 }

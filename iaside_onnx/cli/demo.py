@@ -12,8 +12,8 @@ from iaside_onnx.cli.console import ConsoleProgress, print_line, write_json
 from iaside_onnx.cli.options import check_name, json_option, overwrite_option
 from iaside_onnx.cli.show import print_archive, summary
 from iaside_onnx.errors import IasideError
-from iaside_onnx.images import BUNDLED_IMAGES, bundled_folder
-from iaside_onnx.report import check_page, write_page
+from iaside_onnx.images import BUNDLED_CLASSES, BUNDLED_IMAGES, bundled_folder
+from iaside_onnx.report import check_page, write_report
 
 __all__ = ["demo"]
 
@@ -55,7 +55,13 @@ def demo(model: str | None, out: Path | None, overwrite: bool, as_json: bool) ->
         progress=ConsoleProgress(),
         overwrite=overwrite,
     )
-    write_page(archive, page)
+    write_report(
+        archive,
+        page,
+        images=folder / BUNDLED_IMAGES,
+        classes=folder / BUNDLED_CLASSES,
+        progress=ConsoleProgress(),
+    )
     if as_json:
         write_json(summary(archive))
         return

@@ -1,6 +1,6 @@
 """Sources of images and labels, and preprocessing: from image files to a model's input."""
 
-from iaside_onnx.images.bundled import BUNDLED_IMAGES, bundled_folder
+from iaside_onnx.images.bundled import BUNDLED_CLASSES, BUNDLED_IMAGES, bundled_folder
 from iaside_onnx.images.classes import ClassesLike, find_classes, read_classes
 from iaside_onnx.images.decode import MAX_PIXELS, decode_image
 from iaside_onnx.images.foreign import KERAS_MODES
@@ -20,6 +20,7 @@ from iaside_onnx.images.source import ImageSource, PreparedImage, SourceKind
 from iaside_onnx.images.specfile import find_preprocess, parse_preprocess, read_preprocess
 
 __all__ = [
+    "BUNDLED_CLASSES",
     "BUNDLED_IMAGES",
     "KERAS_MODES",
     "MAX_PIXELS",

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from iaside_onnx.errors import IasideError
 
-__all__ = ["BUNDLED_IMAGES", "bundled_folder"]
+__all__ = ["BUNDLED_CLASSES", "BUNDLED_IMAGES", "bundled_folder"]
 
 BUNDLED_IMAGES = "fashion-mnist-1000.npz"
 """1,000 labelled test images of Fashion-MNIST."""
+
+BUNDLED_CLASSES = "class_names.json"
+"""Names of their ten classes."""
 
 
 def bundled_folder() -> Path:

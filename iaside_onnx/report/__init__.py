@@ -1,15 +1,7 @@
-"""HTML pages and figures from archives."""
+"""HTML pages and figures from archives, and numbers as text."""
 
-from iaside_onnx.report.figure import distribution_figure
-from iaside_onnx.report.page import check_page, write_page
+from iaside_onnx.report.page import check_page, write_report
 from iaside_onnx.report.plotting import plot_bands, plot_classes
 from iaside_onnx.report.text import interval_text
 
-__all__ = [
-    "check_page",
-    "distribution_figure",
-    "interval_text",
-    "plot_bands",
-    "plot_classes",
-    "write_page",
-]
+__all__ = ["check_page", "interval_text", "plot_bands", "plot_classes", "write_report"]

@@ -1,18 +1,24 @@
-"""One archive as one self-contained HTML page: no script, nothing loaded from elsewhere."""
+"""A report: archives as one self-contained HTML page, without script, that loads nothing."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from iaside_onnx.archive import Archive
-from iaside_onnx.errors import ArchiveError
+import numpy as np
+
+from iaside_onnx.archive import Archive, open_archive
+from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.files import finished_file
 from iaside_onnx.outputs import check_output_file
-from iaside_onnx.report.figure import distribution_figure
-from iaside_onnx.report.text import interval_text
+from iaside_onnx.progress import Progress, listener
+from iaside_onnx.report.subjects import make_subjects
 
-__all__ = ["check_page", "write_page"]
+if TYPE_CHECKING:
+    from iaside_onnx.images import ClassesLike, ImagesLike
+
+__all__ = ["check_page", "write_report"]
 
 _SIGN = '<meta name="generator" content="iaside-onnx">'
 
@@ -22,80 +28,57 @@ def check_page(path: Path) -> None:
 
     Raises:
         ArchiveError: if it cannot, or what is there is no such page.
+        OptionError: if the name cannot be used.
     """
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise OptionError(f"{path}: a page is an HTML file; end its name in .html")
     check_output_file(path, [_SIGN.encode()], overwrite=True, error=ArchiveError)
 
 
-def write_page(archive: Archive, path: Path) -> None:
-    """Write the figure, the table and the provenance of an archive.
+def write_report(
+    archives: Archive | str | Path | Sequence[Archive | str | Path],
+    output: str | Path,
+    *,
+    images: ImagesLike | None = None,
+    classes: ClassesLike | None = None,
+    progress: Progress | bool | None = True,
+) -> None:
+    """Write what archives say as one HTML page, for people.
+
+    The page is one file. It holds the answer in words, charts with their numbers, the worst images
+    by name, where all of it comes from, and what it does not say.
 
     Args:
-        archive: what the page is about.
-        path: the HTML file to write; a page that an earlier call wrote is replaced.
+        archives: one archive or several with the same bands, or their paths.
+        output: the HTML file to write; a page that an earlier call wrote is replaced.
+        images: where the images are, as `decompose` takes them, to show what the bands look like on
+            one of them; None shows no pixel of any image.
+        classes: names of the classes, as `by_class` takes them; by default those of the class
+            folders of the archive.
+        progress: is told of archives that were changed since they were written; as in `decompose`.
 
     Raises:
-        ArchiveError: if the file cannot be written, or exists and is not such a page.
-        OptionError: if the name cannot be used.
+        ImageError: if ``images`` cannot be read, or holds no image of the first archive; if the
+            names of the classes cannot be read.
+        ArchiveError: if an archive cannot be read, or the page cannot be written, or what is there
+            is no such page.
+        OptionError: if archives have different bands, or the name cannot be used.
     """
-    check_page(path)
-    page = _render(archive)
-    with finished_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
-def _as_utf8(name: str) -> str:
-    """A file name whose bytes may be anything."""
-    return name.encode(errors="backslashreplace").decode()
-
-
-def _render(archive: Archive) -> str:
     # Imported here, as `iaside show` needs this room and not the page.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
+    from iaside_onnx.report.rendering import render
 
-    environment = Environment(
-        loader=PackageLoader("iaside_onnx.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    rows = [
-        (
-            band,
-            f"{archive['band_low'][band]:.3f} to {archive['band_high'][band]:.3f}",
-            interval_text(archive, "phi", band),
-            interval_text(archive, "psi", band),
-        )
-        for band in range(archive.bands)
-    ]
-    return environment.get_template("page.html.jinja").render(
-        # Neither holds text from outside.
-        sign=Markup(_SIGN),  # noqa: S704
-        figure=Markup(distribution_figure(archive)),  # noqa: S704
-        name=archive.metadata.model_name,
-        score=interval_text(archive, "sis"),
-        rows=rows,
-        facts=_facts(archive),
-    )
-
-
-def _facts(archive: Archive) -> dict[str, str]:
-    meta = archive.metadata
-    options = meta.options["resolved"]
-    accuracy = (
-        f"{meta.accuracy:.3f}" if math.isfinite(meta.accuracy) else "labels are its own answers"
-    )
-    return {
-        "images": f"{meta.images_done} of {meta.images_asked}, {meta.images_failed} failed",
-        "accuracy on whole images": accuracy,
-        "bands": f"{options['bands']} {options['spacing']}, {options['partition']}",
-        "baseline": str(options["baseline"]),
-        "range": str(options["pixel_range"]),
-        "seed": str(meta.seed),
-        "model sha256": meta.model_sha256,
-        "precision": meta.precision,
-        "runtime": f"{meta.runtime} {meta.runtime_version}, {meta.provider}, {meta.device}",
-        "made by": f"iaside {meta.tool_version}, {meta.finished}",
-        "archive": _as_utf8(archive.path.name),
-    }
+    output = Path(output)
+    check_page(output)
+    given = [archives] if isinstance(archives, Archive | str | Path) else list(archives)
+    opened = [one if isinstance(one, Archive) else open_archive(one) for one in given]
+    subjects = make_subjects(opened, classes)
+    listening = listener(progress)
+    for subject in subjects:
+        # What was edited is shown, as it may be all that is left, but not as if it were whole.
+        if subject.warning:
+            listening.warn(subject.warning)
+    # An edited archive may hold any number, and gets its page and its warning.
+    with np.errstate(all="ignore"):
+        page = render(subjects, _SIGN, images)
+    with finished_file(output) as temporary:
+        temporary.write_text(page, encoding="utf-8")

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[list[str | Path], str]] = {
     "convert json": (["convert", ARCHIVE, "-o", "x.json"], "x.json"),
     "convert parquet": (["convert", ARCHIVE, "-o", "x.parquet"], "x.parquet"),
     "convert netcdf": (["convert", ARCHIVE, "-o", "x.nc"], "x.nc"),
+    "report": (["report", ARCHIVE, "-o", "x.html"], "x.html"),
     "merge": (["merge", ARCHIVE, ARCHIVE, "-o", "x.h5", "--overwrite"], "x.h5"),
     "decompose": (
         ["decompose", CNN, "--images", PICTURES, "-o", "x.h5", "--overwrite"],

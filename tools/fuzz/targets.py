@@ -223,7 +223,8 @@ def targets() -> dict[str, Target]:
             _named(".h5", archives.flatmap(damaged_bytes),
                    archives.flatmap(lambda data: damaged_archive(data, scratch))),
             lambda name: [
-                ["show", name], ["show", name, "--json"], ["convert", name, "-o", "out.json"],
+                ["show", name], ["show", name, "--json"], ["report", name, "-o", "out.html"],
+                ["convert", name, "-o", "out.json"],
                 ["convert", name, "-o", "out.csv", "--table", "worth"], ["CHECK", name],
                 ["convert", name, "-o", "out.nc"], ["convert", name, "-o", "out.parquet"],
                 ["extend", name, "--budget", "40", "--model", str(bundled_model("fashion-cnn")),

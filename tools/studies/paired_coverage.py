@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ def bounds(
     gained, lost = (b.right & ~a.right)[rows].sum(), (a.right & ~b.right)[rows].sum()
     accuracy = paired_difference(int(gained), int(lost), rows.size, level)
     log_p = mean_interval((b.log_p - a.log_p)[rows], level)
-    pairs = {
+    pairs: dict[str, tuple[Any, Any]] = {
         "phi": (found.phi_low, found.phi_high),
         "psi": (found.psi_low, found.psi_high),
         "SIS": (found.sis_low, found.sis_high),
