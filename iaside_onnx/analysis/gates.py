@@ -206,7 +206,7 @@ def _check(gate: Gate, pair: Pair) -> GateResult:
 
 
 def _answer(found: Interval, limit: float) -> Answer:
-    # One image has no interval, and values that an editor made huge have an infinite one.
+    # One image has no interval.
     if not math.isfinite(found.high - found.low):
         return "undecided"
     if found.low >= limit:
