@@ -20,7 +20,7 @@ from iaside_onnx.analysis.statistics import (
     proportion_interval,
 )
 from iaside_onnx.archive import Archive, Recipe, open_archive, refuse_changed, view, words_for
-from iaside_onnx.errors import OptionError
+from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.game import LEVEL, Differences, differences, joint_moments
 from iaside_onnx.types import Phi
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "GAME",
     "Accuracy",
     "Comparison",
     "Group",
@@ -36,11 +37,18 @@ __all__ = [
     "by_baseline",
     "compare",
     "compare_pair",
+    "computable",
     "open_compared",
 ]
 
-# What makes two games different. The mean colour follows from the images and their preparation.
-_GAME = ("bands", "partition", "spacing", "baseline", "pixel_range", "labels")
+GAME = ("bands", "partition", "spacing", "baseline", "pixel_range", "labels")
+"""Fields of a recipe that make two games different.
+
+The mean colour is none of them, as it follows from the images and their preparation.
+"""
+
+# No contribution comes near it, and its square is a number.
+_HUGE = 1e12
 # What may differ, and is said: beside the model itself.
 _SAID = (
     "preprocess", "method", "seed", "output", "output_kind", "batch_rule", "mean_color",
@@ -219,15 +227,26 @@ def compare(reference: Archive | str | Path, *archives: Archive | str | Path) ->
 
 
 def open_compared(archive: Archive | str | Path) -> Archive:
-    """Open an archive for a comparison.
+    """Open an archive that decisions will be made on.
 
     Raises:
-        ArchiveError: if it cannot be read, or was edited.
+        ArchiveError: if it cannot be read, was edited, or holds numbers that no model gives.
     """
     found = archive if isinstance(archive, Archive) else open_archive(archive)
     # A decision on what was edited would look like one on what was measured.
     refuse_changed(found.path, "compared")
+    if not computable(found):
+        raise ArchiveError(
+            f"{found.path}: cannot be compared: it holds numbers that no model gives; it was "
+            "edited: restore the file"
+        )
     return found
+
+
+def computable(archive: Archive) -> bool:
+    """Whether there are differences: an edited archive may hold NaN, or what overflows."""
+    names = ("phi_image", "log_probability_whole")
+    return all(bool((np.abs(archive[name]) < _HUGE).all()) for name in names)
 
 
 def by_baseline(archives: Sequence[Archive]) -> list[list[Archive]]:
@@ -242,7 +261,7 @@ def by_baseline(archives: Sequence[Archive]) -> list[list[Archive]]:
         groups.setdefault(archive.recipe.baseline, []).append(archive)
     models = [sorted(one.metadata.model_sha256 for one in group) for group in groups.values()]
     same = all(found == models[0] for found in models)
-    names = [name for name in _GAME if name != "baseline" or not same]
+    names = [name for name in GAME if name != "baseline" or not same]
     for archive in archives[1:]:
         differing = archive.recipe.differing(first.recipe, names)
         if differing:

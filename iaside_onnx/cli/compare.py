@@ -75,7 +75,7 @@ def compare(
     """Compare each ARCHIVE with the REFERENCE, image by image, with 95 % intervals.
 
     Exit 0 if all gates hold, or none are given; otherwise exit 1. Gates are decided by intervals of
-    97 %, so that one that holds while the truth lies on the margin is wrong in 2.5 % at most.
+    98 %, so that one that holds while the truth lies on the margin is wrong in 2.5 % at most.
 
     \b
     Example:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from iaside_onnx.analysis import Pair, compare_pair
+from iaside_onnx.analysis.comparison import GAME
 from iaside_onnx.errors import OptionError
 from iaside_onnx.report.findings import (
     accuracy,
@@ -23,9 +24,6 @@ from iaside_onnx.report.text import joined, percent, with_minus
 from iaside_onnx.report.words import bands_text
 
 __all__ = ["dependence", "leaning", "most_accurate", "open_questions"]
-
-# In which two archives must not differ, if their images are to be compared one by one.
-_GAME = ("bands", "partition", "spacing", "baseline", "pixel_range", "labels")
 
 
 def most_accurate(subjects: Sequence[Subject]) -> Markup:
@@ -137,7 +135,7 @@ def _surely_higher(one: Subject, other: Subject, comparisons: int) -> bool:
 
 def _pair(one: Subject, other: Subject, comparisons: int) -> Pair | None:
     """Differences of two models; None where they saw no image in common, or differ in game."""
-    if one.archive.recipe.differing(other.archive.recipe, _GAME):
+    if one.archive.recipe.differing(other.archive.recipe, GAME):
         return None
     if not (one.computable and other.computable):
         return None

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Subject", "make_subjects"]
 
-# No contribution comes near it, and its square is a number.
-_HUGE = 1e12
-
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -68,9 +65,10 @@ class Subject:
 
     @property
     def computable(self) -> bool:
-        """Whether differences can be computed; an edited archive may hold NaN, or huge numbers."""
-        names = ("phi_image", "log_probability_whole")
-        return all(bool((np.abs(self.archive[name]) < _HUGE).all()) for name in names)
+        """Whether differences can be computed."""
+        from iaside_onnx.analysis.comparison import computable
+
+        return computable(self.archive)
 
     @property
     def right(self) -> NDArray[np.bool_]:

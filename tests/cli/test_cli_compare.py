@@ -92,7 +92,7 @@ def test_each_gate_is_printed(tmp_path: Path) -> None:
     found = in_process("compare", *words, *files)
     assert found.code == 1
     *_, head, first, second, third, fourth = found.out.strip().splitlines()
-    assert head == "4 gates: 2 hold, 1 fails, 1 undecided; intervals of 97 % over 2 comparisons"
+    assert head == "4 gates: 2 hold, 1 fails, 1 undecided; intervals of 98 % over 2 comparisons"
     assert first.startswith("undecided  worse  margin accuracy=0.1     -0.080 [-0.")
     assert "images would tell, here are 100" in first
     assert second.startswith("holds      worse  at least agreement=0.4  0.920 [0.")
@@ -138,7 +138,7 @@ def test_json_holds_all_that_the_library_knows() -> None:
             answer.answer, answer.band, answer.needed,
         )  # fmt: skip
         assert gate["measured"]["low"] == answer.measured.low
-        assert (gate["name"], gate["value"], gate["level"]) == ("phi", 0.5, 0.97)
+        assert (gate["name"], gate["value"], gate["level"]) == ("phi", 0.5, 0.98)
 
 
 def test_json_of_a_series() -> None:

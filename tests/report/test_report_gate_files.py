@@ -92,7 +92,7 @@ def test_markdown_holds_the_answers(answers: list[GateResult], tmp_path: Path) -
     write_markdown(path, comparison, ["a sentence"], answers, names_of(answers))
     lines = path.read_text("utf-8").splitlines()
     assert (
-        "**6 gates: 2 hold, 2 fail, 2 undecided** (intervals of 97 % over 2 comparisons)" in lines
+        "**6 gates: 2 hold, 2 fail, 2 undecided** (intervals of 98 % over 2 comparisons)" in lines
     )
     assert "- a sentence" in lines
     assert (

@@ -10,20 +10,23 @@ with itself, and each with a copy that differs by rounding (as an INT8 model mig
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx import Archive, open_archive
+from iaside_onnx.analysis.gates import GATE_LEVEL
 from iaside_onnx.analysis.statistics import mean_interval, paired_difference
-from iaside_onnx.game import differences, joint_moments
+from iaside_onnx.game import LEVEL, differences, joint_moments
 from iaside_onnx.game.moments import Moments
 from tools.shared.markdown import row
 
 KINDS = ("phi", "psi", "SIS", "accuracy", "log p")
+GATED = ("phi", "SIS", "accuracy")
+EPS = 1e-9
 
 
 class Population:
@@ -51,20 +54,44 @@ def truth(a: Population, b: Population) -> dict[str, NDArray[np.float64]]:
     return dict(zip(KINDS, map(np.atleast_1d, values), strict=True))
 
 
+Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
 def bounds(
-    a: Population, b: Population, rows: NDArray[np.int64]
-) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
+    a: Population, b: Population, rows: NDArray[np.int64], level: float
+) -> dict[str, Bounds]:
     """Lower and upper bounds of each kind from a sample."""
     own = np.arange(rows.size)
-    found = differences(joint_moments((a.phi[rows][None], b.phi[rows][None]), (own, own)))
-    yield "phi", found.phi_low, found.phi_high
-    yield "psi", found.psi_low, found.psi_high
-    yield "SIS", np.array([found.sis_low]), np.array([found.sis_high])
+    moments = joint_moments((a.phi[rows][None], b.phi[rows][None]), (own, own))
+    found = differences(moments, level=level)
     gained, lost = (b.right & ~a.right)[rows].sum(), (a.right & ~b.right)[rows].sum()
-    accuracy = paired_difference(int(gained), int(lost), rows.size)
-    log_p = mean_interval((b.log_p - a.log_p)[rows])
-    for name, one in (("accuracy", accuracy), ("log p", log_p)):
-        yield name, np.array([one.low]), np.array([one.high])
+    accuracy = paired_difference(int(gained), int(lost), rows.size, level)
+    log_p = mean_interval((b.log_p - a.log_p)[rows], level)
+    pairs: dict[str, tuple[Any, Any]] = {
+        "phi": (found.phi_low, found.phi_high),
+        "psi": (found.psi_low, found.psi_high),
+        "SIS": (found.sis_low, found.sis_high),
+        "accuracy": (accuracy.low, accuracy.high),
+        "log p": (log_p.low, log_p.high),
+    }
+    return {kind: (np.atleast_1d(low), np.atleast_1d(high)) for kind, (low, high) in pairs.items()}
+
+
+def measure(a: Population, b: Population, n: int, samples: int) -> list[float]:
+    """Percentages of samples: in which all bounds of a kind hold, and in which a gate errs."""
+    true = truth(a, b)
+    rng = np.random.default_rng(n)
+    inside, wrong = dict.fromkeys(KINDS, 0), dict.fromkeys(GATED, 0)
+    for _ in range(samples):
+        drawn = rng.integers(a.right.size, size=n)
+        for kind, (low, high) in bounds(a, b, drawn, LEVEL).items():
+            covered = (low <= true[kind] + EPS) & (true[kind] <= high + EPS)
+            inside[kind] += bool(covered.all())
+        found = bounds(a, b, drawn, GATE_LEVEL)
+        for kind in GATED:
+            # A gate whose margin is the truth errs if it says that it holds.
+            wrong[kind] += bool((found[kind][0] > true[kind] + EPS).any())
+    return [100 * count / samples for count in (*inside.values(), *wrong.values())]
 
 
 def main() -> None:
@@ -80,28 +107,12 @@ def main() -> None:
         *((one, one) for one in whole),
         *((one, Population(archive, 0.02)) for one, archive in zip(whole, opened, strict=True)),
     ]
-    heads = ["pair", "N", *(f"{kind} {what}" for kind in KINDS for what in ("covered", "err low"))]
-    print(row(heads))
-    print(row("-" * len(heads)))
+    heads = [*(f"{kind} covered" for kind in KINDS), *(f"{kind} gate errs" for kind in GATED)]
+    print(row(["pair", "N", *heads]))
+    print(row(["-"] * (2 + len(heads))))
     for a, b in pairs:
-        true = truth(a, b)
         for n in (50, 100, 200, 400):
-            rng = np.random.default_rng(n)
-            inside, above = dict.fromkeys(KINDS, 0), dict.fromkeys(KINDS, 0)
-            for _ in range(options.samples):
-                drawn = rng.integers(a.right.size, size=n)
-                for kind, low, high in bounds(a, b, drawn):
-                    eps = 1e-9
-                    inside[kind] += bool(
-                        ((low <= true[kind] + eps) & (true[kind] <= high + eps)).all()
-                    )
-                    # A gate whose margin is the truth errs if it says that it holds.
-                    above[kind] += bool((low > true[kind] + eps).any())
-            cells = [
-                f"{100 * count[kind] / options.samples:.1f}"
-                for kind in KINDS
-                for count in (inside, above)
-            ]
+            cells = [f"{value:.1f}" for value in measure(a, b, n, options.samples)]
             print(row([f"{a.name} {b.name}", str(n), *cells]), flush=True)
 
 
