@@ -233,9 +233,14 @@ def _print_group(console: Console, group: Group, names: Mapping[Path, str]) -> N
         f"baseline {group.baseline}; differences from {reference}, 95 % together{together}; "
         "* is certain",
     )
-    _table(console, tables.models_table(group, names))
+    _table(console, tables.answers_table(group, names))
+    console.print()
+    _table(console, tables.scores_table(group, names))
     _print_part(console, f"phi, nats: of {reference}, then differences from it")
-    _table(console, tables.phi_table(group, names))
+    for number, table in enumerate(tables.phi_tables(group, names)):
+        if number:
+            console.print()
+        _table(console, table)
     differing = [_differing_words(pair, names) for pair in group.pairs if pair.differing]
     if differing:
         console.print()

@@ -15,16 +15,20 @@ from iaside_onnx.report.words import signed
 
 __all__ = [
     "Table",
+    "answers_table",
     "gates_table",
-    "models_table",
-    "phi_table",
+    "phi_tables",
     "ranking_table",
+    "scores_table",
     "steps_table",
     "trend_table",
 ]
 
 CERTAIN = "*"
 """Marks a difference whose interval does not contain 0."""
+
+# Differences with intervals beside each other that a terminal has room for.
+_COLUMNS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,57 +44,77 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-def models_table(group: Group, names: Mapping[Path, str]) -> Table:
-    """A row for the reference and one for each other archive: accuracy, agreement, score.
+def answers_table(group: Group, names: Mapping[Path, str]) -> Table:
+    """A row for the reference and one for each other archive: accuracy, and equal answers.
 
     Args:
         group: archives with one baseline.
         names: what archives are called, by their path.
     """
-    heads = (
-        "model", "images", "accuracy", "difference [95 %]", "p", "log p, difference [95 %]",
-        "log p, error", "same answer", "SIS", "difference [95 %]",
-    )  # fmt: skip
     reference = group.reference
-    first = [
-        names[reference.path], f"{reference['image'].size:,}", _accuracy_text(reference),
-        *["-"] * 5, f"{float(reference['sis']):.3f}", "-",
+    rows = [
+        [
+            names[reference.path], f"{reference['image'].size:,}", _accuracy_text(reference),
+            "-", "-", "-",
+        ]
     ]  # fmt: skip
-    return Table(heads, [first, *(_model_row(pair, names) for pair in group.pairs)])
+    for pair in group.pairs:
+        found = pair.accuracy
+        accuracy = (
+            ["-"] * 3
+            if found is None
+            else [f"{found.other:.3f}", _marked(found.difference), _p_text(found.p_value)]
+        )
+        same = f"{pair.agreement.value:.3f}"
+        rows.append([names[pair.archive.path], f"{pair.images:,}", *accuracy, same])
+    heads = ("model", "images", "accuracy", "difference [95 %]", "p", "same answer")
+    return Table(heads, rows)
 
 
-def _model_row(pair: Pair, names: Mapping[Path, str]) -> list[str]:
-    accuracy, game = pair.accuracy, pair.game
+def scores_table(group: Group, names: Mapping[Path, str]) -> Table:
+    """A row for the reference and one for each other archive: score, and log-probability."""
+    reference = group.reference
+    rows = [[names[reference.path], f"{float(reference['sis']):.3f}", "-", "-", "-"]]
+    for pair in group.pairs:
+        game = pair.game
+        rows.append(
+            [
+                names[pair.archive.path],
+                f"{float(pair.archive['sis']):.3f}",
+                _marked(Interval(game.sis, game.sis_low, game.sis_high)),
+                _marked(pair.log_probability),
+                f"{pair.log_probability_error.value:.3f}",
+            ]
+        )
+    heads = ("model", "SIS", "difference [95 %]", "log p, difference [95 %]", "log p, error")
+    return Table(heads, rows)
+
+
+def phi_tables(group: Group, names: Mapping[Path, str]) -> list[Table]:
+    """A row for each band, a column for each archive: differences of phi in nats.
+
+    Several tables where one would be wider than a terminal.
+    """
     return [
-        names[pair.archive.path],
-        f"{pair.images:,}",
-        "-" if accuracy is None else f"{accuracy.other:.3f}",
-        "-" if accuracy is None else _marked(accuracy.difference),
-        "-" if accuracy is None else _p_text(accuracy.p_value),
-        _marked(pair.log_probability),
-        f"{pair.log_probability_error.value:.3f}",
-        f"{pair.agreement.value:.3f}",
-        f"{float(pair.archive['sis']):.3f}",
-        _marked(Interval(game.sis, game.sis_low, game.sis_high)),
+        _phi_table(group.reference, group.pairs[start : start + _COLUMNS], names)
+        for start in range(0, len(group.pairs), _COLUMNS)
     ]
 
 
-def phi_table(group: Group, names: Mapping[Path, str]) -> Table:
-    """A row for each band, a column for each archive: differences of phi in nats."""
-    reference = group.reference
+def _phi_table(reference: Archive, pairs: Sequence[Pair], names: Mapping[Path, str]) -> Table:
     rows = [
         [
             str(band),
             f"{reference['phi'][band]:.3f}",
             *(
                 _marked(Interval(*(float(values[band]) for values in ends)))
-                for pair in group.pairs
+                for pair in pairs
                 for ends in [(pair.game.phi, pair.game.phi_low, pair.game.phi_high)]
             ),
         ]
         for band in range(reference.bands)
     ]
-    columns = (names[pair.archive.path] for pair in group.pairs)
+    columns = (names[pair.archive.path] for pair in pairs)
     return Table(["band", names[reference.path], *columns], rows)
 
 

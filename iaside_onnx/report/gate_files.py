@@ -14,10 +14,11 @@ from iaside_onnx.outputs import check_output_file
 from iaside_onnx.progress import escaped
 from iaside_onnx.report.comparison_tables import (
     Table,
+    answers_table,
     gates_table,
-    models_table,
-    phi_table,
+    phi_tables,
     ranking_table,
+    scores_table,
     steps_table,
     trend_table,
 )
@@ -158,9 +159,10 @@ def _group_parts(group: Group, names: Mapping[Path, str]) -> list[str]:
     return [
         f"Baseline {group.baseline}, differences from {_plain(names[group.reference.path])}; "
         "\\* is certain:",
-        _markdown_table(models_table(group, names)),
+        _markdown_table(answers_table(group, names)),
+        _markdown_table(scores_table(group, names)),
         "<details><summary>phi by band, nats</summary>",
-        _markdown_table(phi_table(group, names)),
+        *map(_markdown_table, phi_tables(group, names)),
         "</details>",
     ]
 

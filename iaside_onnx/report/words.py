@@ -151,8 +151,8 @@ def ranking_words(groups: Sequence[Group], names: Mapping[Path, str]) -> list[st
         other = "mean" if groups[0].baseline == "zero" else "zero"
         return [
             *listed,
-            f"this ranking is one for the baseline {groups[0].baseline}: with another it may be "
-            f"another; decompose with `baseline={other!r}` as well, and compare all of them",
+            f"this ranking is for the baseline {groups[0].baseline} alone, and another can turn it "
+            f"round; decompose with `baseline={other!r}` as well, and compare all of them",
         ]
     orders = {tuple(archive.metadata.model_sha256 for archive in group.ranking) for group in groups}
     verdict = (

@@ -104,7 +104,7 @@ def test_markdown_holds_the_answers(answers: list[GateResult], tmp_path: Path) -
         assert len({row.count("|") for row in table.splitlines()}) == 1
     # A table without an empty line above it is text.
     assert all(part.count("\n| ---") <= 1 for part in tables)
-    assert len([part for part in tables if part.startswith("|")]) == 3
+    assert len([part for part in tables if part.startswith("|")]) == 4
 
 
 def test_markdown_of_any_name_is_text(answers: list[GateResult], tmp_path: Path) -> None:
