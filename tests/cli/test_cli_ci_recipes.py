@@ -20,7 +20,7 @@ from tests.support.command import MODELS, PATIENCE, PICTURES
 
 ROOT = MODELS.parent
 PAGE = (ROOT / "docs" / "ci.md").read_text("utf-8")
-IMAGES = 500
+IMAGES = 600
 # For speed.
 FEW_BANDS = {"IASIDE_DECOMPOSE_BANDS": "4"}
 
