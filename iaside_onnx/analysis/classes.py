@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.analysis.statistics import Interval, proportion_interval
-from iaside_onnx.archive import Archive, class_folders
+from iaside_onnx.archive import Archive, as_archive, class_folders
 from iaside_onnx.errors import OptionError
 from iaside_onnx.game import LEVEL, estimate_moments, unit_moments
 from iaside_onnx.images import ClassesLike, find_classes
@@ -89,7 +90,9 @@ class Confusion:
     images: int
 
 
-def by_class(archive: Archive, classes: ClassesLike | None = None) -> tuple[ClassResult, ...]:
+def by_class(
+    archive: Archive | str | Path, classes: ClassesLike | None = None
+) -> tuple[ClassResult, ...]:
     """Accuracy, contributions and score of each class of an archive, the most fragile first.
 
     Most fragile is the class with the lowest upper bound of accuracy, and so the one that is most
@@ -105,14 +108,16 @@ def by_class(archive: Archive, classes: ClassesLike | None = None) -> tuple[Clas
     conservative, because the errors of the images of a block are negatively correlated.
 
     Args:
-        archive: the archive.
+        archive: the archive, or its path.
         classes: names of the classes, as `decompose` takes them: a file, a map, or a list. Without
             it, names are those of the class folders of the archive.
 
     Raises:
+        ArchiveError: if the archive cannot be read.
         ImageError: if the names cannot be read.
         OptionError: if ``classes`` is a rule for class folders.
     """
+    archive = as_archive(archive)
     names = class_names(archive, classes)
     labels, label_of = np.unique(archive["label"], return_inverse=True)
     order = np.argsort(label_of, kind="stable")

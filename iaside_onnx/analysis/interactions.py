@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from scipy import special
 
 from iaside_onnx.analysis.estimates import population_of
 from iaside_onnx.analysis.statistics import Interval
-from iaside_onnx.archive import Archive
+from iaside_onnx.archive import Archive, as_archive
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.game import LEVEL, MAX_EXACT_BANDS, all_coalitions, shapley_interactions
 
@@ -49,7 +50,7 @@ class Interactions:
         return list(zip(i[order].tolist(), j[order].tolist(), strict=True))
 
 
-def interactions(archive: Archive) -> Interactions:
+def interactions(archive: Archive | str | Path) -> Interactions:
     """Mean Shapley interactions of all pairs of bands, with intervals.
 
     The index is that of `shapley_interactions`. Intervals are Student's t over images. Each is at
@@ -59,11 +60,12 @@ def interactions(archive: Archive) -> Interactions:
     images.
 
     Args:
-        archive: a decomposition with every coalition.
+        archive: a decomposition with every coalition, or its path.
 
     Raises:
-        ArchiveError: if it does not hold every coalition, or a worth is not finite.
+        ArchiveError: if it cannot be read, does not hold every coalition, or a worth is not finite.
     """
+    archive = as_archive(archive)
     _check_coalitions(archive)
     i, j = pairs = np.triu_indices(archive.bands, 1)
     running = _RunningMoments(i.size)

@@ -6,6 +6,7 @@ from iaside_onnx.archive.decomposition import (
     DECOMPOSITION,
     WORTH_ROUNDING,
     Archive,
+    as_archive,
     class_folders,
     open_archive,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "attributes_of",
     "check_file",
     "check_output",
+    "as_archive",
     "class_folders",
     "describe_differences",
     "digest_of",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iaside_onnx.archive import Archive, open_archive
+from iaside_onnx.archive import Archive, as_archive
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.files import finished_file
 from iaside_onnx.outputs import check_output_file
@@ -67,7 +67,7 @@ def write_report(
     output = Path(output)
     check_page(output)
     given = [archives] if isinstance(archives, Archive | str | Path) else list(archives)
-    opened = [one if isinstance(one, Archive) else open_archive(one) for one in given]
+    opened = [as_archive(one) for one in given]
     subjects = make_subjects(opened, classes)
     for warning in filter(None, (subject.warning for subject in subjects)):
         # What was edited is shown, as it may be all that is left, but not as if it were whole.
