@@ -95,10 +95,16 @@ def series(archives: Sequence[Archive | str | Path]) -> Series:
         archives: at least two, of the same images and the same game.
 
     Raises:
-        OptionError: if there are fewer, or they differ in game, baseline or labels, or share no
-            image.
+        OptionError: if there are fewer, ``archives`` is one path, or they differ in game, baseline
+            or labels, or share no image.
         ArchiveError: if one cannot be read, or was edited.
     """
+    if isinstance(archives, Archive | str | Path):
+        # A text is a sequence too, of its characters.
+        raise OptionError(
+            "a series takes a list of archives in order, such as ['epoch-1.h5', 'epoch-2.h5'], "
+            f"found one: {archives!r}"
+        )
     opened = [open_compared(one) for one in archives]
     if len(opened) < 2:
         raise OptionError(f"a series takes at least two archives, found {len(opened)}")

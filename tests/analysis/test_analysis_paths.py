@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from iaside_onnx import Archive, by_class, interactions, plot_bands, plot_classes
+from iaside_onnx import Archive, by_class, interactions, plot_bands, plot_classes, series
 from iaside_onnx.errors import ArchiveError, OptionError
 
 
@@ -46,3 +46,16 @@ def test_a_chart_of_classes_is_of_classes(what: str, bundled_archive: Archive) -
     given: Any = str(bundled_archive.path) if what == "path" else bundled_archive
     with pytest.raises(OptionError, match=r"plot_classes\(by_class\(archive\)\)"):
         plot_classes(given)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_series_of_one_path_is_one_sentence(kind: Any, tmp_path: Path) -> None:
+    """Each character of a path is taken for an archive: "c: does not exist"."""
+    with pytest.raises(OptionError, match=r"takes a list of archives in order.*found one"):
+        series(kind(tmp_path / "ck"))
+
+
+def test_an_unknown_variable_in_capitals_is_near(bundled_archive: Archive) -> None:
+    """All 28 variables are listed for a capital letter."""
+    with pytest.raises(KeyError, match="did you mean 'psi'"):
+        bundled_archive["Psi"]
