@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from iaside_onnx.analysis.estimates import population_of
+from iaside_onnx.analysis.frames import interactions_dataframe
 from iaside_onnx.analysis.statistics import Interval
 from iaside_onnx.archive import Archive, as_archive
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.game import LEVEL, MAX_EXACT_BANDS, all_coalitions, shapley_interactions
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["Interactions", "interactions"]
 
@@ -38,6 +43,19 @@ class Interactions:
     values: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        return f"<Interactions of {self.bands} bands, means over {self.images:,} images>"
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A table of pandas, a row for each pair, in the order of `pairs`.
+
+        Columns are ``band``, ``other``, ``value``, ``low`` and ``high``, the last three in nats.
+
+        Raises:
+            ExtraMissingError: if pandas is not installed.
+        """
+        return interactions_dataframe(self)
 
     def interval(self, i: int, j: int) -> Interval:
         """The interaction of two bands with its interval, in nats."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,16 @@ from iaside_onnx.analysis.comparison import (
     compare_pair,
     open_compared,
 )
+from iaside_onnx.analysis.frames import series_dataframe
 from iaside_onnx.analysis.matching import match_images
 from iaside_onnx.analysis.statistics import Interval, mean_interval
 from iaside_onnx.archive import Archive, open_archive
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.game import LEVEL
+from iaside_onnx.progress import escaped
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["Series", "Trend", "archives_in", "series", "worse"]
 
@@ -66,6 +72,23 @@ class Series:
     comparison: Comparison
     steps: tuple[Pair, ...]
     trend: Trend
+
+    def __repr__(self) -> str:
+        drop = self.first_drop
+        where = "no certain drop" if drop is None else f"first drop at {drop.archive.path}"
+        first = self.comparison.reference.path
+        return escaped(f"<Series from {first}: {len(self.steps) + 1} archives, {where}>")
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The differences as a table of pandas, a row for each pair.
+
+        Rows are those of ``to_dataframe("pairs")`` of a `Comparison`, with ``against`` in front:
+        ``previous`` for the steps, then ``first``.
+
+        Raises:
+            ExtraMissingError: if pandas is not installed.
+        """
+        return series_dataframe(self)
 
     @property
     def first_drop(self) -> Pair | None:

@@ -28,6 +28,10 @@ Bounded: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.
 """Values with lower and upper bounds."""
 
 _LABELS = {"phi": "contribution phi, nats", "psi": "share psi"}
+_ELSEWHERE = {
+    "classes": "plot_classes(by_class(archive))",
+    "comparison": "compare(archive, other).plot()",
+}
 _GROUP_WIDTH, _LONGEST = 0.8, 40
 # Beyond this Matplotlib's own arithmetic overflows; no measured value comes near it.
 _LARGEST = 1e30
@@ -106,7 +110,10 @@ def _check_kind(kind: str) -> None:
         OptionError: if it is unknown.
     """
     if kind not in _LABELS:
-        raise OptionError(f"unknown kind {kind!r}{nearest(str(kind), _LABELS, 'kinds')}")
+        hint = nearest(str(kind), _LABELS, "kinds")
+        if str(kind) in _ELSEWHERE:
+            hint = f"; {_ELSEWHERE[kind]} draws {kind}, the kinds here are {', '.join(_LABELS)}"
+        raise OptionError(f"unknown kind {kind!r}{hint}")
 
 
 def _finish(axes: Axes, label: str) -> None:
