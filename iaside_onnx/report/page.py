@@ -52,7 +52,8 @@ def write_report(
             one of them; None shows no pixel of any image.
         classes: names of the classes, as `by_class` takes them; by default those of the class
             folders of the archive.
-        progress: is told of archives that were changed since they were written; as in `decompose`.
+        progress: is told of archives that were changed since they were written, and of names that
+            do not fit their classes; as in `decompose`.
 
     Raises:
         ImageError: if ``images`` cannot be read, or holds no image of the first archive; if the
@@ -62,6 +63,7 @@ def write_report(
         OptionError: if archives have different bands, or the name cannot be used.
     """
     # Imported here, as `iaside show` needs this room and not the page.
+    from iaside_onnx.analysis import doubtful_names
     from iaside_onnx.report.rendering import render
 
     output = Path(output)
@@ -72,6 +74,8 @@ def write_report(
     for warning in filter(None, (subject.warning for subject in subjects)):
         # What was edited is shown, as it may be all that is left, but not as if it were whole.
         listener(progress).warn(warning)
+    for doubt in doubtful_names(opened, classes):
+        listener(progress).warn(doubt)
     # An edited archive may hold any number, and gets its page and its warning.
     with np.errstate(all="ignore"):
         page = render(subjects, _SIGN, images)
