@@ -94,9 +94,10 @@ class Gate:
             raise OptionError(f"there is no kind of gate {self.kind!r}{hint}")
         if not isinstance(self.name, str):
             raise OptionError(f"the name of a gate is text such as 'accuracy', found {self.name!r}")
+        value: object = self.value
         # True is a number to Python.
-        if not isinstance(self.value, Real) or isinstance(self.value, bool):
-            raise OptionError(f"{self._option}: its value is a number, found {self.value!r}")
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise OptionError(f"{self._option}: its value is a number, found {value!r}")
 
     @classmethod
     def parse(cls, kind: GateKind, text: str) -> Gate:

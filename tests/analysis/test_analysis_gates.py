@@ -307,7 +307,8 @@ def test_a_gate_of_another_type_is_one_sentence(words: Any, message: str) -> Non
 
 def test_a_value_of_numpy_is_a_number() -> None:
     """Margins that are worked out would be refused."""
-    assert Gate("margin", "accuracy", np.float32(0.25)) == Gate("margin", "accuracy", 0.25)
+    value: Any = np.float32(0.25)
+    assert Gate("margin", "accuracy", value) == Gate("margin", "accuracy", 0.25)
 
 
 def test_one_gate_needs_no_list(original: Path, tmp_path: Path) -> None:

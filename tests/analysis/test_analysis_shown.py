@@ -83,6 +83,6 @@ def test_interactions_are_a_table(bundled_archive: Archive) -> None:
     assert pairs == set(combinations(range(6), 2))
     assert len(table) == 15
     for row in table.itertuples():
-        i, j = int(row.band), int(row.other)  # type: ignore[arg-type]  # pandas knows no types
+        i, j = int(row.band), int(row.other)
         assert (row.value, row.low, row.high) == (
             found.values[i, j], found.low[i, j], found.high[i, j])  # fmt: skip

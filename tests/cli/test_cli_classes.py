@@ -136,7 +136,7 @@ def test_names_that_do_not_fit_are_a_warning(
     """Names of another data set are put beside these classes without a word."""
     path = tmp_path / "names.json"
     path.write_text(json.dumps(names))
-    words = {
+    words: dict[str, list[str | Path]] = {
         "show": ["show", hundred.path, hundred.path, "--by", "class", "--json"],
         "report": ["report", hundred.path, "-o", tmp_path / "page.html"],
     }
