@@ -130,7 +130,7 @@ def archives_in(folder: Path) -> tuple[list[Path], list[str]]:
         found = sorted(folder.iterdir(), key=lambda path: _natural(path.name))
     except OSError as error:
         raise ArchiveError(f"{folder}: cannot be read: {error.strerror}") from error
-    archives = [path for path in found if path.suffix.lower() in _SUFFIXES]
+    archives = [p for p in found if p.suffix.lower() in _SUFFIXES and not p.is_dir()]
     for path in archives:
         open_archive(path)
     return archives, [path.name for path in found if path not in archives]
