@@ -155,7 +155,7 @@ def test_other_labels_or_images_are_refused(folder: Path, tmp_path: Path) -> Non
 
 
 def test_own_answers_that_differ_are_refused(folder: Path, tmp_path: Path) -> None:
-    """Worths of two classes cannot be subtracted; without labels no file of them is there to give."""
+    """Worths of two classes cannot be subtracted, and nobody has a file of labels to give."""
     words: dict[str, Any] = {"bands": 4, "labels": "predicted"}
     own = [
         decompose(model, folder / "a.npz", tmp_path / f"{model.stem}.h5", **words)
