@@ -112,7 +112,7 @@ def _check_kind(kind: str) -> None:
     if kind not in _LABELS:
         hint = nearest(str(kind), _LABELS, "kinds")
         if str(kind) in _ELSEWHERE:
-            hint = f"; {_ELSEWHERE[kind]} draws {kind}, the kinds here are {', '.join(_LABELS)}"
+            hint = f"; {_ELSEWHERE[kind]} draws that, the kinds here are {', '.join(_LABELS)}"
         raise OptionError(f"unknown kind {kind!r}{hint}")
 
 

@@ -102,7 +102,7 @@ def test_an_unknown_kind_is_named(bundled_archive: Archive) -> None:
 )
 def test_what_is_drawn_elsewhere_is_named(bundled_archive: Archive, kind: Any, call: str) -> None:
     """Nobody finds the chart of classes, as there is no kind for it."""
-    with pytest.raises(OptionError, match=re.escape(f"; {call} draws {kind}")):
+    with pytest.raises(OptionError, match=re.escape(f"; {call} draws that")):
         bundled_archive.plot(kind, axes())
 
 
