@@ -16,7 +16,7 @@ from iaside_onnx import Archive, open_archive, write_report
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.report import interval_text
 from tests.support.command import CNN, MODELS, PICTURES
-from tests.support.pages import check_safe, edited, page_of, shown
+from tests.support.pages import check_safe, copies, edited, page_of, shown
 
 
 def with_bounds(archive: Archive, name: str, band: int) -> str:
@@ -109,7 +109,7 @@ def test_several_models_stand_beside_each_other(
     assert [row[0] for row in overview[1:]] == ["A fashion-cnn", "B fashion-cnn-pgd"]
     compared = iaside_onnx.compare(bundled_archive, pgd).pairs[0]
     (differences,) = (rows for caption, rows in page.tables.items() if "Minus A" in caption)
-    assert differences[1][4].startswith(shown(compared.game.sis))
+    assert differences[1][6].startswith(shown(compared.game.sis))
     assert "Each model minus fashion-cnn, over the images that both saw" in page.text
     assert "depends on the baseline" in page.text
 
@@ -184,7 +184,7 @@ def test_two_baselines_are_ranked_apart(
 
 def test_many_models_have_a_chart_each(pgd: Archive, tmp_path: Path) -> None:
     """Colours repeat, and two models could not be told apart."""
-    page = page_of([pgd] * 7, tmp_path)
+    page = page_of(copies(pgd, tmp_path, 7), tmp_path)
     assert "chart-phi-t" not in page.bars
     assert len([name for name in page.bars if name.startswith("chart-own")]) == 7
     assert "G fashion-cnn-pgd" in page.text
@@ -192,7 +192,7 @@ def test_many_models_have_a_chart_each(pgd: Archive, tmp_path: Path) -> None:
 
 def test_a_page_of_five_models_is_small(pgd: Archive, tmp_path: Path) -> None:
     """A page that cannot be sent by mail is read by nobody."""
-    page_of([pgd] * 5, tmp_path, images=PICTURES)
+    page_of(copies(pgd, tmp_path, 5), tmp_path, images=PICTURES)
     assert (tmp_path / "a.html").stat().st_size < 300_000
 
 
