@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -33,11 +32,9 @@ def lead(page: Page, folder: Path) -> str:
 
 def with_recipe(archive: Archive, path: Path, **values: Any) -> Archive:
     """The archive with other options, at another path."""
-    texts = dataclasses.replace(
-        archive.metadata, recipe=dataclasses.replace(archive.recipe, **values)
-    )
-    all_values = {name: archive[name] for name in archive.names}
-    return Archive(path, archive.schema, texts, all_values, frozenset())
+    options = archive.metadata.options
+    resolved = {**options["resolved"], **values}
+    return moved(archive, path, {}, options={**options, "resolved": resolved})
 
 
 def moved(archive: Archive, path: Path, values: dict[str, Any], **metadata: Any) -> Archive:
@@ -80,7 +77,7 @@ def test_models_of_other_labels_or_games_are_not_ranked(
     assert "have other labels for the same images" in said
     for field, value, word in (
         ("labels", "predicted", "labels"),
-        ("pixel_range", "image", "pixel"),
+        ("pixel_range", "clip", "pixel"),
     ):
         assert getattr(pgd.recipe, field) != value
         other = with_recipe(pgd, tmp_path / "c.h5", **{field: value})
@@ -126,17 +123,24 @@ def test_equal_scores_are_not_put_in_an_order(bundled_archive: Archive, tmp_path
 
 
 def test_the_ends_of_the_order_are_certain_or_said_not_to_be(
-    bundled_archive: Archive, pgd: Archive, tmp_path: Path
+    table: Archive, tmp_path: Path
 ) -> None:
-    """Who leans most may be certain while who leans least is not."""
-    other = copies(bundled_archive, tmp_path, 1)[0]
-    pair = iaside_onnx.compare(bundled_archive, pgd).pairs[0]
-    assert pair.game.sis_low * pair.game.sis_high > 0, "the difference must be certain here"
-    end, open_end = ("most", "least") if pair.game.sis > 0 else ("least", "most")
-    for order in ([bundled_archive, pgd, other], [pgd, other, bundled_archive]):
-        said = lead(page_of(order, tmp_path), tmp_path)
-        assert re.search(rf"fashion-cnn-pgd \(\S+\) leans {end} on the low bands", said)
-        assert f"which leans {open_end} is not certain" in said
+    """Who leans most may be certain while who leans least is not, and the other way round."""
+    robust = iaside_onnx.decompose(PGD, PICTURES, tmp_path / "pgd.h5", bands=6, limit=40)
+    pair = iaside_onnx.compare(table, robust, *copies(table, tmp_path, 1)).pairs[0]
+    assert pair.game.sis_low > 0, "the difference must be certain here"
+    for first, many, end, open_end in (
+        (robust, table, "most", "least"), (table, robust, "least", "most")
+    ):  # fmt: skip
+        (other,) = copies(many, tmp_path, 1)
+        for order in ([many, first, other], [first, other, many]):
+            said = lead(page_of(order, tmp_path), tmp_path)
+            name = f"{Path(first.metadata.model_name).stem} ({first.path.name})"
+            assert f"{name} leans {end} on the low bands" in said
+            assert f"which leans {open_end} is not certain" in said
+    said = lead(page_of([table, robust], tmp_path), tmp_path)
+    assert "fashion-cnn-pgd leans most on the low bands" in said
+    assert re.search(r"fashion-cnn least \([0-9.]+ \[", said)
 
 
 def test_an_archive_given_twice_is_refused(bundled_archive: Archive, tmp_path: Path) -> None:
