@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -214,6 +214,11 @@ def compare(reference: Archive | str | Path, *archives: Archive | str | Path) ->
         raise OptionError("comparing takes at least two archives: a reference, and others")
     groups = by_baseline(opened)
     comparisons = sum(len(group) - 1 for group in groups)
+    if not comparisons:
+        raise OptionError(
+            f"no two of these archives have one baseline ({', '.join(map(_baseline, opened))}), so "
+            "that there is nothing to compare; give two models or more with each baseline"
+        )
     return Comparison(
         tuple(
             Group(
@@ -245,8 +250,9 @@ def open_compared(archive: Archive | str | Path) -> Archive:
 
 def computable(archive: Archive) -> bool:
     """Whether there are differences: an edited archive may hold NaN, or what overflows."""
-    names = ("phi_image", "log_probability_whole")
-    return all(bool((np.abs(archive[name]) < _HUGE).all()) for name in names)
+    names = ("phi_image", "log_probability_whole", "phi")
+    finite = all(bool((np.abs(archive[name]) < _HUGE).all()) for name in names)
+    return finite and 0 <= float(archive["sis"]) <= 1
 
 
 def by_baseline(archives: Sequence[Archive]) -> list[list[Archive]]:
@@ -264,6 +270,8 @@ def by_baseline(archives: Sequence[Archive]) -> list[list[Archive]]:
     names = [name for name in GAME if name != "baseline" or not same]
     for archive in archives[1:]:
         differing = archive.recipe.differing(first.recipe, names)
+        if differing == ["baseline"] and len(archives) > len(groups):
+            raise OptionError(_missing(groups))
         if differing:
             ignored = {field.name for field in fields(Recipe)} - set(differing)
             raise OptionError(
@@ -275,6 +283,24 @@ def by_baseline(archives: Sequence[Archive]) -> list[list[Archive]]:
         # The reference's own group has it first already; others keep their order.
         group.insert(0, group.pop(shas.index(first.metadata.model_sha256)))
     return list(groups.values())
+
+
+def _baseline(archive: Archive) -> str:
+    return archive.recipe.baseline
+
+
+def _missing(groups: Mapping[str, Sequence[Archive]]) -> str:
+    """Which model lacks an archive with a baseline that others have."""
+    shas = {name: [one.metadata.model_sha256 for one in group] for name, group in groups.items()}
+    lacking = next(
+        f"the model of {one.path} has fewer archives with the baseline {other} than with {name}"
+        for name, group in groups.items()
+        for one in group
+        for other in groups
+        if shas[other].count(one.metadata.model_sha256)
+        < shas[name].count(one.metadata.model_sha256)
+    )
+    return f"{lacking}; give every model with every baseline, or archives of one baseline"
 
 
 def compare_pair(

@@ -14,9 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from scipy import optimize
+
 from iaside_onnx.analysis.comparison import Comparison, Pair, compare_pair
 from iaside_onnx.analysis.estimates import estimate_archives
-from iaside_onnx.analysis.statistics import Interval, proportion_interval
+from iaside_onnx.analysis.statistics import Interval, paired_difference, proportion_interval
 from iaside_onnx.archive import Archive
 from iaside_onnx.errors import OptionError
 
@@ -43,6 +45,8 @@ _EXAMPLES: dict[GateKind, str] = {"margin": "accuracy=0.01", "at_least": "accura
 _ROBUSTNESS = re.compile(r"robustness\.[a-z0-9_]+:[0-9]+", re.ASCII)
 # Estimates that are nearer to the margin, in half widths, lie on it: the rest is rounding.
 _ON_THE_MARGIN = 1e-6
+# Nobody has more images.
+_MOST = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +191,13 @@ def _check_known(comparison: Comparison, gate: Gate) -> None:
 
 
 def _check(gate: Gate, pair: Pair) -> GateResult:
-    found, images = _MEASURES[gate.kind, gate.name](pair)
-    needed = [_needed(one, gate.limit, images) for one in found]
+    measured = _MEASURES[gate.kind, gate.name](pair)
+    found, needed = (
+        [one.interval for one in measured],
+        [_needed(one, gate.limit) for one in measured],
+    )
     place = _deciding(found, needed, gate.limit)
-    answer = _answer(found[place], gate.limit)
+    answer, images = _answer(found[place], gate.limit), measured[place].images
     told = answer == "undecided" and math.isfinite(needed[place])
     return GateResult(
         gate=gate,
@@ -234,54 +241,108 @@ def _deciding(found: Sequence[Interval], needed: Sequence[float], limit: float) 
     return max(places["undecided"], key=lambda place: needed[place])
 
 
-def _needed(found: Interval, limit: float, images: int) -> float:
-    """About how many images bring the nearer bound to the limit, as widths fall with their root.
+def _needed(found: _Measured, limit: float) -> float:
+    """About how many images bring the nearer bound to the limit, if all else stays as it is.
 
     Returns:
         The number, rounded up to two digits; infinite if none would, or nothing is known.
     """
-    distance = found.value - limit
-    half = found.value - found.low if distance >= 0 else found.high - found.value
+    now = found.interval
+    distance = now.value - limit
+    half = now.value - now.low if distance >= 0 else now.high - now.value
     if not math.isfinite(half) or abs(distance) <= _ON_THE_MARGIN * half:
         return math.inf
-    number = images * (half / distance) ** 2
+
+    def short(images: float) -> float:
+        then = found.at(images)
+        return limit - then.low if distance >= 0 else then.high - limit
+
+    number = float(found.images)
+    while short(number) > 0:
+        number *= 2
+        if number > _MOST:
+            return math.inf
+    if number > found.images:
+        number = float(optimize.brentq(short, number / 2, number, rtol=1e-3))
     step = 10.0 ** max(math.floor(math.log10(max(number, 1.0))) - 1, 0)
     return math.ceil(number / step) * step
 
 
-_Measured: TypeAlias = tuple[list[Interval], int]
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What a gate is about.
+
+    Attributes:
+        interval: as it was measured.
+        images: on how many images.
+        at: the interval if all were the same on another number of images.
+    """
+
+    interval: Interval
+    images: int
+    at: Callable[[float], Interval]
 
 
-def _accuracy_difference(pair: Pair) -> _Measured:
-    assert pair.accuracy is not None  # noqa: S101  # for the type checker: `_check_known` looked
-    return [pair.accuracy.difference], pair.images
+def _mean(interval: Interval, images: int) -> _Measured:
+    """A function of means, whose interval narrows with the root of the number of images."""
+
+    def at(number: float) -> Interval:
+        value, narrow = interval.value, math.sqrt(images / number)
+        return Interval(
+            value, value - narrow * (value - interval.low), value + narrow * (interval.high - value)
+        )
+
+    return _Measured(interval, images, at)
 
 
-def _score_difference(pair: Pair) -> _Measured:
+def _share(right: int, images: int, level: float) -> _Measured:
+    """A share of images."""
+
+    def at(number: float) -> Interval:
+        return proportion_interval(right * number / images, number, level)
+
+    return _Measured(proportion_interval(right, images, level), images, at)
+
+
+def _accuracy_difference(pair: Pair) -> list[_Measured]:
+    found, level = pair.accuracy, _one(pair)
+    assert found is not None  # noqa: S101  # for the type checker: `_check_known` looked
+    gained, lost, images = found.gained, found.lost, pair.images
+
+    def at(number: float) -> Interval:
+        more = number / images
+        return paired_difference(gained * more, lost * more, number, level)
+
+    return [_Measured(found.difference, images, at)]
+
+
+def _score_difference(pair: Pair) -> list[_Measured]:
     game = pair.game
-    return [Interval(game.sis, game.sis_low, game.sis_high)], pair.images
+    return [_mean(Interval(game.sis, game.sis_low, game.sis_high), pair.images)]
 
 
-def _phi_differences(pair: Pair) -> _Measured:
+def _phi_differences(pair: Pair) -> list[_Measured]:
     game = pair.game
     ends = zip(game.phi.tolist(), game.phi_low.tolist(), game.phi_high.tolist(), strict=True)
-    return [Interval(*end) for end in ends], pair.images
+    return [_mean(Interval(*end), pair.images) for end in ends]
 
 
-def _accuracy(pair: Pair) -> _Measured:
+def _accuracy(pair: Pair) -> list[_Measured]:
     """Over all images of the archive, whether the reference has them or not."""
     right = pair.archive["predicted"] == pair.archive["label"]
-    return [proportion_interval(int(right.sum()), right.size, _one(pair))], right.size
+    return [_share(int(right.sum()), right.size, _one(pair))]
 
 
-def _score(pair: Pair) -> _Measured:
+def _score(pair: Pair) -> list[_Measured]:
     """Likewise."""
     found = estimate_archives([pair.archive], _one(pair))
-    return [Interval(found.sis, found.sis_low, found.sis_high)], int(pair.archive["image"].size)
+    score = Interval(found.sis, found.sis_low, found.sis_high)
+    return [_mean(score, int(pair.archive["image"].size))]
 
 
-def _agreement(pair: Pair) -> _Measured:
-    return [pair.agreement], pair.images
+def _agreement(pair: Pair) -> list[_Measured]:
+    same = round(pair.agreement.value * pair.images)
+    return [_share(same, pair.images, _one(pair))]
 
 
 def _one(pair: Pair) -> float:
@@ -289,7 +350,7 @@ def _one(pair: Pair) -> float:
     return 1 - (1 - pair.level) / pair.comparisons
 
 
-_MEASURES: dict[tuple[GateKind, str], Callable[[Pair], _Measured]] = {
+_MEASURES: dict[tuple[GateKind, str], Callable[[Pair], list[_Measured]]] = {
     ("margin", "accuracy"): _accuracy_difference,
     ("margin", "sis"): _score_difference,
     ("margin", "phi"): _phi_differences,

@@ -77,8 +77,12 @@ def _check_labels(first: Archive, second: Archive, found: Matches) -> None:
     if wrong.size:
         row = wrong[0]
         name = first["image_id"][found.first[row]]
+        advice = (
+            "decompose both with the answers of one of them as `labels=FILE`"
+            if second.recipe.labels == "predicted"
+            else "decompose both with the same `labels=FILE`"
+        )
         raise OptionError(
             f"{second.path}: differs in labels from {first.path}: {wrong.size} of {ours.size} "
-            f"images, the first is {name} (label {ours[row]} there, {theirs[row]} now); decompose "
-            "both with the same `labels=FILE`"
+            f"images, the first is {name} (label {ours[row]} there, {theirs[row]} now); {advice}"
         )

@@ -120,27 +120,20 @@ def archives_in(folder: Path) -> tuple[list[Path], list[str]]:
     """The archives in a folder in the natural order of their names: epoch-2 before epoch-10.
 
     Returns:
-        The archives, and what else is in the folder, in words: names, and why a file that is named
-        like an archive is none.
+        What is named like an archive, and the names of all else.
 
     Raises:
-        ArchiveError: if the folder cannot be read.
+        ArchiveError: if the folder cannot be read, or a file that is named like an archive is none:
+            a checkpoint that is left out would pass all gates.
     """
     try:
         found = sorted(folder.iterdir(), key=lambda path: _natural(path.name))
     except OSError as error:
         raise ArchiveError(f"{folder}: cannot be read: {error.strerror}") from error
-    archives, others = [], []
-    for path in found:
-        if path.suffix.lower() not in _SUFFIXES:
-            others.append(path.name)
-            continue
-        try:
-            open_archive(path)
-            archives.append(path)
-        except ArchiveError as error:
-            others.append(str(error).removeprefix(f"{folder}/"))
-    return archives, others
+    archives = [p for p in found if p.suffix.lower() in _SUFFIXES and not p.is_dir()]
+    for path in archives:
+        open_archive(path)
+    return archives, [path.name for path in found if path not in archives]
 
 
 def _natural(name: str) -> list[str | int]:

@@ -51,14 +51,14 @@ def mean_interval(values: NDArray[np.floating], level: float = LEVEL) -> Interva
     return Interval(mean, mean - reach, mean + reach)
 
 
-def proportion_interval(right: int, n: int, level: float = LEVEL) -> Interval:
+def proportion_interval(right: float, n: float, level: float = LEVEL) -> Interval:
     """A proportion with the interval of Clopper and Pearson (Biometrika 1934).
 
     It is exact: neither bound is missed in more than half of ``1 - level`` of all cases, also for
     a handful of images and for proportions near 0 and 1.
 
     Args:
-        right: number of successes.
+        right: number of successes; a fraction where it is an expectation.
         n: number of trials, at least 1.
         level: confidence level, in (0, 1).
     """
@@ -84,7 +84,7 @@ def mcnemar(gained: int, lost: int) -> float:
     return min(1.0, 2.0 * float(special.bdtr(fewer, changed, 0.5)))
 
 
-def paired_difference(gained: int, lost: int, n: int, level: float = LEVEL) -> Interval:
+def paired_difference(gained: float, lost: float, n: float, level: float = LEVEL) -> Interval:
     """The difference of two proportions of the same images, second minus first.
 
     The score interval of Tango (Statistics in Medicine 1998): all differences that a score test of
@@ -107,7 +107,7 @@ def paired_difference(gained: int, lost: int, n: int, level: float = LEVEL) -> I
     return Interval(value, bound(-1), bound(1))
 
 
-def _score(gained: int, lost: int, n: int, delta: float) -> float:
+def _score(gained: float, lost: float, n: float, delta: float) -> float:
     """The score of a difference ``delta``: distance from the estimate, in standard errors."""
     # The largest likelihood of the share `p` of lost pairs, if that of gained ones is `p + delta`.
     a = 2.0 * n

@@ -76,6 +76,8 @@ def compare(
 
     Exit 0 if all gates hold, or none are given; otherwise exit 1. Gates are decided by intervals of
     98 %, so that one that holds while the truth lies on the margin is wrong in 2.5 % at most.
+    In a series they are about each checkpoint and the first one. In the tables, p is of McNemar's
+    exact test, and the error of log p the mean absolute difference, in nats.
 
     \b
     Example:
@@ -233,6 +235,12 @@ def _print_group(console: Console, group: Group, names: Mapping[Path, str]) -> N
         f"baseline {group.baseline}; differences from {reference}, 95 % together{together}; "
         "* is certain",
     )
+    if any(pair.only_reference or pair.only_archive for pair in group.pairs):
+        # Otherwise the numbers of a row do not add up.
+        print_line(
+            f"numbers of {reference} and SIS are over all images of an archive, all else over "
+            "those in both"
+        )
     _table(console, tables.answers_table(group, names))
     console.print()
     _table(console, tables.scores_table(group, names))

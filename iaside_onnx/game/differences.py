@@ -121,9 +121,7 @@ def differences(moments: Moments, comparisons: int = 1, level: float = LEVEL) ->
     several = moments.quantile(1 - (1 - level) / (bands * comparisons))
     one = moments.quantile(1 - (1 - level) / comparisons)
     covariance = moments.covariance
-    # The difference of the two means of each band.
-    minus = np.hstack([-np.eye(bands), np.eye(bands)])
-    reach = several * _errors(minus, covariance)
+    reach = several * _roots(np.diag(_difference_covariance(covariance)))
     if (np.abs(second - first) + reach).max() <= _ROUNDING * float(np.abs(moments.mean).max()):
         # Equal for every image, whatever the distribution is.
         psi_low, psi_high, sis_low, sis_high = np.zeros(bands), np.zeros(bands), 0.0, 0.0
@@ -143,12 +141,6 @@ def _score(phi: Phi) -> float:
     return spectral_importance_score(spectral_distribution(phi))
 
 
-def _errors(slopes: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard errors of linear functions of the means, ``(k,)``, from their slopes."""
-    variance = np.einsum("ij,jk,ik->i", slopes, covariance, slopes, optimize=True)
-    return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
-
-
 class _Bounds(NamedTuple):
     """Bounds of the differences of psi, ``(bands,)`` each, and of the score before scaling."""
 
@@ -163,6 +155,54 @@ class _Bounds(NamedTuple):
         return float((self.high - self.low).sum())
 
 
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """One decomposition with a given band in place of the smallest; what pairs of them share.
+
+    Attributes:
+        psi: the distribution, ``(bands,)``.
+        slopes: its slopes, ``(bands, bands)``.
+        variance: of psi, ``(bands,)``.
+        crossed: slopes times the covariance with the other decomposition, ``(bands, bands)``.
+        distance: what the score is the absolute value of.
+        score_slopes: slopes of the distance, ``(bands,)``.
+        score_variance: variance of the distance.
+    """
+
+    psi: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    crossed: NDArray[np.float64]
+    distance: float
+    score_slopes: NDArray[np.float64]
+    score_variance: float
+
+    @classmethod
+    def of(cls, moments: Moments, side: int, band: int) -> _Reference | None:
+        """The first (0) or the second (1) with a band as the smallest; None if undefined."""
+        bands = moments.mean.size // 2
+        here, there = slice(side * bands, (side + 1) * bands), slice((1 - side) * bands, None)
+        phi = moments.mean[here]
+        above = phi - phi[band]
+        total = float(above.sum())
+        if total <= 0:
+            return None
+        psi = above / total
+        slopes = distribution_slopes(psi, total, band)
+        own = slopes @ moments.covariance[here, here]
+        unit, eta = score_weights(bands)
+        score_slopes = unit @ slopes
+        return cls(
+            psi=psi,
+            slopes=slopes,
+            variance=(own * slopes).sum(axis=1),
+            crossed=slopes @ moments.covariance[here, there][:, :bands],
+            distance=float(unit @ psi) - eta,
+            score_slopes=score_slopes,
+            score_variance=float(unit @ own @ score_slopes),
+        )
+
+
 def _envelope(
     moments: Moments, several: float, one: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
@@ -175,14 +215,24 @@ def _envelope(
     """
     bands = moments.mean.size // 2
     _, eta = score_weights(bands)
+    first, second = (
+        [_Reference.of(moments, side, band) for band in range(bands)] for side in (0, 1)
+    )
+    # Where a distribution is undefined it may be any.
+    anything = _Bounds(np.full(bands, -1.0), np.full(bands, 1.0), -1.0, 1.0)
+
+    def bounds(j: int, k: int) -> _Bounds:
+        a, b = first[j], second[k]
+        return anything if a is None or b is None else _bounds(a, b, several, one)
+
     found = []
     for j, k, apart in _pairs(moments):
-        bounds = _bounds(moments, (j, k), several, one)
+        taken = bounds(j, k)
         if j != k:
             # j may be taken for k where their contributions are nearly equal in both.
-            near = _moved(_bounds(moments, (j, j), several, one), moments.mean[bands:], j, apart)
-            bounds = min(bounds, near, key=lambda one: one.width)
-        found.append(bounds)
+            near = _moved(bounds(j, j), moments.mean[bands:], j, apart)
+            taken = min(taken, near, key=lambda one: one.width)
+        found.append(taken)
     low, high, sis_low, sis_high = zip(*found, strict=True)
     scale = 1.0 - eta
     return (
@@ -191,24 +241,18 @@ def _envelope(
     )  # fmt: skip
 
 
-def _bounds(moments: Moments, references: tuple[int, int], several: float, one: float) -> _Bounds:
-    """Delta intervals with given bands in place of the smallest, one in either decomposition."""
-    bands = moments.mean.size // 2
-    covariance = moments.covariance
-    unit, eta = score_weights(bands)
-    first = _distribution(moments.mean[:bands], references[0])
-    second = _distribution(moments.mean[bands:], references[1])
-    if first is None or second is None:
-        # The distribution of one of them may be any.
-        return _Bounds(np.full(bands, -1.0), np.full(bands, 1.0), eta - 1.0, 1.0 - eta)
-    (psi_a, slopes_a), (psi_b, slopes_b) = first, second
-    reach = several * _errors(np.hstack([-slopes_a, slopes_b]), covariance)
-    zero = np.zeros(bands)
-    rows = np.array([[*(unit @ slopes_a), *zero], [*zero, *(unit @ slopes_b)]])
-    distances = (float(unit @ psi_a) - eta, float(unit @ psi_b) - eta)
-    ends = list(_score_differences(distances, rows, covariance, one))
-    middle = psi_b - psi_a
+def _bounds(first: _Reference, second: _Reference, several: float, one: float) -> _Bounds:
+    """Delta intervals with given bands in place of the smallest."""
+    common = (first.crossed * second.slopes).sum(axis=1)
+    reach = several * _roots(first.variance + second.variance - 2 * common)
+    ends = list(_score_differences(first, second, one))
+    middle = second.psi - first.psi
     return _Bounds(middle - reach, middle + reach, min(ends)[0], max(high for _, high in ends))
+
+
+def _roots(variances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard errors; rounding may leave a variance below 0."""
+    return np.asarray(np.sqrt(np.maximum(variances, 0.0)))
 
 
 def _moved(bounds: _Bounds, phi: Phi, reference: int, apart: float) -> _Bounds:
@@ -220,12 +264,11 @@ def _moved(bounds: _Bounds, phi: Phi, reference: int, apart: float) -> _Bounds:
         reference: the band.
         apart: in nats.
     """
-    found = _distribution(phi, reference)
-    if found is None:
-        return bounds
     above = phi - phi[reference]
+    if above.sum() <= 0:
+        return bounds
     # Each share changes monotonically with the distance.
-    shift = (above + apart) / (above + apart).sum() - found[0]
+    shift = (above + apart) / (above + apart).sum() - above / above.sum()
     score = abs(float(score_weights(phi.size)[0] @ shift))
     return _Bounds(
         bounds.low + np.minimum(shift, 0.0),
@@ -236,41 +279,30 @@ def _moved(bounds: _Bounds, phi: Phi, reference: int, apart: float) -> _Bounds:
 
 
 def _score_differences(
-    distances: tuple[float, float],
-    rows: NDArray[np.float64],
-    covariance: NDArray[np.float64],
-    quantile: float,
+    first: _Reference, second: _Reference, quantile: float
 ) -> Iterator[tuple[float, float]]:
     """Intervals of the difference of two absolute values, one for each sign that either may have.
 
     Args:
-        distances: the two values of which the score takes the absolute value.
-        rows: their slopes, ``(2, 2 bands)``.
-        covariance: of the means.
+        first: the one that is subtracted.
+        second: the other.
         quantile: half the width of an interval, in standard errors.
     """
-    reach = quantile * _errors(rows, covariance)
-    signs = [
-        (1.0, -1.0) if abs(distance) < margin else (1.0 if distance >= 0 else -1.0,)
-        for distance, margin in zip(distances, reach, strict=True)
-    ]
-    for a in signs[0]:
-        for b in signs[1]:
-            middle = b * distances[1] - a * distances[0]
-            margin = quantile * float(_errors((b * rows[1] - a * rows[0])[None], covariance)[0])
+    unit, _ = score_weights(first.psi.size)
+    common = float(unit @ first.crossed @ second.score_slopes)
+    for a in _signs(first, quantile):
+        for b in _signs(second, quantile):
+            middle = b * second.distance - a * first.distance
+            variance = first.score_variance + second.score_variance - 2 * a * b * common
+            margin = quantile * np.sqrt(max(variance, 0.0))
             yield middle - margin, middle + margin
 
 
-def _distribution(
-    phi: Phi, reference: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The distribution with a band in place of the smallest, and its slopes; None if undefined."""
-    above = phi - phi[reference]
-    total = float(above.sum())
-    if total <= 0:
-        return None
-    psi = above / total
-    return psi, distribution_slopes(psi, total, reference)
+def _signs(one: _Reference, quantile: float) -> tuple[float, ...]:
+    """The signs that the distance of a score may have."""
+    if abs(one.distance) < quantile * np.sqrt(max(one.score_variance, 0.0)):
+        return (1.0, -1.0)
+    return (1.0,) if one.distance >= 0 else (-1.0,)
 
 
 def _pairs(moments: Moments) -> Iterator[tuple[int, int, float]]:
@@ -288,13 +320,20 @@ def _pairs(moments: Moments) -> Iterator[tuple[int, int, float]]:
     in_first = may_be_smallest(mean[:bands], covariance[:bands, :bands])
     in_second = may_be_smallest(mean[bands:], covariance[bands:, bands:])
     least = (int(mean[:bands].argmin()), int(mean[bands:].argmin()))
+    difference, spread = mean[:bands] - mean[bands:], _difference_covariance(covariance)
+    variance = np.diag(spread)[:, None] + np.diag(spread) - 2 * spread
+    sums = difference - difference[:, None] + MAY_BE_SMALLEST * _roots(variance)
     for j in in_first:
         for k in in_second:
-            row = np.zeros(2 * bands)
-            row[[k, bands + j]] += 1.0
-            row[[j, bands + k]] -= 1.0
-            error = float(_errors(row[None], covariance)[0])
-            apart = max(float(row @ mean) + MAY_BE_SMALLEST * error, 0.0)
+            apart = max(float(sums[j, k]), 0.0)
             # The pair of the smallest means is always one of them, whatever rounding does.
             if apart > 0 or j == k or (j, k) == least:
                 yield j, k, 0.0 if j == k else apart
+
+
+def _difference_covariance(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance of the differences of the means of each band, ``(bands, bands)``."""
+    bands = len(covariance) // 2
+    first, second = covariance[:bands, :bands], covariance[bands:, bands:]
+    common = covariance[:bands, bands:]
+    return np.asarray(first + second - common - common.T)

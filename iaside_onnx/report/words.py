@@ -113,7 +113,8 @@ def _leaning_words(pair: Pair, name: str, reference: str) -> str:
     game = pair.game
     score = Interval(game.sis, game.sis_low, game.sis_high)
     certain = "" if score.sign else ", which is not certain"
-    ending = f"SIS {signed(score)}{certain}"
+    same = score.low == score.high == 0
+    ending = "SIS is the same" if same else f"SIS {signed(score)}{certain}"
     more, less = _certain(game.psi_low, game.psi_high)
     if not more.size and not less.size:
         return f"no band's share psi differs with certainty; {ending}"

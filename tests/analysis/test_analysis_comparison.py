@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from iaside_onnx import Archive, compare, decompose, open_archive
+from iaside_onnx.archive import digest_of
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.report.words import bands_text, comparison_words, short_names
 from tests.support.sampling import CNN, MODELS, PICTURES
@@ -153,6 +154,29 @@ def test_other_labels_or_images_are_refused(folder: Path, tmp_path: Path) -> Non
         compare(folder / "a.h5")
 
 
+def test_own_answers_that_differ_are_refused(folder: Path, tmp_path: Path) -> None:
+    """Worths of two classes cannot be subtracted, and nobody has a file of labels to give."""
+    words: dict[str, Any] = {"bands": 4, "labels": "predicted"}
+    own = [
+        decompose(model, folder / "a.npz", tmp_path / f"{model.stem}.h5", **words)
+        for model in (CNN, PGD)
+    ]
+    with pytest.raises(OptionError, match="with the answers of one of them as `labels=FILE`"):
+        compare(*own)
+
+
+def test_numbers_that_no_model_gives_are_refused(folder: Path, tmp_path: Path) -> None:
+    """Signed anew, an edited archive would pass all gates."""
+    for name, value in (("phi_image", np.nan), ("phi_image", 1e300), ("sis", 1e308)):
+        path = tmp_path / "e.h5"
+        path.write_bytes((folder / "b.h5").read_bytes())
+        with h5py.File(path, "r+") as file:
+            file[name][(0, 0) if file[name].shape else ()] = value
+            file.attrs["digest"] = digest_of(file)
+        with pytest.raises(ArchiveError, match="numbers that no model gives"):
+            compare(folder / "a.h5", path)
+
+
 def test_an_edited_archive_is_refused(folder: Path, tmp_path: Path) -> None:
     """A version would be shipped on numbers that somebody wrote."""
     path = tmp_path / "e.h5"
@@ -183,15 +207,19 @@ def test_two_baselines_are_two_groups(folder: Path, tmp_path: Path) -> None:
     text = "\n".join(comparison_words(found))
     assert "baseline zero" in text
     assert "baseline mean" in text
-    with pytest.raises(OptionError, match="baseline"):
+    with pytest.raises(OptionError, match=r"the model of .*cz\.h5 has fewer archives .* mean than"):
         compare(*zeros, means[0])
+    # A gate about no pair at all would hold.
+    with pytest.raises(OptionError, match=r"no two .* one baseline \(zero, mean\)"):
+        compare(zeros[0], means[1])
 
 
 def test_what_is_certain_is_told_from_what_is_not(folder: Path) -> None:
     """A difference that may be chance, told as a fact, is what people act on."""
     sure = " ".join(comparison_words(compare(folder / "a.h5", folder / "a.h5")))
     assert "get the same images right" in sure
-    assert "not certain" in sure
+    assert "SIS is the same" in sure
+    assert "-" not in sure.split("ranked")[0].replace(folder.name, "")
     words = comparison_words(compare(folder / "a.h5", folder / "b.h5"))
     pair = compare(folder / "a.h5", folder / "b.h5").pairs[0]
     assert pair.accuracy is not None
