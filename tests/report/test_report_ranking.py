@@ -184,10 +184,20 @@ def test_the_comparison_has_its_numbers(
         scores = [file["log_probability_whole"][()].astype(float) for file in (ours, theirs)]
         right = [file["predicted"][()] == file["label"][()] for file in (ours, theirs)]
     error = float(np.abs(scores[1] - scores[0]).mean())
-    assert cells["mean error of log p, nats"].startswith(shown(error))
+    assert cells["error of log p, nats"].startswith(shown(error))
     gained, lost = (right[1] & ~right[0]).sum(), (right[0] & ~right[1]).sum()
     exact = stats.binomtest(int(gained), int(gained + lost)).pvalue if gained + lost else 1.0
-    assert cells["McNemar's p, not corrected"] == shown(float(exact))
+    assert cells["McNemar's p"] == shown(float(exact))
+
+
+def test_what_else_differs_is_said(
+    bundled_archive: Archive, sampled: Archive, tmp_path: Path
+) -> None:
+    """A difference of runtime or method would pass for one of models."""
+    assert bundled_archive.recipe.method != sampled.recipe.method
+    page = page_of([bundled_archive, sampled], tmp_path)
+    (said,) = re.findall(r"The two differ also in ([^.]+)\.", page.text)
+    assert "method" in said
 
 
 def test_no_pair_is_computed_twice(
