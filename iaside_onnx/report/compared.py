@@ -84,8 +84,8 @@ def _sentence(text: str, subjects: Sequence[Subject]) -> Markup:
 
 def _table(group: Group, by_path: Mapping[Path, Subject]) -> Table:
     heads = [
-        "model", "accuracy, points", "McNemar's p", "same answers, %", "log p, nats",
-        "error of log p, nats", "SIS", "images",
+        "model", "accuracy, points", "p, McNemar", "same answers, %", "log p, nats",
+        "error of log p, nats", "SIS",
     ]  # fmt: skip
     rows = [
         [
@@ -96,7 +96,6 @@ def _table(group: Group, by_path: Mapping[Path, Subject]) -> Table:
             _cell(pair.log_probability),
             _cell(pair.log_probability_error),
             _cell(Interval(pair.game.sis, pair.game.sis_low, pair.game.sis_high)),
-            f"{pair.images:,}",
         ]
         for pair in group.pairs
         for subject in [by_path[pair.archive.path]]

@@ -187,7 +187,7 @@ def test_the_comparison_has_its_numbers(
     assert cells["error of log p, nats"].startswith(shown(error))
     gained, lost = (right[1] & ~right[0]).sum(), (right[0] & ~right[1]).sum()
     exact = stats.binomtest(int(gained), int(gained + lost)).pvalue if gained + lost else 1.0
-    assert cells["McNemar's p"] == shown(float(exact))
+    assert cells["p, McNemar"] == shown(float(exact))
 
 
 def test_what_else_differs_is_said(
