@@ -39,6 +39,8 @@ def install_extra(extra: str) -> str:
 def nearest(word: str, words: Collection[str], what: str) -> str:
     """The end of a message about an unknown word: the nearest known one, or else all of them.
 
+    Upper and lower case are near.
+
     Args:
         word: the unknown word.
         words: those that are known.
@@ -47,8 +49,11 @@ def nearest(word: str, words: Collection[str], what: str) -> str:
     # As with most errors, most programs never need it.
     import difflib
 
-    close = difflib.get_close_matches(word, words, n=1)
-    return f", did you mean {close[0]!r}" if close else f"; the {what} are {', '.join(words)}"
+    known = {one.lower(): one for one in words}
+    close = difflib.get_close_matches(word.lower(), known, n=1)
+    return (
+        f", did you mean {known[close[0]]!r}" if close else f"; the {what} are {', '.join(words)}"
+    )
 
 
 class IasideError(Exception):

@@ -7,6 +7,7 @@ from iaside_onnx.analysis.classes import (
     Confusion,
     by_class,
     class_names,
+    doubtful_names,
     frequent_confusions,
 )
 from iaside_onnx.analysis.comparison import (
@@ -67,6 +68,7 @@ __all__ = [
     "compare_pair",
     "convert",
     "design_of",
+    "doubtful_names",
     "estimate_archives",
     "estimate_variables",
     "frequent_confusions",

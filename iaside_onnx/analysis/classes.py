@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iaside_onnx.analysis.statistics import Interval, proportion_interval
-from iaside_onnx.archive import Archive, class_folders
+from iaside_onnx.archive import Archive, as_archive, class_folders
 from iaside_onnx.errors import OptionError
 from iaside_onnx.game import LEVEL, estimate_moments, unit_moments
 from iaside_onnx.images import ClassesLike, find_classes
@@ -21,6 +22,7 @@ __all__ = [
     "Confusion",
     "by_class",
     "class_names",
+    "doubtful_names",
     "frequent_confusions",
 ]
 
@@ -89,7 +91,9 @@ class Confusion:
     images: int
 
 
-def by_class(archive: Archive, classes: ClassesLike | None = None) -> tuple[ClassResult, ...]:
+def by_class(
+    archive: Archive | str | Path, classes: ClassesLike | None = None
+) -> tuple[ClassResult, ...]:
     """Accuracy, contributions and score of each class of an archive, the most fragile first.
 
     Most fragile is the class with the lowest upper bound of accuracy, and so the one that is most
@@ -105,14 +109,16 @@ def by_class(archive: Archive, classes: ClassesLike | None = None) -> tuple[Clas
     conservative, because the errors of the images of a block are negatively correlated.
 
     Args:
-        archive: the archive.
+        archive: the archive, or its path.
         classes: names of the classes, as `decompose` takes them: a file, a map, or a list. Without
             it, names are those of the class folders of the archive.
 
     Raises:
+        ArchiveError: if the archive cannot be read.
         ImageError: if the names cannot be read.
         OptionError: if ``classes`` is a rule for class folders.
     """
+    archive = as_archive(archive)
     names = class_names(archive, classes)
     labels, label_of = np.unique(archive["label"], return_inverse=True)
     order = np.argsort(label_of, kind="stable")
@@ -140,6 +146,58 @@ def class_names(archive: Archive, classes: ClassesLike | None = None) -> dict[in
     """
     if classes is None:
         return {index: ", ".join(sorted(own)) for index, own in class_folders(archive).items()}
+    return {index: ", ".join(own) for index, own in _read_names(classes).items()}
+
+
+def doubtful_names(archives: Iterable[Archive], classes: ClassesLike | None) -> list[str]:
+    """In what names do not fit the classes of archives: sentences, each once; none where they do.
+
+    How many classes a model has is in no archive. Names for classes that no image has are common,
+    as there may be fewer images than classes. But names without gaps are for the indices below
+    their number, so one beyond that is most likely a slip, unless an image has it.
+
+    Args:
+        archives: the archives.
+        classes: names of the classes, as `by_class` takes them; None is never in doubt.
+
+    Raises:
+        ImageError: if the names cannot be read.
+        OptionError: if ``classes`` is a rule for class folders.
+    """
+    if classes is None:
+        return []
+    names = _read_names(classes)
+    where = str(classes) if isinstance(classes, str | Path) else "`classes`"
+    found = [doubt for archive in archives for doubt in _doubts(archive, names)]
+    several = [index for index, own in names.items() if len(own) > 1]
+    # Where all have several, they are synonyms.
+    if len(several) < len(names):
+        found += [f"has several names for class {i}: {', '.join(names[i])}" for i in several[:1]]
+    return [f"{where} {doubt}" for doubt in dict.fromkeys(found)]
+
+
+def _doubts(archive: Archive, names: dict[int, list[str]]) -> list[str]:
+    """In what names do not fit the classes of one archive, without what they are in."""
+    labels, answers = ({*archive[name].tolist()} for name in ("label", "predicted"))
+    found = []
+    named = len(labels & names.keys())
+    if named < len(labels):
+        found.append(f"names {named:,} of the {len(labels):,} classes of these images")
+    beyond = [i for i in names.keys() - labels - answers if i >= len(names)]
+    if beyond:
+        found.append(
+            f"names class {min(beyond)}, but no image is of it, and it has {len(names):,} names"
+        )
+    return found
+
+
+def _read_names(classes: ClassesLike) -> dict[int, list[str]]:
+    """All names of each class.
+
+    Raises:
+        ImageError: if the names cannot be read.
+        OptionError: if ``classes`` is a rule for class folders.
+    """
     known = find_classes(classes)
     if not isinstance(known, dict):
         raise OptionError(
@@ -149,7 +207,7 @@ def class_names(archive: Archive, classes: ClassesLike | None = None) -> dict[in
     names: dict[int, list[str]] = {}
     for name, index in known.items():
         names.setdefault(index, []).append(name)
-    return {index: ", ".join(own) for index, own in names.items()}
+    return names
 
 
 def frequent_confusions(results: Iterable[ClassResult]) -> tuple[Confusion, ...]:

@@ -22,6 +22,7 @@ from iaside_onnx.analysis.statistics import (
 from iaside_onnx.archive import Archive, Recipe, open_archive, refuse_changed, view, words_for
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.game import LEVEL, Differences, differences, joint_moments
+from iaside_onnx.progress import escaped
 from iaside_onnx.types import Phi
 
 if TYPE_CHECKING:
@@ -113,6 +114,14 @@ class Pair:
     level: float
     comparisons: int
 
+    def __repr__(self) -> str:
+        found = self.accuracy
+        accuracy = "" if found is None else f", accuracy {found.difference.value:+.3f}"
+        return escaped(
+            f"<Pair {self.archive.path} minus {self.reference.path}: {self.images:,} images, "
+            f"SIS {self.game.sis:+.3f}{accuracy}>"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -127,6 +136,11 @@ class Group:
     baseline: str
     reference: Archive
     pairs: tuple[Pair, ...]
+
+    def __repr__(self) -> str:
+        return escaped(
+            f"<Group with {self.reference.path}: {_counted(self.pairs)}, baseline {self.baseline}>"
+        )
 
     @property
     def archives(self) -> tuple[Archive, ...]:
@@ -148,6 +162,17 @@ class Comparison:
     """
 
     groups: tuple[Group, ...]
+
+    def __repr__(self) -> str:
+        baselines = " and ".join(group.baseline for group in self.groups)
+        return escaped(
+            f"<Comparison with {self.reference.path}: {_counted(self.pairs)}, baseline {baselines}>"
+        )
+
+    @property
+    def words(self) -> list[str]:
+        """What is certain, and what is not, in sentences; the answer is first."""
+        return list(view("comparison_words")(self))
 
     @property
     def reference(self) -> Archive:
@@ -192,6 +217,10 @@ class Comparison:
     def _repr_html_(self) -> str:
         """What notebooks show."""
         return str(view("comparison_html")(self))
+
+
+def _counted(pairs: Sequence[Pair]) -> str:
+    return f"{len(pairs)} archive{'s' * (len(pairs) != 1)}"
 
 
 def compare(reference: Archive | str | Path, *archives: Archive | str | Path) -> Comparison:

@@ -22,8 +22,16 @@ if TYPE_CHECKING:
     import xarray
 
     from iaside_onnx.analysis.comparison import Comparison, Pair
+    from iaside_onnx.analysis.interactions import Interactions
+    from iaside_onnx.analysis.series import Series
 
-__all__ = ["comparison_dataframe", "to_dataframe", "to_xarray"]
+__all__ = [
+    "comparison_dataframe",
+    "interactions_dataframe",
+    "series_dataframe",
+    "to_dataframe",
+    "to_xarray",
+]
 
 
 def to_xarray(archive: ArchiveFile) -> xarray.Dataset:
@@ -104,20 +112,43 @@ def comparison_dataframe(comparison: Comparison, table: str = "bands") -> pandas
     makers = {"bands": _band_rows, "pairs": _pair_rows}
     if table not in makers:
         raise OptionError(f"unknown table {table!r}{nearest(table, makers, 'tables')}")
+    rows = [{**_which(pair), **row} for pair in comparison.pairs for row in makers[table](pair)]
+    found: pandas.DataFrame = _pandas().DataFrame(rows)
+    return found
+
+
+def series_dataframe(series: Series) -> pandas.DataFrame:
+    """A table of steps and changes; see `iaside_onnx.Series.to_dataframe`."""
+    both = {"previous": series.steps, "first": series.comparison.pairs}
     rows = [
-        {
-            "baseline": group.baseline,
-            "reference": str(pair.reference.path),
-            "archive": str(pair.archive.path),
-            "images": pair.images,
-            **row,
-        }
-        for group in comparison.groups
-        for pair in group.pairs
-        for row in makers[table](pair)
+        {"against": against, **_which(pair), **row}
+        for against, pairs in both.items()
+        for pair in pairs
+        for row in _pair_rows(pair)
     ]
     found: pandas.DataFrame = _pandas().DataFrame(rows)
     return found
+
+
+def interactions_dataframe(interactions: Interactions) -> pandas.DataFrame:
+    """A table of pairs of bands; see `iaside_onnx.Interactions.to_dataframe`."""
+    rows = []
+    for band, other in interactions.pairs():
+        one = interactions.interval(band, other)
+        rows.append(
+            {"band": band, "other": other, "value": one.value, "low": one.low, "high": one.high}
+        )
+    found: pandas.DataFrame = _pandas().DataFrame(rows)
+    return found
+
+
+def _which(pair: Pair) -> dict[str, Any]:
+    return {
+        "baseline": pair.reference.recipe.baseline,
+        "reference": str(pair.reference.path),
+        "archive": str(pair.archive.path),
+        "images": pair.images,
+    }
 
 
 def _band_rows(pair: Pair) -> Iterator[dict[str, Any]]:

@@ -7,11 +7,11 @@ has heavy tails, and its interval misses in up to 10 % of cases.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, TypeAlias
 
 from scipy import optimize
@@ -20,7 +20,7 @@ from iaside_onnx.analysis.comparison import Comparison, Pair, compare_pair
 from iaside_onnx.analysis.estimates import estimate_archives
 from iaside_onnx.analysis.statistics import Interval, paired_difference, proportion_interval
 from iaside_onnx.archive import Archive
-from iaside_onnx.errors import OptionError
+from iaside_onnx.errors import OptionError, nearest
 
 __all__ = ["GATE_LEVEL", "Answer", "Gate", "GateKind", "GateResult", "check_gates"]
 
@@ -70,11 +70,11 @@ class Gate:
     value: float
 
     def __post_init__(self) -> None:
+        self._check_types()
         if self.name not in _NAMES[self.kind] and not self.perturbed:
-            (near,) = difflib.get_close_matches(self.name, _NAMES[self.kind], 1, 0.0)
             raise OptionError(
-                f"{self._option}: there is no gate {self.name!r} here, the nearest is {near!r}: "
-                f"give one of {', '.join(_NAMES[self.kind])}"
+                f"{self._option}: there is no gate {self.name!r} here"
+                f"{nearest(self.name, _NAMES[self.kind], 'gates')}"
             )
         if self.name == "phi":
             fits, wanted = 0 <= self.value < math.inf, "nats, 0 or more"
@@ -85,6 +85,23 @@ class Gate:
             fits, wanted = 0 <= self.value <= 1, "a share from 0 to 1, such as 0.9"
         if not fits:
             raise OptionError(f"{self._option}: its value is {wanted}, found {self.value:g}")
+
+    def _check_types(self) -> None:
+        """Check what type checkers see, and notebooks do not.
+
+        Raises:
+            OptionError: if a value is of another type, or the kind is unknown.
+        """
+        # A tuple, as the kind may be anything, also what has no hash.
+        if self.kind not in tuple(_NAMES):
+            hint = nearest(str(self.kind), _NAMES, "kinds")
+            raise OptionError(f"there is no kind of gate {self.kind!r}{hint}")
+        if not isinstance(self.name, str):
+            raise OptionError(f"the name of a gate is text such as 'accuracy', found {self.name!r}")
+        value: object = self.value
+        # True is a number to Python.
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise OptionError(f"{self._option}: its value is a number, found {value!r}")
 
     @classmethod
     def parse(cls, kind: GateKind, text: str) -> Gate:
@@ -150,19 +167,20 @@ class GateResult:
     comparisons: int
 
 
-def check_gates(comparison: Comparison, gates: Sequence[Gate]) -> list[GateResult]:
+def check_gates(comparison: Comparison, gates: Gate | Sequence[Gate]) -> list[GateResult]:
     """Ask all gates about each archive that is compared; not about the reference.
 
     Args:
         comparison: the archives. The intervals of its own are not used, but those of `GATE_LEVEL`.
-        gates: the gates.
+        gates: the gates, or one.
 
     Returns:
         For each pair, of all baselines, one result for each gate, in the order of the gates.
 
     Raises:
-        OptionError: if the archives do not hold what a gate is about.
+        OptionError: if the archives do not hold what a gate is about, or one is no gate.
     """
+    gates = [gates] if isinstance(gates, Gate) else gates
     for gate in gates:
         _check_known(comparison, gate)
     found = []
@@ -178,6 +196,10 @@ def _check_known(comparison: Comparison, gate: Gate) -> None:
     Raises:
         OptionError: if they do not.
     """
+    if not isinstance(gate, Gate):
+        raise OptionError(
+            f"a gate is such as Gate('margin', 'accuracy', 0.01), found {str(gate)[:80]!r}"
+        )
     asked = f"`{gate.kind}={gate}`"
     if gate.perturbed:
         raise OptionError(

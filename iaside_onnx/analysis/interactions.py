@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from iaside_onnx.analysis.estimates import population_of
+from iaside_onnx.analysis.frames import interactions_dataframe
 from iaside_onnx.analysis.statistics import Interval
-from iaside_onnx.archive import Archive
+from iaside_onnx.archive import Archive, as_archive
 from iaside_onnx.errors import ArchiveError
 from iaside_onnx.game import LEVEL, MAX_EXACT_BANDS, all_coalitions, shapley_interactions
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["Interactions", "interactions"]
 
@@ -38,6 +44,19 @@ class Interactions:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
+    def __repr__(self) -> str:
+        return f"<Interactions of {self.bands} bands, means over {self.images:,} images>"
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A table of pandas, a row for each pair, in the order of `pairs`.
+
+        Columns are ``band``, ``other``, ``value``, ``low`` and ``high``, the last three in nats.
+
+        Raises:
+            ExtraMissingError: if pandas is not installed.
+        """
+        return interactions_dataframe(self)
+
     def interval(self, i: int, j: int) -> Interval:
         """The interaction of two bands with its interval, in nats."""
         return Interval(*(float(part[i, j]) for part in (self.values, self.low, self.high)))
@@ -49,7 +68,7 @@ class Interactions:
         return list(zip(i[order].tolist(), j[order].tolist(), strict=True))
 
 
-def interactions(archive: Archive) -> Interactions:
+def interactions(archive: Archive | str | Path) -> Interactions:
     """Mean Shapley interactions of all pairs of bands, with intervals.
 
     The index is that of `shapley_interactions`. Intervals are Student's t over images. Each is at
@@ -59,11 +78,12 @@ def interactions(archive: Archive) -> Interactions:
     images.
 
     Args:
-        archive: a decomposition with every coalition.
+        archive: a decomposition with every coalition, or its path.
 
     Raises:
-        ArchiveError: if it does not hold every coalition, or a worth is not finite.
+        ArchiveError: if it cannot be read, does not hold every coalition, or a worth is not finite.
     """
+    archive = as_archive(archive)
     _check_coalitions(archive)
     i, j = pairs = np.triu_indices(archive.bands, 1)
     running = _RunningMoments(i.size)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,16 @@ from iaside_onnx.analysis.comparison import (
     compare_pair,
     open_compared,
 )
+from iaside_onnx.analysis.frames import series_dataframe
 from iaside_onnx.analysis.matching import match_images
 from iaside_onnx.analysis.statistics import Interval, mean_interval
 from iaside_onnx.archive import Archive, open_archive
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.game import LEVEL
+from iaside_onnx.progress import escaped
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["Series", "Trend", "archives_in", "series", "worse"]
 
@@ -67,6 +73,23 @@ class Series:
     steps: tuple[Pair, ...]
     trend: Trend
 
+    def __repr__(self) -> str:
+        drop = self.first_drop
+        where = "no certain drop" if drop is None else f"first drop at {drop.archive.path}"
+        first = self.comparison.reference.path
+        return escaped(f"<Series from {first}: {len(self.steps) + 1} archives, {where}>")
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The differences as a table of pandas, a row for each pair.
+
+        Rows are those of ``to_dataframe("pairs")`` of a `Comparison`, with ``against`` in front:
+        ``previous`` for the steps, then ``first``.
+
+        Raises:
+            ExtraMissingError: if pandas is not installed.
+        """
+        return series_dataframe(self)
+
     @property
     def first_drop(self) -> Pair | None:
         """The first checkpoint that is certainly worse than the one before."""
@@ -95,10 +118,16 @@ def series(archives: Sequence[Archive | str | Path]) -> Series:
         archives: at least two, of the same images and the same game.
 
     Raises:
-        OptionError: if there are fewer, or they differ in game, baseline or labels, or share no
-            image.
+        OptionError: if there are fewer, ``archives`` is one path, or they differ in game, baseline
+            or labels, or share no image.
         ArchiveError: if one cannot be read, or was edited.
     """
+    if isinstance(archives, Archive | str | Path):
+        # A text is a sequence too, of its characters.
+        raise OptionError(
+            "a series takes a list of archives in order, such as ['epoch-1.h5', 'epoch-2.h5'], "
+            f"found one: {archives!r}"
+        )
     opened = [open_compared(one) for one in archives]
     if len(opened) < 2:
         raise OptionError(f"a series takes at least two archives, found {len(opened)}")

@@ -6,6 +6,7 @@ from iaside_onnx.archive.decomposition import (
     DECOMPOSITION,
     WORTH_ROUNDING,
     Archive,
+    as_archive,
     class_folders,
     open_archive,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "Shard",
     "Variable",
     "Workspace",
+    "as_archive",
     "as_text",
     "attributes_of",
     "check_file",

@@ -19,7 +19,14 @@ from iaside_onnx.progress import escaped
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["DECOMPOSITION", "WORTH_ROUNDING", "Archive", "class_folders", "open_archive"]
+__all__ = [
+    "DECOMPOSITION",
+    "WORTH_ROUNDING",
+    "Archive",
+    "as_archive",
+    "class_folders",
+    "open_archive",
+]
 
 WORTH_ROUNDING = 1e-3
 """Log-probabilities up to this, in nats, are 0 up to rounding."""
@@ -222,6 +229,15 @@ def open_archive(path: str | Path) -> Archive:
             the schema requires, or has a newer schema than this version knows.
     """
     return open_as(Archive, Path(path), "decompose")
+
+
+def as_archive(archive: Archive | str | Path) -> Archive:
+    """An archive that is open already, or is at a path.
+
+    Raises:
+        ArchiveError: as `open_archive`.
+    """
+    return open_archive(archive) if isinstance(archive, str | Path) else archive
 
 
 def class_folders(archive: Archive) -> dict[int, set[str]]:

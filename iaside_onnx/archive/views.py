@@ -20,6 +20,7 @@ VIEWS = {
     "plot": ("iaside_onnx.report.plotting", "plot_bands"),
     "html": ("iaside_onnx.report.notebook", "archive_html"),
     "plot_differences": ("iaside_onnx.report.plotting", "plot_differences"),
+    "comparison_words": ("iaside_onnx.report.words", "comparison_words"),
     "comparison_html": ("iaside_onnx.report.notebook", "comparison_html"),
 }
 """Module and name of the function behind a method of an archive, or of a comparison of some."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from iaside_onnx.archive import Archive
-from iaside_onnx.cli.console import json_number, print_table, printable, results
+from iaside_onnx.cli.console import json_number, print_table, printable, results, warn
 
 if TYPE_CHECKING:
     from iaside_onnx.analysis import ClassResult
@@ -19,6 +20,8 @@ __all__ = ["Classes", "classes_as_json", "classes_of", "print_classes"]
 
 _LONGEST_NAME = 16
 _CONFUSIONS = 5
+# The most fragile are first, so that the others may be left out.
+_MOST_CLASSES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +42,21 @@ class Classes:
         return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 2] + ".."
 
 
-def classes_of(archive: Archive, classes: Path | None) -> Classes:
-    """The classes of an archive, with names from a file or from its class folders.
+def classes_of(archives: Sequence[Archive], classes: Path | None) -> list[Classes]:
+    """The classes of each archive, with names from a file or from its class folders.
+
+    Warns where the names do not fit.
 
     Raises:
         ImageError: if the file cannot be read.
         OptionError: if it is a rule for class folders.
     """
     # The import loads SciPy, which `iaside show` does not need without this.
-    from iaside_onnx.analysis import by_class, class_names
+    from iaside_onnx.analysis import by_class, class_names, doubtful_names
 
-    return Classes(by_class(archive, classes), class_names(archive, classes))
+    for doubt in doubtful_names(archives, classes):
+        warn(doubt)
+    return [Classes(by_class(one, classes), class_names(one, classes)) for one in archives]
 
 
 def classes_as_json(found: Classes) -> dict[str, Any]:
@@ -110,7 +117,7 @@ def _print_table(console: Console, found: Classes) -> None:
     some_few = any(one.few for one in found.results)
     heads = ["class", "name", "images", "accuracy [95 %]", "SIS [95 %]", "log p", "taken for"]
     rows = []
-    for one in found.results:
+    for one in found.results[:_MOST_CLASSES]:
         accuracy = one.accuracy
         rows.append(
             [
@@ -164,6 +171,11 @@ def _notes(found: Classes) -> list[str]:
         f"intervals  hold for all {classes:,} classes together (95 %, Bonferroni): {exact}SIS and "
         "phi Student's t",
     ]
+    if classes > _MOST_CLASSES:
+        lines.append(
+            f"note       {classes - _MOST_CLASSES:,} classes that are less fragile are left out; "
+            "--json has all"
+        )
     if few:
         lines.append(
             f"note       {few:,} of {classes:,} classes have fewer than {FEW_IMAGES} images (*): "

@@ -70,7 +70,7 @@ def show(
             "`classes=FILE` names the classes of a table that was not asked for; add `by='class'`"
         )
     # All of them before anything is printed: one that cannot be had is an error.
-    classified = [classes_of(archive, classes) for archive in opened] if by else []
+    classified = classes_of(opened, classes) if by else []
     found = [interactions_of(archive) for archive in opened] if interactions else []
     if as_json:
         summaries = [summary(archive) for archive in opened]

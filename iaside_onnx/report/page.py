@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iaside_onnx.archive import Archive, open_archive
+from iaside_onnx.archive import Archive, as_archive
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.files import finished_file
 from iaside_onnx.outputs import check_output_file
@@ -52,7 +52,8 @@ def write_report(
             one of them; None shows no pixel of any image.
         classes: names of the classes, as `by_class` takes them; by default those of the class
             folders of the archive.
-        progress: is told of archives that were changed since they were written; as in `decompose`.
+        progress: is told of archives that were changed since they were written, and of names that
+            do not fit their classes; as in `decompose`.
 
     Raises:
         ImageError: if ``images`` cannot be read, or holds no image of the first archive; if the
@@ -63,16 +64,19 @@ def write_report(
             be used.
     """
     # Imported here, as `iaside show` needs this room and not the page.
+    from iaside_onnx.analysis import doubtful_names
     from iaside_onnx.report.rendering import render
 
     output = Path(output)
     check_page(output)
     given = [archives] if isinstance(archives, Archive | str | Path) else list(archives)
-    opened = [one if isinstance(one, Archive) else open_archive(one) for one in given]
+    opened = [as_archive(one) for one in given]
     subjects = make_subjects(opened, classes)
     for warning in filter(None, (subject.warning for subject in subjects)):
         # What was edited is shown, as it may be all that is left, but not as if it were whole.
         listener(progress).warn(warning)
+    for doubt in doubtful_names(opened, classes):
+        listener(progress).warn(doubt)
     # An edited archive may hold any number, and gets its page and its warning.
     with np.errstate(all="ignore"):
         page = render(subjects, _SIGN, images)

@@ -7,12 +7,13 @@ never taken for a formula of Matplotlib's, and values that are not finite are le
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iaside_onnx.archive import Archive
+from iaside_onnx.archive import Archive, as_archive
 from iaside_onnx.errors import ExtraMissingError, OptionError, install_extra, nearest
 from iaside_onnx.report.text import shortened
 
@@ -27,13 +28,17 @@ Bounded: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.
 """Values with lower and upper bounds."""
 
 _LABELS = {"phi": "contribution phi, nats", "psi": "share psi"}
+_ELSEWHERE = {
+    "classes": "plot_classes(by_class(archive))",
+    "comparison": "compare(archive, other).plot()",
+}
 _GROUP_WIDTH, _LONGEST = 0.8, 40
 # Beyond this Matplotlib's own arithmetic overflows; no measured value comes near it.
 _LARGEST = 1e30
 
 
 def plot_bands(
-    archives: Archive | Sequence[Archive],
+    archives: Archive | str | Path | Sequence[Archive | str | Path],
     kind: Literal["phi", "psi"] = "phi",
     ax: Axes | None = None,
 ) -> Axes:
@@ -42,7 +47,7 @@ def plot_bands(
     Contributions have a sign: the bars of bands that hurt go down.
 
     Args:
-        archives: one archive, or several with the same bands.
+        archives: one archive, or several with the same bands, or their paths.
         kind: ``phi``, the contributions in nats, or ``psi``, the distribution.
         ax: the axes to draw into; by default those of a new figure.
 
@@ -50,11 +55,13 @@ def plot_bands(
         The axes.
 
     Raises:
+        ArchiveError: if an archive cannot be read.
         OptionError: if the kind is unknown, there is no archive, or they differ in bands.
         ExtraMissingError: if Matplotlib is not installed.
     """
     _check_kind(kind)
-    opened = [archives] if isinstance(archives, Archive) else list(archives)
+    given = [archives] if isinstance(archives, Archive | str | Path) else archives
+    opened = [as_archive(one) for one in given]
     _check_bands(opened)
     from iaside_onnx.report.words import short_names
 
@@ -103,7 +110,10 @@ def _check_kind(kind: str) -> None:
         OptionError: if it is unknown.
     """
     if kind not in _LABELS:
-        raise OptionError(f"unknown kind {kind!r}{nearest(str(kind), _LABELS, 'kinds')}")
+        hint = nearest(str(kind), _LABELS, "kinds")
+        if str(kind) in _ELSEWHERE:
+            hint = f"; {_ELSEWHERE[kind]} draws {kind}, the kinds here are {', '.join(_LABELS)}"
+        raise OptionError(f"unknown kind {kind!r}{hint}")
 
 
 def _finish(axes: Axes, label: str) -> None:
@@ -189,9 +199,11 @@ def plot_classes(classes: Sequence[ClassResult], ax: Axes | None = None) -> Axes
         The axes.
 
     Raises:
-        OptionError: if there is no class, or no accuracy, as labels are the model's own answers.
+        OptionError: if these are no classes, there is none, or no accuracy, as labels are the
+            model's own answers.
         ExtraMissingError: if Matplotlib is not installed.
     """
+    _check_classes(classes)
     if not classes:
         raise OptionError("a chart of classes takes at least one class")
     shares = [one.accuracy for one in classes if one.accuracy is not None]
@@ -211,6 +223,19 @@ def plot_classes(classes: Sequence[ClassResult], ax: Axes | None = None) -> Axes
     axes.invert_yaxis()
     axes.set_xlabel("accuracy on whole images")
     return axes
+
+
+def _check_classes(classes: object) -> None:
+    """Check that classes are not what they are made from.
+
+    Raises:
+        OptionError: if they are an archive or a path.
+    """
+    if isinstance(classes, Archive | str | Path):
+        raise OptionError(
+            "a chart of classes takes what `by_class` gives, not an archive: "
+            "plot_classes(by_class(archive))"
+        )
 
 
 def _class_name(one: ClassResult) -> str:

@@ -282,9 +282,9 @@ def test_perturbed_images_are_in_no_archive_yet(original: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "text", "says"),
     [
-        ("margin", "acuracy=0.1", "nearest is 'accuracy'"),
-        ("margin", "agreement=0.1", "give one of accuracy, sis, phi"),
-        ("at_least", "phi=0.1", "give one of accuracy, sis, agreement"),
+        ("margin", "acuracy=0.1", "did you mean 'accuracy'"),
+        ("margin", "agreement=0.1", "the gates are accuracy, sis, phi"),
+        ("at_least", "phi=0.1", "the gates are accuracy, sis, agreement"),
         ("at_least", "robustness.noise=0.1", "there is no gate"),
         ("margin", "robustness.noise:3=0.1", "there is no gate"),
         ("margin", "accuracy", "expected NAME=X"),
@@ -305,3 +305,39 @@ def test_what_is_no_gate_is_one_sentence(kind: GateKind, text: str, says: str) -
         Gate.parse(kind, text)
     assert says in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("margins", "accuracy", 0.1), "no kind of gate 'margins', did you mean 'margin'"),
+        (([], "accuracy", 0.1), r"no kind of gate \[\]; the kinds are margin, at_least"),
+        (("margin", "accuracy", "0.01"), "its value is a number, found '0.01'"),
+        (("at_least", "accuracy", True), "its value is a number, found True"),
+        (("margin", "accuracy", None), "its value is a number, found None"),
+        (("margin", 3, 0.1), "the name of a gate is text such as 'accuracy', found 3"),
+        (("margin", "SIS", 0.1), "no gate 'SIS' here, did you mean 'sis'"),
+        (("margin", "robust", 0.1), "no gate 'robust' here; the gates are accuracy, sis, phi"),
+    ],
+    ids=str,
+)
+def test_a_gate_of_another_type_is_one_sentence(words: Any, message: str) -> None:
+    """A KeyError of a table inside, or a gate of True that is never met."""
+    with pytest.raises(OptionError, match=message):
+        Gate(*words)
+
+
+def test_a_value_of_numpy_is_a_number() -> None:
+    """Margins that are worked out would be refused."""
+    value: Any = np.float32(0.25)
+    assert Gate("margin", "accuracy", value) == Gate("margin", "accuracy", 0.25)
+
+
+def test_one_gate_needs_no_list(original: Path, tmp_path: Path) -> None:
+    """'Gate' object is not iterable."""
+    comparison = compare(original, planted(original, tmp_path / "o.h5"))
+    gate = Gate("margin", "accuracy", 0.05)
+    assert [one.gate for one in check_gates(comparison, gate)] == [gate]
+    wrong: Any = ["margin accuracy=0.05"]
+    with pytest.raises(OptionError, match="a gate is such as"):
+        check_gates(comparison, wrong)

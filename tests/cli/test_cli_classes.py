@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import h5py
 import pytest
 
 from iaside_onnx import Archive, by_class, decompose
+from iaside_onnx.archive import digest_of
 from tests.support.command import CNN, MODELS, PICTURES, in_process
 
 NAMES = MODELS / "class_names.json"
@@ -108,3 +111,57 @@ def test_wrong_words_are_one_sentence(hundred: Archive, tmp_path: Path) -> None:
     outcome = in_process("show", hundred.path, "--by", "class", "--classes", broken)
     outcome.fails("broken.json")
     assert outcome.out == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["Top", "Trouser"], ["names 2 of the 10 classes of these images"]),
+        ({str(i): f"n{i}" for i in [*range(10), 99]},
+         ["names class 99, but no image is of it, and it has 11 names"]),
+        ({str(i): f"n{i}" for i in [*range(9), 99]},
+         ["names 9 of the 10 classes of these images",
+          "names class 99, but no image is of it, and it has 10 names"]),
+        ({"coat": 3, **{f"n{i}": i for i in range(10)}},
+         ["has several names for class 3: coat, n3"]),
+        ([f"n{i}" for i in range(1000)], []),
+        ({str(i): [f"n0{i}", f"thing {i}"] for i in range(10)}, []),
+    ],
+    ids=["few", "beyond", "few and beyond", "two for one", "a thousand", "synonyms"],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["show", "report"])
+def test_names_that_do_not_fit_are_a_warning(
+    command: str, names: object, said: list[str], hundred: Archive, tmp_path: Path
+) -> None:
+    """Names of another data set are put beside these classes without a word."""
+    path = tmp_path / "names.json"
+    path.write_text(json.dumps(names))
+    words: dict[str, list[str | Path]] = {
+        "show": ["show", hundred.path, hundred.path, "--by", "class", "--json"],
+        "report": ["report", hundred.path, "-o", tmp_path / "page.html"],
+    }
+    outcome = in_process(*words[command], "--classes", path)
+    outcome.succeeds()
+    warned = [line for line in outcome.err.splitlines() if line.startswith("Warning")]
+    assert warned == [f"Warning: {path} {one}" for one in said]
+
+
+def test_only_the_most_fragile_of_many_classes_are_printed(
+    hundred: Archive, tmp_path: Path
+) -> None:
+    """A hundred photographs of a hundred classes push the score off the screen."""
+    path = tmp_path / "many.h5"
+    shutil.copy(hundred.path, path)
+    with h5py.File(path, "r+") as file:
+        file["label"][...] = range(100)
+        file.attrs["digest"] = digest_of(file)
+    outcome = in_process("show", path, "--by", "class")
+    outcome.succeeds()
+    lines = outcome.out.splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("class"))
+    rows = lines[head + 2 : lines.index("", head)]
+    wanted = [str(one.index) for one in by_class(path)[:30]]
+    assert [row.split()[0] for row in rows] == wanted
+    assert "70 classes that are less fragile are left out; --json has all" in outcome.out
+    whole = in_process("show", path, "--by", "class", "--json")
+    assert len(json.loads(whole.out)["classes"]) == 100

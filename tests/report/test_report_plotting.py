@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -90,6 +91,19 @@ def test_an_unknown_kind_is_named(bundled_archive: Archive) -> None:
     """`phi_image` would be drawn as if it were one."""
     with pytest.raises(OptionError, match="unknown kind 'phis', did you mean 'phi'"):
         bundled_archive.plot("phis", axes())  # type: ignore[arg-type]  # so
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [
+        ("classes", "plot_classes(by_class(archive))"),
+        ("comparison", "compare(archive, other).plot()"),
+    ],
+)
+def test_what_is_drawn_elsewhere_is_named(bundled_archive: Archive, kind: Any, call: str) -> None:
+    """Nobody finds the chart of classes, as there is no kind for it."""
+    with pytest.raises(OptionError, match=re.escape(f"; {call} draws {kind}")):
+        bundled_archive.plot(kind, axes())
 
 
 @pytest.mark.parametrize("name", ["$\\frac{$", "_hidden", "a\nb\x1b", "n" * 9999])
