@@ -10,12 +10,12 @@ from iaside_onnx.report.findings import (
     accuracy,
     carrying,
     hurting,
-    score_text,
     undecided,
 )
 from iaside_onnx.report.marking import bdi
 from iaside_onnx.report.meaning import more_images
-from iaside_onnx.report.ranking import dependence, leaning, most_accurate, open_questions
+from iaside_onnx.report.pairs import Pairs
+from iaside_onnx.report.ranking import open_questions, ranking
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.text import number, percent, with_minus
 from iaside_onnx.report.words import bands_text
@@ -23,22 +23,22 @@ from iaside_onnx.report.words import bands_text
 __all__ = ["answer", "cautions"]
 
 
-def answer(subjects: Sequence[Subject]) -> list[Markup]:
+def answer(subjects: Sequence[Subject], pairs: Pairs) -> list[Markup]:
     """The answer in two sentences, or one more for each further baseline."""
     if len(subjects) == 1:
         return [_right(subjects[0]), _bands_of(subjects[0])]
-    return [most_accurate(subjects), *leaning(subjects)]
+    return ranking(subjects, pairs)
 
 
-def cautions(subjects: Sequence[Subject]) -> list[Markup]:
+def cautions(subjects: Sequence[Subject], pairs: Pairs) -> list[Markup]:
     """How sure the answer is, and what it depends on."""
     if len(subjects) > 1:
-        return [*open_questions(subjects), dependence(subjects)]
+        return open_questions(subjects, pairs)
     return [
         _sure(subjects[0]),
         Markup(
             "SIS depends on the baseline, here {}: compare it only with models that were "
-            "decomposed with the same baseline, labels and images."
+            "decomposed with the same bands, baseline, labels and images."
         ).format(subjects[0].baseline),
     ]
 
@@ -100,6 +100,4 @@ def _sure(subject: Subject) -> Markup:
         f"{'s' * (len(open_bands) == 1)} is open"
     )
     wide = more_images(subject.archive)
-    return Markup("{}. {}.").format(
-        signs, with_minus(wide) if wide else f"SIS is {score_text(subject)}"
-    )
+    return Markup("{}.{}").format(signs, f" {with_minus(wide)}." if wide else "")

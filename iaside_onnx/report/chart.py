@@ -111,10 +111,11 @@ def draw(
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Values to pixels."""
+    """Values to pixels, with a tick at every step; one lies at or beyond the largest bar."""
 
     low: float
     high: float
+    step: float
     height: int
 
     @classmethod
@@ -126,18 +127,27 @@ class _Scale:
         if high - low < 1e-12:
             high = 1.0
         room = 0.04 * (high - low)
-        return cls(low - room if low < 0 else 0.0, high + room if high > 0 else 0.0, height)
+        low, high = low - room if low < 0 else 0.0, high + room if high > 0 else 0.0
+        span = high - low
+        unit = 10.0 ** math.floor(math.log10(span))
+        step = next(unit * s for s in (0.1, 0.2, 0.5, 1.0, 2.0) if span / (unit * s) <= 6)
+        bars = np.concatenate([[0.0], *(s.values for s in series)], axis=None)
+        bars = np.clip(bars[np.isfinite(bars)], -_FAR, _FAR)
+        largest = float(bars[np.abs(bars).argmax()])
+        # The last tick is within the chart also where division rounds up.
+        end = math.ceil(abs(largest) / step - 1e-9) * step
+        if largest < 0:
+            return cls(min(low, -end), high, step, height)
+        return cls(low, max(high, end), step, height)
 
     def y(self, value: float) -> float:
         inside = min(max(value, self.low), self.high)
         return _TOP + self.height * (self.high - inside) / (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        span = self.high - self.low
-        unit = 10.0 ** math.floor(math.log10(span))
-        step = next(unit * s for s in (0.1, 0.2, 0.5, 1.0, 2.0) if span / (unit * s) <= 6)
-        first, last = math.ceil(self.low / step), math.floor(self.high / step)
-        return [i * step for i in range(first, last + 1)]
+        first = math.ceil(self.low / self.step - 1e-9)
+        last = math.floor(self.high / self.step + 1e-9)
+        return [i * self.step for i in range(first, last + 1)]
 
 
 def _tick_text(value: float) -> str:

@@ -93,4 +93,6 @@ def _beside(subjects: Sequence[Subject], results: Sequence[Sequence[ClassResult]
         for index in order
     ]
     heads = ["class", *(f"{s.letter} {shortened(s.name, 60)}" for s, _ in known)]
-    return Table("Accuracy by class, %", heads, rows)
+    return Table(
+        "Accuracy by class, %; first the class with which any of the models does worst", heads, rows
+    )

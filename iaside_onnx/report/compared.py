@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
-from iaside_onnx.analysis import Group, Interval, Pair, compare
-from iaside_onnx.errors import IasideError
+from iaside_onnx.analysis import Group, Interval, Pair
 from iaside_onnx.report.chart import COLORS, Bars, Chart, draw
 from iaside_onnx.report.marking import bdi, key
+from iaside_onnx.report.pairs import Pairs
 from iaside_onnx.report.subjects import Subject
-from iaside_onnx.report.tables import Table, estimate_cell
-from iaside_onnx.report.text import shortened, with_minus
+from iaside_onnx.report.tables import Table, band_radius, estimate_cell
+from iaside_onnx.report.text import number, shortened, with_minus
 from iaside_onnx.report.words import pair_words, ranking_words
 
 __all__ = ["comparison_section"]
@@ -23,16 +24,13 @@ __all__ = ["comparison_section"]
 _NAME = re.compile("\0([0-9]+)\0")
 
 
-def comparison_section(subjects: Sequence[Subject]) -> Mapping[str, Any] | None:
-    """Each archive minus the first of its baseline; None for a single archive."""
-    if len(subjects) == 1:
+def comparison_section(subjects: Sequence[Subject], pairs: Pairs) -> Mapping[str, Any] | None:
+    """Each archive minus the first of its baseline; None where no two have one baseline."""
+    if pairs.refused:
+        return {"refused": pairs.refused}
+    comparison = pairs.comparison
+    if comparison is None:
         return None
-    if not all(subject.computable for subject in subjects):
-        return {"refused": "an archive holds numbers that no model gives"}
-    try:
-        comparison = compare(*(subject.archive for subject in subjects))
-    except IasideError as error:
-        return {"refused": shortened(str(error), 600)}
     # In an edited archive a score may be anything, and there is nothing to say about it.
     # The sentences are plain text: a mark stands in for each name until they are markup.
     marks = {subject.archive.path: f"\0{i}\0" for i, subject in enumerate(subjects)}
@@ -41,7 +39,7 @@ def comparison_section(subjects: Sequence[Subject]) -> Mapping[str, Any] | None:
         "refused": "",
         "reference": bdi(by_path[comparison.reference.path].name),
         "words": [
-            _said(pair_words(pair, marks), subjects)
+            _said([*pair_words(pair, marks), *_also(pair)], subjects)
             for pair in comparison.pairs
             if abs(pair.game.sis) <= 1
         ],
@@ -55,12 +53,18 @@ def comparison_section(subjects: Sequence[Subject]) -> Mapping[str, Any] | None:
             {
                 "table": _table(group, by_path),
                 "chart": _chart(group, subjects, i),
+                "numbers": [_by_band(group, by_path, name) for name in ("phi", "psi")],
                 "baseline": group.baseline if len(comparison.groups) > 1 else "",
             }
             for i, group in enumerate(comparison.groups)
             if group.pairs
         ],
     }
+
+
+def _also(pair: Pair) -> list[str]:
+    """In what else two runs differ."""
+    return [f"the two differ also in {pair.differing}"] if pair.differing else []
 
 
 def _said(texts: Sequence[str], subjects: Sequence[Subject]) -> Markup:
@@ -80,18 +84,18 @@ def _sentence(text: str, subjects: Sequence[Subject]) -> Markup:
 
 def _table(group: Group, by_path: Mapping[Path, Subject]) -> Table:
     heads = [
-        "model", "accuracy, points", "same answers, %", "log p, nats", "SIS", "images in both",
-        "differs also in",
+        "model", "accuracy, points", "p, McNemar", "same answers, %", "log p, nats",
+        "error of log p, nats", "SIS",
     ]  # fmt: skip
     rows = [
         [
             key(subject.letter, subject.name, subject.color),
             "\N{EM DASH}" if pair.accuracy is None else _cell(pair.accuracy.difference, 100, 1),
+            "\N{EM DASH}" if pair.accuracy is None else _p_text(pair.accuracy.p_value),
             _cell(pair.agreement, 100, 1),
             _cell(pair.log_probability),
+            _cell(pair.log_probability_error),
             _cell(Interval(pair.game.sis, pair.game.sis_low, pair.game.sis_high)),
-            f"{pair.images:,}",
-            bdi(pair.differing or "nothing"),
         ]
         for pair in group.pairs
         for subject in [by_path[pair.archive.path]]
@@ -99,8 +103,9 @@ def _table(group: Group, by_path: Mapping[Path, Subject]) -> Table:
     reference = by_path[group.reference.path]
     return Table(
         f"Minus {reference.letter} {shortened(reference.name, 60)}; all intervals hold together "
-        "in 95 of 100 cases",
-        heads, rows, frozenset({6}),
+        "in 95 of 100 cases; McNemar's p is not corrected; the error is the mean absolute "
+        "difference",
+        heads, rows,
     )  # fmt: skip
 
 
@@ -108,6 +113,34 @@ def _cell(interval: Interval, scale: float = 1, digits: int = 3) -> Markup:
     return estimate_cell(
         scale * interval.value, scale * interval.low, scale * interval.high, digits
     )
+
+
+def _p_text(value: float) -> str:
+    return "< 0.001" if value < 0.001 else number(value)
+
+
+def _by_band(group: Group, by_path: Mapping[Path, Subject], name: str) -> Table:
+    """Differences of phi or psi, a row for each band."""
+    others = [by_path[pair.archive.path] for pair in group.pairs]
+    values = [
+        np.stack([getattr(pair.game, f"{name}{end}") for end in ("", "_low", "_high")])
+        for pair in group.pairs
+    ]
+    rows = [
+        [
+            str(band),
+            band_radius(group.reference, band),
+            *(estimate_cell(*part[:, band].tolist()) for part in values),
+        ]
+        for band in range(group.reference.bands)
+    ]
+    heads = ["band", "radius", *(f"{s.letter} {shortened(s.name, 60)}" for s in others)]
+    reference = by_path[group.reference.path]
+    return Table(
+        f"{name} minus that of {reference.letter} {shortened(reference.name, 60)}"
+        f"{', nats' * (name == 'phi')}; all intervals hold together",
+        heads, rows,
+    )  # fmt: skip
 
 
 def _chart(group: Group, subjects: Sequence[Subject], place: int) -> Chart | None:

@@ -60,7 +60,8 @@ def write_report(
             names of the classes cannot be read.
         ArchiveError: if an archive cannot be read, or the page cannot be written, or what is there
             is no such page.
-        OptionError: if archives have different bands, or the name cannot be used.
+        OptionError: if archives have different bands, one is given twice, or the name cannot
+            be used.
     """
     # Imported here, as `iaside show` needs this room and not the page.
     from iaside_onnx.analysis import doubtful_names

@@ -8,42 +8,86 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from iaside_onnx.analysis import Pair, compare_pair
-from iaside_onnx.analysis.comparison import GAME
-from iaside_onnx.errors import OptionError
-from iaside_onnx.report.findings import (
-    accuracy,
-    hurting,
-    score_text,
-    undecided,
-)
+from iaside_onnx.report.findings import hurting, score_text, undecided
 from iaside_onnx.report.marking import bdi, listed
-from iaside_onnx.report.meaning import more_images
+from iaside_onnx.report.meaning import SIS_MEANING, more_images
+from iaside_onnx.report.pairs import Pairs
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.text import joined, percent, with_minus
 from iaside_onnx.report.words import bands_text
 
-__all__ = ["dependence", "leaning", "most_accurate", "open_questions"]
+__all__ = ["open_questions", "ranking"]
+
+# More names than these make no sentence.
+_MOST_NAMES = 4
 
 
-def most_accurate(subjects: Sequence[Subject]) -> Markup:
-    """Which model is the most accurate."""
+def ranking(subjects: Sequence[Subject], pairs: Pairs) -> list[Markup]:
+    """The answer: the most accurate, and which lean on low bands; or why there is no ranking."""
+    apart = _apart(pairs)
+    return [apart] if apart else [_most_accurate(subjects, pairs), *_leaning(subjects, pairs)]
+
+
+def open_questions(subjects: Sequence[Subject], pairs: Pairs) -> list[Markup]:
+    """Which bands hurt, what is not certain, and what the ranking depends on."""
+    apart = pairs.apart
+    return [
+        _hurt(subjects),
+        *([] if apart else _open_order(subjects, pairs)),
+        *_sure(subjects),
+        *([] if apart else _dependence(subjects)),
+        Markup("{}.").format(SIS_MEANING[0]),
+    ]
+
+
+def _apart(pairs: Pairs) -> Markup | None:
+    """Why these archives cannot be ranked; None if they can."""
+    if pairs.apart is None:
+        return None
+    first, other, reason = pairs.apart
+    return Markup(
+        "These archives cannot be ranked, by accuracy or by SIS: {} and {} {}. Each row of the "
+        "table stands for itself."
+    ).format(bdi(first.name), bdi(other.name), reason)
+
+
+def _most_accurate(subjects: Sequence[Subject], pairs: Pairs) -> Markup:
+    """Which model is the most accurate, or which of them may be."""
     known = _models(subjects)
     if not known:
         return Markup("Which is more accurate is not known, as labels are the models' own answers.")
     if len(known) == 1:
-        return Markup("All archives are of one model; {} are right.").format(
-            percent(float(known[0].right.mean()))
+        return Markup("All archives are of one model; {} are right.").format(_right(known[0]))
+    best, *others = sorted(known, key=lambda subject: -float(subject.right.mean()))
+    signs = {other.color: pairs.accuracy(best, other) for other in others}
+    close = [other for other in others if signs[other.color] != 1]
+    if not close:
+        return Markup("{} is the most accurate ({}).").format(
+            bdi(_short(best, known)), _right(best)
         )
-    shares = [float(subject.right.mean()) for subject in known]
-    same = [s for s, share in zip(known, shares, strict=True) if share == max(shares)]
-    if len(same) > 1:
-        return Markup("{} are equally accurate ({}).").format(
-            listed(_short(s, known) for s in same), percent(max(shares))
+    if all(signs[other.color] is None for other in close):
+        return Markup("{} get the same images right ({}{}).").format(
+            listed(_short(subject, known) for subject in (best, *close)),
+            _right(best),
+            "" if len(close) == len(others) else ", more than any other",
         )
-    return Markup("{} is the most accurate ({}).").format(
-        bdi(_short(same[0], known)), percent(max(shares))
+    if len(close) >= _MOST_NAMES:
+        return Markup(
+            "Which is the most accurate is not certain: {} with {}, or one of {} others."
+        ).format(bdi(_short(best, known)), _right(best), len(close))
+    named = [
+        Markup("{} {}").format(bdi(_short(subject, known)), _right(subject))
+        for subject in (best, *close)
+    ]
+    return Markup("Which is {} is not certain: {} or {}.").format(
+        "more accurate" if len(known) == 2 else "the most accurate",
+        Markup(", ").join(named[:-1]),
+        named[-1],
     )
+
+
+def _right(subject: Subject) -> str:
+    return percent(float(subject.right.mean()))
 
 
 def _models(subjects: Sequence[Subject]) -> list[Subject]:
@@ -61,11 +105,6 @@ def _short(subject: Subject, among: Sequence[Subject]) -> str:
     return subject.model if alone else subject.name
 
 
-def open_questions(subjects: Sequence[Subject]) -> list[Markup]:
-    """Which bands hurt, and what is not certain."""
-    return [_hurt(subjects), *_not_certain(subjects), *_sure(subjects)]
-
-
 def _groups(subjects: Sequence[Subject]) -> list[list[Subject]]:
     """Models with the same baseline that have a score, the highest first."""
     groups = []
@@ -79,96 +118,99 @@ def _groups(subjects: Sequence[Subject]) -> list[list[Subject]]:
     return groups
 
 
-def leaning(subjects: Sequence[Subject]) -> list[Markup]:
+def _leaning(subjects: Sequence[Subject], pairs: Pairs) -> list[Markup]:
     """Which leans on lower bands, for each baseline."""
     several = len({subject.baseline for subject in subjects}) > 1
+    groups = _groups(subjects)
+    if not groups:
+        return [Markup("No two archives have a SIS with the same baseline, so none is ranked.")]
     return [
-        Markup("{}{} leans most on the low bands (SIS {}), {} least ({}).").format(
-            f"With the baseline {group[0].baseline}, " if several else "",
-            bdi(group[0].name), score_text(group[0]), bdi(group[-1].name), score_text(group[-1]),
+        Markup("{}{}").format(
+            f"With the baseline {group[0].baseline}: " if several else "", _ends(group, pairs)
         )
-        for group in _groups(subjects)
-    ]  # fmt: skip
+        for group in groups
+    ]
 
 
-def _not_certain(subjects: Sequence[Subject]) -> list[Markup]:
-    """What is open, by differences of pairs of images where two models saw the same."""
+def _ends(group: Sequence[Subject], pairs: Pairs) -> Markup:
+    """The model with the highest score and that with the lowest, as far as these are certain."""
+    most, least = group[0], group[-1]
+    top = all(pairs.score(most, other) > 0 for other in group[1:])
+    bottom = all(pairs.score(least, other) < 0 for other in group[:-1])
+    if top and bottom:
+        text = Markup("{} leans most on the low bands (SIS {}), {} least ({}).")
+    elif len(group) == 2:
+        text = Markup("Which leans more on the low bands is not certain: {} (SIS {}) or {} ({}).")
+    elif top:
+        text = Markup(
+            "{} leans most on the low bands (SIS {}); which leans least is not certain, {} ({}) or "
+            "another."
+        )
+    elif pairs.score(most, least) > 0:
+        text = Markup(
+            "{} leans more on the low bands (SIS {}) than {} ({}), but whether they lean most and "
+            "least of all is not certain."
+        )
+    else:
+        text = Markup(
+            "Which leans most on the low bands, and which least, is not certain: the highest SIS "
+            "is that of {} ({}), the lowest that of {} ({})."
+        )
+    if bottom and not top and len(group) > 2:
+        return Markup(
+            "{} leans least on the low bands (SIS {}); which leans most is not certain, {} ({}) or "
+            "another."
+        ).format(bdi(least.name), score_text(least), bdi(most.name), score_text(most))
+    return text.format(bdi(most.name), score_text(most), bdi(least.name), score_text(least))
+
+
+def _open_order(subjects: Sequence[Subject], pairs: Pairs) -> list[Markup]:
+    """Neighbours in the order by score that may be the other way round; of two, it was said."""
     sentences = []
-    known = _models(subjects)
-    if len(known) > 1:
-        best = max(known, key=lambda s: float(s.right.mean()))
-        others = [s for s in known if s is not best]
-        close = [s for s in others if not _surely_more_accurate(best, s, len(others))]
-        if close:
-            sentences.append(
-                Markup("Not certain: {} may be as accurate as {}.").format(
-                    listed(_short(s, known) for s in close), bdi(_short(best, known))
-                )
-            )
     for group in _groups(subjects):
-        pairs = [
+        close = [
             Markup("{} and {}").format(bdi(above.name), bdi(below.name))
             for above, below in pairwise(group)
-            if not _surely_higher(above, below, len(group) - 1)
+            if pairs.score(above, below) <= 0
         ]
-        if pairs:
+        if close and len(group) > 2:
             sentences.append(
-                Markup("Not certain: the order by SIS of {}.").format(Markup("; ").join(pairs))
+                Markup("Not certain: the order by SIS of {}.").format(Markup("; ").join(close))
             )
     return sentences
 
 
-def _surely_more_accurate(one: Subject, other: Subject, comparisons: int) -> bool:
-    pair = _pair(one, other, comparisons)
-    if pair is None or pair.accuracy is None:
-        return accuracy(one).low > accuracy(other).high
-    return pair.accuracy.difference.sign < 0
-
-
-def _surely_higher(one: Subject, other: Subject, comparisons: int) -> bool:
-    """Whether the score of one is certainly above that of another."""
-    pair = _pair(one, other, comparisons)
-    if pair is None:
-        return float(one.archive["sis_low"]) > float(other.archive["sis_high"])
-    return pair.game.sis_high < 0
-
-
-def _pair(one: Subject, other: Subject, comparisons: int) -> Pair | None:
-    """Differences of two models; None where they saw no image in common, or differ in game."""
-    if one.archive.recipe.differing(other.archive.recipe, GAME):
-        return None
-    if not (one.computable and other.computable):
-        return None
-    try:
-        return compare_pair(one.archive, other.archive, comparisons)
-    except OptionError:
-        return None
-
-
-def dependence(subjects: Sequence[Subject]) -> Markup:
+def _dependence(subjects: Sequence[Subject]) -> list[Markup]:
     """What the ranking by SIS depends on."""
+    if not _groups(subjects):
+        return []
     baselines = list(dict.fromkeys(subject.baseline for subject in subjects))
     orders = {
         tuple(subject.archive.metadata.model_sha256 for subject in group)
         for group in _groups(subjects)
     }
     if len(orders) > 1 and len({frozenset(order) for order in orders}) == 1:
-        return Markup(
+        text = Markup(
             "The ranking by SIS depends on the baseline: it is another with {} than with {}. "
             "SIS alone does not say which model is better."
-        ).format(baselines[0], joined(baselines[1:]))
-    return Markup(
+        )
+        return [text.format(baselines[0], joined(baselines[1:]))]
+    text = Markup(
         "The ranking by SIS depends on the baseline, here {}; another baseline can give another "
         "ranking."
-    ).format(joined(baselines))
+    )
+    return [text.format(joined(baselines))]
 
 
 def _hurt(subjects: Sequence[Subject]) -> Markup:
     clean = [s for s in subjects if not hurting(s) and not undecided(s)]
     hurt = [s for s in subjects if hurting(s)]
     parts = [
-        Markup("in {} {} hurt").format(bdi(subject.name), bands_text(hurting(subject)))
+        Markup("in {} {} hurt{}").format(
+            bdi(subject.name), bands_text(bands), "s" * (len(bands) == 1)
+        )
         for subject in hurt
+        for bands in [hurting(subject)]
     ]
     if clean:
         parts.append(Markup("in {} no band hurts").format(listed(s.name for s in clean)))

@@ -18,6 +18,7 @@ from iaside_onnx.report.compared import comparison_section
 from iaside_onnx.report.heat import interactions_section
 from iaside_onnx.report.marking import bdi, listed
 from iaside_onnx.report.meaning import SIS_MEANING
+from iaside_onnx.report.pairs import Pairs
 from iaside_onnx.report.pictures import pictures_section
 from iaside_onnx.report.sections import (
     answer_section,
@@ -32,7 +33,7 @@ from iaside_onnx.version import __version__
 __all__ = ["render"]
 
 SectionMaker: TypeAlias = Callable[
-    [Sequence[Subject], "ImagesLike | None"], "Mapping[str, Any] | None"
+    [Sequence[Subject], "ImagesLike | None", Pairs], "Mapping[str, Any] | None"
 ]
 _TEMPLATES = "templates"
 _TITLE = 100
@@ -59,15 +60,19 @@ class _Part:
 
 # In the order of the page. A section whose function gives None is left out.
 _SECTIONS: tuple[tuple[str, str, SectionMaker], ...] = (
-    ("answer", "In short", lambda subjects, _: answer_section(subjects)),
-    ("bands", "Bands", lambda subjects, _: bands_section(subjects)),
-    ("pictures", "What bands look like", pictures_section),
+    ("answer", "In short", lambda subjects, _, pairs: answer_section(subjects, pairs)),
+    ("bands", "Bands", lambda subjects, *_: bands_section(subjects)),
+    (
+        "pictures",
+        "What bands look like",
+        lambda subjects, images, _: pictures_section(subjects, images),
+    ),
     # What perturbations do to the models goes here, once there are archives of them.
-    ("classes", "Classes", lambda subjects, _: classes_section(subjects)),
-    ("interactions", "Pairs of bands", lambda subjects, _: interactions_section(subjects)),
-    ("comparison", "Comparison", lambda subjects, _: comparison_section(subjects)),
-    ("worst", "Worst images", lambda subjects, _: worst_section(subjects)),
-    ("provenance", "Provenance", lambda subjects, _: provenance_section(subjects)),
+    ("classes", "Classes", lambda subjects, *_: classes_section(subjects)),
+    ("interactions", "Pairs of bands", lambda subjects, *_: interactions_section(subjects)),
+    ("comparison", "Comparison", lambda subjects, _, pairs: comparison_section(subjects, pairs)),
+    ("worst", "Worst images", lambda subjects, *_: worst_section(subjects)),
+    ("provenance", "Provenance", lambda subjects, *_: provenance_section(subjects)),
     ("words", "Words and limits", lambda *_: {"meaning": SIS_MEANING}),
 )
 
@@ -91,10 +96,11 @@ def render(subjects: Sequence[Subject], sign: str, images: ImagesLike | None) ->
         keep_trailing_newline=True,
     )
     style = (Path(__file__).parent / _TEMPLATES / "style.css").read_text(encoding="utf-8")
+    pairs = Pairs(subjects)
     parts = [
         _Part(anchor, title, context)
         for anchor, title, make in _SECTIONS
-        if (context := make(subjects, images)) is not None
+        if (context := make(subjects, images, pairs)) is not None
     ]
     return environment.get_template("page.jinja").render(
         # Neither holds text from outside.

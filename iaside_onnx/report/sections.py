@@ -15,6 +15,7 @@ from iaside_onnx.report.answers import answer, cautions
 from iaside_onnx.report.chart import COLORS, Bars, Chart, draw
 from iaside_onnx.report.findings import accuracy, carrying, hurting, score_text
 from iaside_onnx.report.marking import bdi, class_label, key
+from iaside_onnx.report.pairs import Pairs
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.tables import Fact, Table, band_radius, with_range
 from iaside_onnx.report.text import number, percent, range_text, shortened
@@ -28,12 +29,12 @@ _UNEQUAL = 6.0
 _MOST_NOTES, _LONGEST_NOTE = 40, 600
 
 
-def answer_section(subjects: Sequence[Subject]) -> Mapping[str, Any]:
+def answer_section(subjects: Sequence[Subject], pairs: Pairs) -> Mapping[str, Any]:
     """What it is and what follows, in words and a few numbers."""
     several = len(subjects) > 1
     return {
-        "answer": answer(subjects),
-        "cautions": cautions(subjects),
+        "answer": answer(subjects, pairs),
+        "cautions": cautions(subjects, pairs),
         "warnings": [shortened(s.warning, 400) for s in subjects if s.warning],
         "facts": None if several else _facts(subjects[0]),
         "table": _overview(subjects) if several else None,
@@ -60,10 +61,14 @@ def _accuracy(subject: Subject) -> tuple[str, str]:
 
 
 def _overview(subjects: Sequence[Subject]) -> Table:
-    heads = ["model", "accuracy", "SIS", "log p, nats", "bands that carry it", "bands that hurt"]
+    heads = [
+        "model", "images", "accuracy", "SIS", "log p, nats", "bands that carry it",
+        "bands that hurt",
+    ]  # fmt: skip
     rows = [
         [
             key(subject.letter, subject.name, subject.color),
+            f"{subject.images:,}",
             _accuracy_cell(subject),
             with_range(subject.archive, "sis"),
             number(float(subject.archive["log_probability_whole"].mean())),
@@ -72,7 +77,7 @@ def _overview(subjects: Sequence[Subject]) -> Table:
         ]
         for subject in subjects
     ]
-    return Table("The models in short, with 95 % intervals", heads, rows, frozenset({4, 5}))
+    return Table("The models in short, with 95 % intervals", heads, rows, frozenset({5, 6}))
 
 
 def _accuracy_cell(subject: Subject) -> Markup:

@@ -87,13 +87,14 @@ def make_subjects(archives: Sequence[Archive], classes: ClassesLike | None = Non
     Raises:
         ImageError: if the names of the classes cannot be read.
         ArchiveError: if one was edited so that it has no images, or other bands than its options.
-        OptionError: if there are none, or they have different bands.
+        OptionError: if there are none, or one is given twice, or they have different bands.
     """
     # Imported here, as `iaside show` needs this room and no SciPy.
     from iaside_onnx.analysis import class_names
 
     if not archives:
         raise OptionError("a report needs at least one archive")
+    _check_once(archives)
     for archive in archives:
         _check_sizes(archive)
         _check_bands(archives[0], archive)
@@ -113,6 +114,13 @@ def make_subjects(archives: Sequence[Archive], classes: ClassesLike | None = Non
         )
         for i, (name, stem, archive) in enumerate(zip(names, stems, archives, strict=True))
     ]
+
+
+def _check_once(archives: Sequence[Archive]) -> None:
+    counts = Counter(archive.path.resolve() for archive in archives)
+    for archive in archives:
+        if counts[archive.path.resolve()] > 1:
+            raise OptionError(f"{archive.path}: is given more than once; give each archive once")
 
 
 def _check_sizes(archive: Archive) -> None:

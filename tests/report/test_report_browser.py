@@ -17,6 +17,7 @@ import pytest
 import iaside_onnx
 from iaside_onnx import Archive, write_report
 from tests.support.command import MODELS, PICTURES
+from tests.support.pages import copies
 
 pytestmark = pytest.mark.browser
 
@@ -66,7 +67,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     )
     write_report(archives[0], folder / "one.html", images=PICTURES)
     write_report(archives, folder / "five.html", images=PICTURES)
-    write_report([*archives, *archives[:2]], folder / "seven.html")
+    write_report([*archives, *copies(archives[0], folder, 2)], folder / "seven.html")
     write_report(single, folder / "single.html")
     write_report([hostile(archives[0], folder), archives[1]], folder / "hostile.html")
     return {path.stem: path for path in folder.glob("*.html")}

@@ -15,8 +15,9 @@ import iaside_onnx
 from iaside_onnx import Archive, open_archive, write_report
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.report import interval_text
+from iaside_onnx.report.chart import Bars, draw
 from tests.support.command import CNN, MODELS, PICTURES
-from tests.support.pages import check_safe, edited, page_of, shown
+from tests.support.pages import check_safe, copies, edited, page_of, shown
 
 
 def with_bounds(archive: Archive, name: str, band: int) -> str:
@@ -85,6 +86,36 @@ def test_bars_are_as_high_as_the_values(bundled_archive: Archive, tmp_path: Path
         np.testing.assert_allclose(lengths, (high - low) * scale, atol=0.15)
 
 
+@pytest.mark.parametrize("values", [[30.06, -3.0, 1.0], [1.0, -8.7], [0.71, 0.2], [1e300, 1.0]])
+def test_the_axis_reaches_beyond_the_largest_bar(values: list[float]) -> None:
+    """How high the bar is that matters most could only be guessed."""
+    heights = np.array(values)
+    chart = draw("x", "x", "", "", [Bars(0, "", "x", heights, heights - 0.01, heights + 0.01)])
+    ticks = [
+        float(text.replace("\N{MINUS SIGN}", "-"))
+        for text in re.findall(r">([^<>]+)</text>", chart.axis)
+    ]
+    largest = max(np.clip(heights, -1e12, 1e12), key=abs)
+    assert 0 in ticks
+    assert (max(ticks) if largest > 0 else -min(ticks)) >= abs(largest)
+    assert 3 <= len(ticks) <= 8
+    places = [float(y) for y in re.findall(r'<text[^>]* y="([0-9.]+)"', chart.axis)]
+    # The area of the bars: 10 pixels from the top, 240 high; text stands 4 lower.
+    assert all(13.9 <= y <= 254.1 for y in places)
+
+
+def test_a_page_of_several_models_is_folded(
+    bundled_archive: Archive, pgd: Archive, tmp_path: Path
+) -> None:
+    """A page of five models would be ten screens of digests; one model hides nothing."""
+    page = page_of([bundled_archive, pgd], tmp_path)
+    assert page.text.count("Digest, model, options and notes") == 2
+    page = page_of(bundled_archive, tmp_path)
+    assert page.all("details") == []
+    # The score stands among the facts, and is not said again as if it were a caution.
+    assert page.text.count(f"[{shown(float(bundled_archive['sis_low']))}, ") == 1
+
+
 def test_several_models_stand_beside_each_other(
     bundled_archive: Archive, pgd: Archive, tmp_path: Path
 ) -> None:
@@ -109,7 +140,7 @@ def test_several_models_stand_beside_each_other(
     assert [row[0] for row in overview[1:]] == ["A fashion-cnn", "B fashion-cnn-pgd"]
     compared = iaside_onnx.compare(bundled_archive, pgd).pairs[0]
     (differences,) = (rows for caption, rows in page.tables.items() if "Minus A" in caption)
-    assert differences[1][4].startswith(shown(compared.game.sis))
+    assert differences[1][6].startswith(shown(compared.game.sis))
     assert "Each model minus fashion-cnn, over the images that both saw" in page.text
     assert "depends on the baseline" in page.text
 
@@ -184,7 +215,7 @@ def test_two_baselines_are_ranked_apart(
 
 def test_many_models_have_a_chart_each(pgd: Archive, tmp_path: Path) -> None:
     """Colours repeat, and two models could not be told apart."""
-    page = page_of([pgd] * 7, tmp_path)
+    page = page_of(copies(pgd, tmp_path, 7), tmp_path)
     assert "chart-phi-t" not in page.bars
     assert len([name for name in page.bars if name.startswith("chart-own")]) == 7
     assert "G fashion-cnn-pgd" in page.text
@@ -192,7 +223,7 @@ def test_many_models_have_a_chart_each(pgd: Archive, tmp_path: Path) -> None:
 
 def test_a_page_of_five_models_is_small(pgd: Archive, tmp_path: Path) -> None:
     """A page that cannot be sent by mail is read by nobody."""
-    page_of([pgd] * 5, tmp_path, images=PICTURES)
+    page_of(copies(pgd, tmp_path, 5), tmp_path, images=PICTURES)
     assert (tmp_path / "a.html").stat().st_size < 300_000
 
 

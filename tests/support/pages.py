@@ -6,13 +6,14 @@ import base64
 import dataclasses
 import hashlib
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from iaside_onnx import Archive, write_report
+from iaside_onnx import Archive, open_archive, write_report
 
-__all__ = ["Page", "check_safe", "edited", "page_of", "read_page", "shown"]
+__all__ = ["Page", "check_safe", "copies", "edited", "page_of", "read_page", "shown"]
 
 _VOID = {"meta", "img", "br", "link", "base", "input"}
 
@@ -104,6 +105,14 @@ def page_of(archives: Any, folder: Path, **options: Any) -> Page:
     """Write a page as `a.html` and parse it."""
     write_report(archives, folder / "a.html", **options)
     return read_page(folder / "a.html")
+
+
+def copies(archive: Archive, folder: Path, count: int) -> list[Archive]:
+    """The archive under several names."""
+    paths = [folder / f"copy-{i}.h5" for i in range(count)]
+    for path in paths:
+        shutil.copyfile(archive.path, path)
+    return [open_archive(path) for path in paths]
 
 
 def edited(archive: Archive, values: dict[str, Any] | None = None, **metadata: Any) -> Archive:
