@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from iaside_onnx.analysis.estimates import design_of, mean_gains, population_of
 from iaside_onnx.analysis.frames import comparison_dataframe
+from iaside_onnx.analysis.games import by_baseline, open_compared
 from iaside_onnx.analysis.matching import Matches, match_images
 from iaside_onnx.analysis.statistics import (
     Interval,
@@ -19,8 +20,8 @@ from iaside_onnx.analysis.statistics import (
     paired_difference,
     proportion_interval,
 )
-from iaside_onnx.archive import Archive, Recipe, open_archive, refuse_changed, view, words_for
-from iaside_onnx.errors import ArchiveError, OptionError
+from iaside_onnx.archive import Archive, view, words_for
+from iaside_onnx.errors import OptionError
 from iaside_onnx.game import LEVEL, Differences, differences, joint_moments
 from iaside_onnx.progress import escaped
 from iaside_onnx.types import Phi
@@ -29,27 +30,8 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
-__all__ = [
-    "GAME",
-    "Accuracy",
-    "Comparison",
-    "Group",
-    "Pair",
-    "by_baseline",
-    "compare",
-    "compare_pair",
-    "computable",
-    "open_compared",
-]
+__all__ = ["Accuracy", "Comparison", "Group", "Pair", "compare", "compare_pair"]
 
-GAME = ("bands", "partition", "spacing", "baseline", "pixel_range", "labels")
-"""Fields of a recipe that make two games different.
-
-The mean colour is none of them, as it follows from the images and their preparation.
-"""
-
-# No contribution comes near it, and its square is a number.
-_HUGE = 1e12
 # What may differ, and is said: beside the model itself.
 _SAID = (
     "preprocess", "method", "seed", "output", "output_kind", "batch_rule", "mean_color",
@@ -244,9 +226,10 @@ def compare(reference: Archive | str | Path, *archives: Archive | str | Path) ->
     groups = by_baseline(opened)
     comparisons = sum(len(group) - 1 for group in groups)
     if not comparisons:
+        baselines = ", ".join(one.recipe.baseline for one in opened)
         raise OptionError(
-            f"no two of these archives have one baseline ({', '.join(map(_baseline, opened))}), so "
-            "that there is nothing to compare; give two models or more with each baseline"
+            f"no two of these archives have one baseline ({baselines}), so that there is nothing "
+            "to compare; give two models or more with each baseline"
         )
     return Comparison(
         tuple(
@@ -258,78 +241,6 @@ def compare(reference: Archive | str | Path, *archives: Archive | str | Path) ->
             for group in groups
         )
     )
-
-
-def open_compared(archive: Archive | str | Path) -> Archive:
-    """Open an archive that decisions will be made on.
-
-    Raises:
-        ArchiveError: if it cannot be read, was edited, or holds numbers that no model gives.
-    """
-    found = archive if isinstance(archive, Archive) else open_archive(archive)
-    # A decision on what was edited would look like one on what was measured.
-    refuse_changed(found.path, "compared")
-    if not computable(found):
-        raise ArchiveError(
-            f"{found.path}: cannot be compared: it holds numbers that no model gives; it was "
-            "edited: restore the file"
-        )
-    return found
-
-
-def computable(archive: Archive) -> bool:
-    """Whether there are differences: an edited archive may hold NaN, or what overflows."""
-    names = ("phi_image", "log_probability_whole", "phi")
-    finite = all(bool((np.abs(archive[name]) < _HUGE).all()) for name in names)
-    return finite and 0 <= float(archive["sis"]) <= 1
-
-
-def by_baseline(archives: Sequence[Archive]) -> list[list[Archive]]:
-    """Archives by baseline, each group with its reference first.
-
-    Raises:
-        OptionError: if games differ in more than the baseline, or groups are not the same models.
-    """
-    first = archives[0]
-    groups: dict[str, list[Archive]] = {}
-    for archive in archives:
-        groups.setdefault(archive.recipe.baseline, []).append(archive)
-    models = [sorted(one.metadata.model_sha256 for one in group) for group in groups.values()]
-    same = all(found == models[0] for found in models)
-    names = [name for name in GAME if name != "baseline" or not same]
-    for archive in archives[1:]:
-        differing = archive.recipe.differing(first.recipe, names)
-        if differing == ["baseline"] and len(archives) > len(groups):
-            raise OptionError(_missing(groups))
-        if differing:
-            ignored = {field.name for field in fields(Recipe)} - set(differing)
-            raise OptionError(
-                f"{archive.path}: another game than {first.path}: "
-                f"{archive.recipe.differences(first.recipe, ignored)}; compare archives of one game"
-            )
-    for group in groups.values():
-        shas = [one.metadata.model_sha256 for one in group]
-        # The reference's own group has it first already; others keep their order.
-        group.insert(0, group.pop(shas.index(first.metadata.model_sha256)))
-    return list(groups.values())
-
-
-def _baseline(archive: Archive) -> str:
-    return archive.recipe.baseline
-
-
-def _missing(groups: Mapping[str, Sequence[Archive]]) -> str:
-    """Which model lacks an archive with a baseline that others have."""
-    shas = {name: [one.metadata.model_sha256 for one in group] for name, group in groups.items()}
-    lacking = next(
-        f"the model of {one.path} has fewer archives with the baseline {other} than with {name}"
-        for name, group in groups.items()
-        for one in group
-        for other in groups
-        if shas[other].count(one.metadata.model_sha256)
-        < shas[name].count(one.metadata.model_sha256)
-    )
-    return f"{lacking}; give every model with every baseline, or archives of one baseline"
 
 
 def compare_pair(

@@ -16,11 +16,10 @@ from iaside_onnx.analysis.comparison import (
     Comparison,
     Group,
     Pair,
-    by_baseline,
     compare_pair,
-    open_compared,
 )
 from iaside_onnx.analysis.frames import series_dataframe
+from iaside_onnx.analysis.games import by_baseline, open_compared
 from iaside_onnx.analysis.matching import match_images
 from iaside_onnx.analysis.statistics import Interval, mean_interval
 from iaside_onnx.archive import Archive, open_archive

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from iaside_onnx.analysis import Comparison, Pair, compare, compare_pair
-from iaside_onnx.analysis.comparison import GAME
+from iaside_onnx.analysis.games import GAME
 from iaside_onnx.analysis.matching import match_images
 from iaside_onnx.archive import words_for
 from iaside_onnx.errors import IasideError, OptionError

@@ -66,7 +66,7 @@ class Subject:
     @property
     def computable(self) -> bool:
         """Whether differences can be computed."""
-        from iaside_onnx.analysis.comparison import computable
+        from iaside_onnx.analysis.games import computable
 
         return computable(self.archive)
 
