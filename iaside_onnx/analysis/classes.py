@@ -36,7 +36,7 @@ in place of 95 %; those of SIS in 91 to 98 % (``tools/studies/class_coverage.py`
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ClassResult:
     """What a model makes of the images of one class; bounds are NaN where it has one image.
 

@@ -60,7 +60,7 @@ class Accuracy:
     p_value: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pair:
     """An archive compared with a reference, over the images that both have.
 
@@ -105,7 +105,7 @@ class Pair:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Group:
     """Comparisons of archives with one baseline.
 
@@ -135,7 +135,7 @@ class Group:
         return tuple(sorted(self.archives, key=lambda archive: -float(archive["sis"])))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
     """Archives compared with a reference; several groups where there are several baselines.
 

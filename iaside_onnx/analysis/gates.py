@@ -18,6 +18,7 @@ from scipy import optimize
 
 from iaside_onnx.analysis.comparison import Comparison, Pair, compare_pair
 from iaside_onnx.analysis.estimates import estimate_archives
+from iaside_onnx.analysis.series import Series
 from iaside_onnx.analysis.statistics import Interval, paired_difference, proportion_interval
 from iaside_onnx.archive import Archive
 from iaside_onnx.errors import OptionError, nearest
@@ -82,7 +83,8 @@ class Gate:
             # A margin of 1 would hold for any archive: most likely 1 % was meant.
             fits, wanted = 0 <= self.value < 1, "a share from 0 to below 1, such as 0.01"
         else:
-            fits, wanted = 0 <= self.value <= 1, "a share from 0 to 1, such as 0.9"
+            # No number of images shows that a share is 1.
+            fits, wanted = 0 <= self.value < 1, "a share from 0 to below 1, such as 0.9"
         if not fits:
             raise OptionError(f"{self._option}: its value is {wanted}, found {self.value:g}")
 
@@ -167,11 +169,12 @@ class GateResult:
     comparisons: int
 
 
-def check_gates(comparison: Comparison, gates: Gate | Sequence[Gate]) -> list[GateResult]:
+def check_gates(comparison: Comparison | Series, gates: Gate | Sequence[Gate]) -> list[GateResult]:
     """Ask all gates about each archive that is compared; not about the reference.
 
     Args:
-        comparison: the archives. The intervals of its own are not used, but those of `GATE_LEVEL`.
+        comparison: the archives; of a series, each checkpoint is asked about, beside the first. The
+            intervals of its own are not used, but those of `GATE_LEVEL`.
         gates: the gates, or one.
 
     Returns:
@@ -180,6 +183,7 @@ def check_gates(comparison: Comparison, gates: Gate | Sequence[Gate]) -> list[Ga
     Raises:
         OptionError: if the archives do not hold what a gate is about, or one is no gate.
     """
+    comparison = comparison.comparison if isinstance(comparison, Series) else comparison
     gates = [gates] if isinstance(gates, Gate) else gates
     for gate in gates:
         _check_known(comparison, gate)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Interactions", "interactions"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Interactions:
     """Mean interactions of pairs of bands, with intervals; bounds are NaN with one image.
 

@@ -57,7 +57,7 @@ class Trend:
     phi: tuple[Interval, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Series:
     """Archives of checkpoints, in order.
 

@@ -14,6 +14,7 @@ from iaside_onnx.archive.reading import ArchiveFile, open_as, register_kind
 from iaside_onnx.archive.recipe import Recipe
 from iaside_onnx.archive.schema import TEXT, Schema, Variable
 from iaside_onnx.archive.views import view
+from iaside_onnx.errors import OptionError
 from iaside_onnx.progress import escaped
 
 if TYPE_CHECKING:
@@ -236,8 +237,16 @@ def as_archive(archive: Archive | str | Path) -> Archive:
 
     Raises:
         ArchiveError: as `open_archive`.
+        OptionError: if it is something else.
     """
-    return open_archive(archive) if isinstance(archive, str | Path) else archive
+    if isinstance(archive, str | Path):
+        return open_archive(archive)
+    if not isinstance(archive, Archive):
+        raise OptionError(
+            f"an archive, or the path of one, was expected, found {type(archive).__name__}; give "
+            "archives one by one"
+        )
+    return archive
 
 
 def class_folders(archive: Archive) -> dict[int, set[str]]:

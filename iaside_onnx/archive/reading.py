@@ -304,6 +304,8 @@ def open_any(path: Path, command: str = "decompose") -> ArchiveFile:
             variables = {name: _values(file[name]) for name in present.keys() - streamed}
     except ArchiveError:
         raise
+    except PermissionError as error:
+        raise ArchiveError(f"{path}: cannot be read: permission denied; correct that") from error
     # RuntimeError and KeyError come from h5py on damage; ValueError from text that is not UTF-8.
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise ArchiveError(

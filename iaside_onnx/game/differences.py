@@ -30,7 +30,7 @@ __all__ = ["Differences", "differences", "joint_moments"]
 _ROUNDING = 1e-7
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Differences:
     """The second decomposition minus the first; bounds are NaN where there is only one image.
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from iaside_onnx.analysis import ClassResult, by_class
 from iaside_onnx.report.marking import class_label
+from iaside_onnx.report.pairs import Pairs
 from iaside_onnx.report.subjects import Subject
 from iaside_onnx.report.tables import Table, estimate_cell
 from iaside_onnx.report.text import number, shortened
@@ -20,7 +21,7 @@ _MOST_CLASSES = 30
 _TAKEN_FOR = 2
 
 
-def classes_section(subjects: Sequence[Subject]) -> Mapping[str, Any] | None:
+def classes_section(subjects: Sequence[Subject], pairs: Pairs) -> Mapping[str, Any] | None:
     """Each class by itself, the most fragile first; None where there is one class."""
     results = [by_class(subject.archive) for subject in subjects]
     count = max(map(len, results))
@@ -31,7 +32,8 @@ def classes_section(subjects: Sequence[Subject]) -> Mapping[str, Any] | None:
         _table(subject, found, several) for subject, found in zip(subjects, results, strict=True)
     ]
     return {
-        "beside": _beside(subjects, results) if several else None,
+        # Class 2 of one data set is not that of another.
+        "beside": _beside(subjects, results) if several and pairs.apart is None else None,
         "tables": tables,
         "few": any(one.few for found in results for one in found),
         "left_out": max(count - _MOST_CLASSES, 0),
@@ -85,9 +87,10 @@ def _beside(subjects: Sequence[Subject], results: Sequence[Sequence[ClassResult]
             if one.accuracy is not None:
                 lowest[index] = min(one.accuracy.value, lowest.get(index, 1.0))
     order = sorted(lowest, key=lambda index: (lowest[index], index))[:_MOST_CLASSES]
+    names = {i: name for s, _ in reversed(known) for i, name in s.classes.items()}
     rows = [
         [
-            class_label(known[0][0].classes, index),
+            class_label(names, index),
             *(_accuracy(found[index]) if index in found else "" for _, found in known),
         ]
         for index in order

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from iaside_onnx.analysis import Comparison, GateResult, Group, Series
-from iaside_onnx.errors import ArchiveError
+from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.files import finished_file
 from iaside_onnx.outputs import check_output_file
 from iaside_onnx.progress import escaped
@@ -49,6 +49,8 @@ def check_gate_file(path: Path) -> None:
         ArchiveError: if it cannot, or what is there is no such file.
         OptionError: if the name cannot be used.
     """
+    if str(path) == "-":
+        raise OptionError("-: is not stdout here; give the name of a file to write")
     marks = [_JUNIT_MARK.encode(), _MARKDOWN_MARK.encode()]
     check_output_file(path, marks, overwrite=True, error=ArchiveError)
 

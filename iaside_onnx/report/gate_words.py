@@ -38,7 +38,7 @@ def advice(result: GateResult) -> str:
         return f"about {result.needed:,} images would tell, here are {result.images:,}"
     if not math.isfinite(result.measured.low):
         return "there is no interval: take more images"
-    return "the estimate lies on the limit, so no number of images can be given: take more"
+    return "the estimate lies on the limit, so no number of images can be given: move the limit"
 
 
 def verdict(results: Sequence[GateResult]) -> str:

@@ -74,6 +74,11 @@ class Pairs:
             return 0
         return sign * (int(pair.game.sis_low > 0) - int(pair.game.sis_high < 0))
 
+    def same_score(self, one: Subject, other: Subject) -> bool:
+        """Whether two have one score, for certain."""
+        pair, _ = self._pair(one, other)
+        return pair is not None and pair.game.sis_low == pair.game.sis_high == 0
+
     def _pair(self, one: Subject, other: Subject) -> tuple[Pair | None, int]:
         """The pair in the order in which it is known, and 1 if that is one minus other, else -1."""
         if (other.color, one.color) in self._found:

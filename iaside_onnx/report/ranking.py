@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
+from iaside_onnx.game import score_weights
 from iaside_onnx.report.findings import hurting, score_text, undecided
 from iaside_onnx.report.marking import bdi, listed
 from iaside_onnx.report.meaning import SIS_MEANING, more_images
@@ -135,33 +136,49 @@ def _leaning(subjects: Sequence[Subject], pairs: Pairs) -> list[Markup]:
 def _ends(group: Sequence[Subject], pairs: Pairs) -> Markup:
     """The model with the highest score and that with the lowest, as far as these are certain."""
     most, least = group[0], group[-1]
+    if all(pairs.same_score(most, other) for other in group[1:]):
+        return Markup("All have the same SIS ({}).").format(score_text(most))
     top = all(pairs.score(most, other) > 0 for other in group[1:])
     bottom = all(pairs.score(least, other) < 0 for other in group[:-1])
+    high, low = bdi(most.name), bdi(least.name)
+    of_high, of_low = score_text(most), score_text(least)
+    # The score says how far psi is from uniform, not in which direction.
+    leaning = all(map(_low, group))
     if top and bottom:
-        text = Markup("{} leans most on the low bands (SIS {}), {} least ({}).")
-    elif len(group) == 2:
-        text = Markup("Which leans more on the low bands is not certain: {} (SIS {}) or {} ({}).")
-    elif top:
-        text = Markup(
-            "{} leans most on the low bands (SIS {}); which leans least is not certain, {} ({}) or "
-            "another."
+        both = (
+            Markup("{} leans most on the low bands (SIS {}), {} least ({}).")
+            if leaning
+            else Markup("{} has the highest SIS ({}), {} the lowest ({}).")
         )
-    elif pairs.score(most, least) > 0:
-        text = Markup(
-            "{} leans more on the low bands (SIS {}) than {} ({}), but whether they lean most and "
-            "least of all is not certain."
+        return both.format(high, of_high, low, of_low)
+    if top:
+        one = (
+            Markup("{} leans most on the low bands (SIS {}); which leans least is not certain.")
+            if leaning
+            else Markup("{} has the highest SIS ({}); which has the lowest is not certain.")
         )
+        return one.format(high, of_high)
+    if bottom:
+        one = (
+            Markup("{} leans least on the low bands (SIS {}); which leans most is not certain.")
+            if leaning
+            else Markup("{} has the lowest SIS ({}); which has the highest is not certain.")
+        )
+        return one.format(low, of_low)
+    if len(group) == 2:
+        text = Markup("Which has the higher SIS is not certain: {} ({}) or {} ({}).")
     else:
         text = Markup(
-            "Which leans most on the low bands, and which least, is not certain: the highest SIS "
-            "is that of {} ({}), the lowest that of {} ({})."
+            "Which has the highest SIS, and which the lowest, is not certain: {} ({}) to {} ({})."
         )
-    if bottom and not top and len(group) > 2:
-        return Markup(
-            "{} leans least on the low bands (SIS {}); which leans most is not certain, {} ({}) or "
-            "another."
-        ).format(bdi(least.name), score_text(least), bdi(most.name), score_text(most))
-    return text.format(bdi(most.name), score_text(most), bdi(least.name), score_text(least))
+    return text.format(high, of_high, low, of_low)
+
+
+def _low(subject: Subject) -> bool:
+    """Whether the score is that of a model that leans on the low bands, rather than on the high."""
+    psi = subject.archive["psi"]
+    unit, eta = score_weights(psi.size)
+    return bool(unit @ psi >= eta)
 
 
 def _open_order(subjects: Sequence[Subject], pairs: Pairs) -> list[Markup]:

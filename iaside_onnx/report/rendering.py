@@ -68,7 +68,7 @@ _SECTIONS: tuple[tuple[str, str, SectionMaker], ...] = (
         lambda subjects, images, _: pictures_section(subjects, images),
     ),
     # What perturbations do to the models goes here, once there are archives of them.
-    ("classes", "Classes", lambda subjects, *_: classes_section(subjects)),
+    ("classes", "Classes", lambda subjects, _, pairs: classes_section(subjects, pairs)),
     ("interactions", "Pairs of bands", lambda subjects, *_: interactions_section(subjects)),
     ("comparison", "Comparison", lambda subjects, _, pairs: comparison_section(subjects, pairs)),
     ("worst", "Worst images", lambda subjects, *_: worst_section(subjects)),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from iaside_onnx import Archive, compare, decompose, open_archive
+from iaside_onnx import Archive, Gate, check_gates, compare, decompose, open_archive, series
 from iaside_onnx.archive import digest_of
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.report.words import bands_text, comparison_words, short_names
@@ -293,3 +293,24 @@ def test_differences_in_a_notebook(folder: Path, tmp_path: Path) -> None:
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert f"{found.pairs[0].game.sis:+.3f}" in html
+
+
+def test_results_can_be_compared_and_kept_in_sets(folder: Path) -> None:
+    """Arrays have no truth: `pair in comparison.pairs` would be an error of NumPy's."""
+    found, again = (compare(folder / "a.h5", folder / "b.h5") for _ in range(2))
+    assert found != again
+    assert again.pairs[0] not in found.pairs
+    assert len({found, again, found}) == 2
+
+
+@pytest.mark.parametrize("wrong", [["b.h5"], None, 3], ids=str)
+def test_what_is_no_archive_is_one_sentence(folder: Path, wrong: Any) -> None:
+    """`series` takes a list and `compare` does not: a bare AttributeError says nothing of that."""
+    with pytest.raises(OptionError, match="give archives one by one"):
+        compare(folder / "a.h5", wrong)
+
+
+def test_gates_are_asked_about_a_series(folder: Path) -> None:
+    """The command line does it, so Python does."""
+    found = check_gates(series([folder / "a.h5", folder / "a.h5"]), Gate("margin", "phi", 1))
+    assert [one.answer for one in found] == ["holds"]

@@ -295,7 +295,7 @@ def test_perturbed_images_are_in_no_archive_yet(original: Path) -> None:
         ("margin", "sis=nan", "from 0 to below 1"),
         ("margin", "phi=-1", "nats, 0 or more"),
         ("margin", "phi=inf", "nats, 0 or more"),
-        ("at_least", "accuracy=90", "from 0 to 1"),
+        ("at_least", "accuracy=90", "from 0 to below 1"),
         ("at_least", "", "expected NAME=X"),
     ],
 )

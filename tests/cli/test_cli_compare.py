@@ -46,7 +46,7 @@ def _inside(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("worse.h5 --margin accuracy=0.1 --undecided pass", 0),
         ("bad.h5 --margin accuracy=0.1 --undecided pass", 1),
         ("good.h5 bad.h5 --margin accuracy=0.1", 1),
-        ("good.h5 --margin sis=0.1 --at-least agreement=1", 1),
+        ("good.h5 --margin sis=0.1 --at-least agreement=0.999", 1),
         ("--series good.h5 bad.h5 --at-least accuracy=0.5 --undecided pass", 0),
         ("--series good.h5 bad.h5 --at-least accuracy=0.8", 1),
     ],
