@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,19 +20,16 @@ from tests.support.command import CNN, PICTURES
 CLOTHES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal"]
 
 
-class Made(dict[str, Any]):
+def made(like: Archive, **arrays: Any) -> Archive:
     """Some images as `by_class` reads them of an archive."""
+    values = {**arrays, "band": np.arange(arrays["phi_image"].shape[1])}
+    return Archive(like.path, like.schema, like.metadata, values, frozenset())
 
-    names = ()
 
-    def __init__(self, like: Archive, **arrays: Any) -> None:
-        super().__init__(arrays)
-        self.bands, self.recipe = int(arrays["phi_image"].shape[1]), like.recipe
-
-    @classmethod
-    def rows(cls, archive: Archive, rows: NDArray[np.int64]) -> Archive:
-        names = ("label", "predicted", "phi_image", "log_probability_whole")
-        return cast("Archive", cls(archive, **{name: archive[name][rows] for name in names}))
+def made_rows(archive: Archive, rows: NDArray[np.int64]) -> Archive:
+    """An archive of some images of another."""
+    names = ("label", "predicted", "phi_image", "log_probability_whole")
+    return made(archive, **{name: archive[name][rows] for name in names})
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +76,7 @@ def test_the_score_of_a_class_is_wider_than_that_of_its_archive(thousand: Archiv
     """Ten intervals at 95 % each, of which one is wrong in four of ten archives."""
     for one in by_class(thousand):
         rows = np.flatnonzero(thousand["label"] == one.index)
-        (alone,) = by_class(Made.rows(thousand, rows))
+        (alone,) = by_class(made_rows(thousand, rows))
         assert alone.sis == one.sis
         # Half widths go with the quantile, where no other band may be the smallest.
         ratio = stats.t.ppf(1 - 0.0025, rows.size - 1) / stats.t.ppf(1 - 0.025, rows.size - 1)
@@ -109,14 +106,14 @@ def test_the_most_fragile_class_is_first(thousand: Archive) -> None:
 def test_one_bad_image_is_no_evidence(thousand: Archive) -> None:
     """Classes of a single image would push the class that is certainly bad out of sight."""
     labels = np.array([0] + [1] * 40)
-    made = Made(
+    archive = made(
         thousand,
         label=labels,
         predicted=np.where(np.arange(41) < 21, 5, labels),
         phi_image=np.random.default_rng(0).standard_normal((41, 3)),
         log_probability_whole=np.where(labels == 0, -9.0, -1.0),
     )
-    found = by_class(cast("Archive", made))
+    found = by_class(archive)
     assert [one.index for one in found] == [1, 0]
     assert math.isnan(found[1].phi_low[0])
     assert found[1].accuracy is not None
@@ -166,14 +163,14 @@ def test_edited_numbers_are_no_crash(value: float, thousand: Archive) -> None:
     """An archive from a stranger ends `iaside show` with a traceback."""
     phi = np.random.default_rng(0).standard_normal((12, 3))
     phi[0] = value
-    made = Made(
+    archive = made(
         thousand,
         label=np.repeat([-5, 2**62, 7], 4),
         predicted=np.full(12, -(2**62)),
         phi_image=phi,
         log_probability_whole=np.full(12, value),
     )
-    found = {one.index: one for one in by_class(cast("Archive", made))}
+    found = {one.index: one for one in by_class(archive)}
     assert found.keys() == {-5, 2**62, 7}
     assert np.isfinite(found[7].phi_low).all()
     assert found[7].confusions == ((-(2**62), 4),)
@@ -192,7 +189,7 @@ def test_intervals_of_all_classes_hold_together(thousand: Archive) -> None:
     samples = 200
     for _ in range(samples):
         rows = np.concatenate([rng.choice(own, 50) for own in groups])
-        found = [(one, truth[one.index]) for one in by_class(Made.rows(thousand, rows))]
+        found = [(one, truth[one.index]) for one in by_class(made_rows(thousand, rows))]
         held["accuracy"] += all(
             one.accuracy.low <= true.accuracy.value <= one.accuracy.high
             for one, true in found

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,20 +25,12 @@ KINDS = ("accuracy", "phi", "SIS", "log p")
 SIZES = (5, 10, 20, 50, 100)
 
 
-class Rows(dict[str, Any]):
-    """Some images of an archive, as `by_class` reads them."""
-
-    names = ()
-
-    def __init__(self, archive: Archive, rows: NDArray[np.int64]) -> None:
-        wanted = ("label", "predicted", "phi_image", "log_probability_whole")
-        super().__init__((name, archive[name][rows]) for name in wanted)
-        self.bands, self.recipe = archive.bands, archive.recipe
-
-
 def results(archive: Archive, rows: NDArray[np.int64]) -> dict[int, ClassResult]:
     """The result of each class over some images."""
-    return {one.index: one for one in by_class(cast("Archive", Rows(archive, rows)))}
+    wanted = ("label", "predicted", "phi_image", "log_probability_whole")
+    values = {"band": archive["band"], **{name: archive[name][rows] for name in wanted}}
+    some = Archive(archive.path, archive.schema, archive.metadata, values, frozenset())
+    return {one.index: one for one in by_class(some)}
 
 
 def covered(truth: ClassResult, found: ClassResult) -> dict[str, bool]:
