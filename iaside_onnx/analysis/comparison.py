@@ -104,6 +104,16 @@ class Pair:
             f"SIS {self.game.sis:+.3f}{accuracy}>"
         )
 
+    @property
+    def sis(self) -> Interval:
+        """Difference of the scores."""
+        return Interval(self.game.sis, self.game.sis_low, self.game.sis_high)
+
+    def bands(self, kind: Literal["phi", "psi"]) -> list[Interval]:
+        """Difference of each band: of phi, in nats, or of psi."""
+        ends = (getattr(self.game, f"{kind}{end}").tolist() for end in ("", "_low", "_high"))
+        return [Interval(*end) for end in zip(*ends, strict=True)]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
@@ -160,6 +170,11 @@ class Comparison:
     def reference(self) -> Archive:
         """The archive that those of its baseline are compared with."""
         return self.groups[0].reference
+
+    @property
+    def archives(self) -> tuple[Archive, ...]:
+        """All archives, of all baselines."""
+        return tuple(archive for group in self.groups for archive in group.archives)
 
     @property
     def pairs(self) -> tuple[Pair, ...]:

@@ -13,7 +13,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from iaside_onnx.analysis.conversion import table_of
-from iaside_onnx.analysis.statistics import Interval
 from iaside_onnx.archive import ArchiveFile, Variable
 from iaside_onnx.errors import ExtraMissingError, OptionError, install_extra, nearest
 
@@ -159,9 +158,8 @@ def _band_rows(pair: Pair) -> Iterator[dict[str, Any]]:
 
 
 def _pair_rows(pair: Pair) -> Iterator[dict[str, Any]]:
-    game = pair.game
     values = {
-        "sis": Interval(game.sis, game.sis_low, game.sis_high),
+        "sis": pair.sis,
         "log_probability": pair.log_probability,
         "agreement": pair.agreement,
     }

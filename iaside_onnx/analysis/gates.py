@@ -343,14 +343,11 @@ def _accuracy_difference(pair: Pair) -> list[_Measured]:
 
 
 def _score_difference(pair: Pair) -> list[_Measured]:
-    game = pair.game
-    return [_mean(Interval(game.sis, game.sis_low, game.sis_high), pair.images)]
+    return [_mean(pair.sis, pair.images)]
 
 
 def _phi_differences(pair: Pair) -> list[_Measured]:
-    game = pair.game
-    ends = zip(game.phi.tolist(), game.phi_low.tolist(), game.phi_high.tolist(), strict=True)
-    return [_mean(Interval(*end), pair.images) for end in ends]
+    return [_mean(band, pair.images) for band in pair.bands("phi")]
 
 
 def _accuracy(pair: Pair) -> list[_Measured]:

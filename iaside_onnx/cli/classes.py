@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from iaside_onnx.archive import Archive
-from iaside_onnx.cli.console import json_number, print_table, printable, results, warn
+from iaside_onnx.cli.console import print_table, printable, results, warn
+from iaside_onnx.report.text import bounded_text, json_number
 
 if TYPE_CHECKING:
     from iaside_onnx.analysis import ClassResult
@@ -107,11 +107,6 @@ def print_classes(archive: Archive, found: Classes) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _interval(value: float, low: float, high: float) -> str:
-    ends = f"[{low:.3f}, {high:.3f}]" if math.isfinite(low) else "[undefined]"
-    return f"{value:.3f} {ends}"
-
-
 def _print_table(console: Console, found: Classes) -> None:
     with_accuracy = found.results[0].accuracy is not None
     some_few = any(one.few for one in found.results)
@@ -124,8 +119,10 @@ def _print_table(console: Console, found: Classes) -> None:
                 str(one.index),
                 "-" if one.name is None else found.named(one.index),
                 f"{one.images:,}" + ("*" if one.few else " ") * some_few,
-                "" if accuracy is None else _interval(accuracy.value, accuracy.low, accuracy.high),
-                _interval(one.sis, one.sis_low, one.sis_high),
+                ""
+                if accuracy is None
+                else bounded_text(accuracy.value, accuracy.low, accuracy.high),
+                bounded_text(one.sis, one.sis_low, one.sis_high),
                 f"{one.log_probability:.3f}",
                 " ".join(f"{found.named(answer)}: {n:,}" for answer, n in one.confusions[:1]),
             ]
@@ -145,7 +142,7 @@ def _print_ends(console: Console, archive: Archive, found: Classes) -> None:
         [
             str(band),
             f"{archive['band_low'][band]:.3f}-{archive['band_high'][band]:.3f}",
-            *(_interval(one.phi[band], one.phi_low[band], one.phi_high[band]) for one in ends),
+            *(bounded_text(one.phi[band], one.phi_low[band], one.phi_high[band]) for one in ends),
         ]
         for band in range(archive.bands)
     ]

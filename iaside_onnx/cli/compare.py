@@ -163,9 +163,8 @@ def _described(
     from iaside_onnx.report.series_words import series_words
     from iaside_onnx.report.words import comparison_words, short_names
 
-    archives = [archive for group in comparison.groups for archive in group.archives]
     # Names of files may be anybody's.
-    names = {path: printable(name) for path, name in short_names(archives).items()}
+    names = {path: printable(name) for path, name in short_names(comparison.archives).items()}
     words = comparison_words(comparison) if series is None else series_words(series, names)
     return names, [printable(sentence) for sentence in words]
 

@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import SupportsFloat
 
 from rich.console import Console
 from rich.progress import (
@@ -34,7 +33,6 @@ __all__ = [
     "Verbosity",
     "fail",
     "flag_of",
-    "json_number",
     "print_line",
     "print_table",
     "printable",
@@ -228,12 +226,6 @@ def show_cause(error: BaseException) -> None:
 def write_json(data: Mapping[str, object]) -> None:
     """Print results as JSON; NaN, which JSON does not have, must be None already."""
     sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
-
-
-def json_number(value: SupportsFloat) -> float | None:
-    """A number for JSON: None if it is NaN or infinite."""
-    number = float(value)
-    return number if math.isfinite(number) else None
 
 
 class _Rate(ProgressColumn):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iaside_onnx.archive import Archive
-from iaside_onnx.cli.console import json_number, print_table, results
+from iaside_onnx.cli.console import print_table, results
+from iaside_onnx.report.text import json_number
 
 if TYPE_CHECKING:
     from iaside_onnx.analysis import Interactions

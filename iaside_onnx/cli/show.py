@@ -15,7 +15,7 @@ from rich.console import Console
 from iaside_onnx.archive import Archive, open_archive, refuse_changed
 from iaside_onnx.cli.classes import classes_as_json, classes_of, print_classes
 from iaside_onnx.cli.commands import Command
-from iaside_onnx.cli.console import json_number, print_table, printable, results, warn, write_json
+from iaside_onnx.cli.console import print_table, printable, results, warn, write_json
 from iaside_onnx.cli.interactions import (
     interactions_as_json,
     interactions_of,
@@ -26,6 +26,7 @@ from iaside_onnx.cli.options import json_option
 from iaside_onnx.errors import ArchiveError, OptionError
 from iaside_onnx.report import interval_text
 from iaside_onnx.report.meaning import SIS_MEANING, more_images
+from iaside_onnx.report.text import json_number
 
 __all__ = ["print_archive", "print_result", "show", "summary"]
 

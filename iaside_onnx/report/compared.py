@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 from markupsafe import Markup
 
 from iaside_onnx.analysis import Group, Interval, Pair
@@ -95,7 +94,7 @@ def _table(group: Group, by_path: Mapping[Path, Subject]) -> Table:
             _cell(pair.agreement, 100, 1),
             _cell(pair.log_probability),
             _cell(pair.log_probability_error),
-            _cell(Interval(pair.game.sis, pair.game.sis_low, pair.game.sis_high)),
+            _cell(pair.sis),
         ]
         for pair in group.pairs
         for subject in [by_path[pair.archive.path]]
@@ -119,18 +118,15 @@ def _p_text(value: float) -> str:
     return "< 0.001" if value < 0.001 else number(value)
 
 
-def _by_band(group: Group, by_path: Mapping[Path, Subject], name: str) -> Table:
+def _by_band(group: Group, by_path: Mapping[Path, Subject], name: Literal["phi", "psi"]) -> Table:
     """Differences of phi or psi, a row for each band."""
     others = [by_path[pair.archive.path] for pair in group.pairs]
-    values = [
-        np.stack([getattr(pair.game, f"{name}{end}") for end in ("", "_low", "_high")])
-        for pair in group.pairs
-    ]
+    values = [pair.bands(name) for pair in group.pairs]
     rows = [
         [
             str(band),
             band_radius(group.reference, band),
-            *(estimate_cell(*part[:, band].tolist()) for part in values),
+            *(_cell(part[band]) for part in values),
         ]
         for band in range(group.reference.bands)
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from iaside_onnx.analysis import (
     worse,
 )
 from iaside_onnx.archive import Archive
+from iaside_onnx.report.text import json_number
 
 __all__ = ["comparison_data"]
 
@@ -52,12 +52,8 @@ def comparison_data(
     }
 
 
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
 def _interval(found: Interval) -> dict[str, float | None]:
-    return {name: _number(getattr(found, name)) for name in ("value", "low", "high")}
+    return {name: json_number(getattr(found, name)) for name in ("value", "low", "high")}
 
 
 def _archive(archive: Archive) -> dict[str, Any]:
@@ -67,23 +63,13 @@ def _archive(archive: Archive) -> dict[str, Any]:
         "model_name": meta.model_name,
         "model_sha256": meta.model_sha256,
         "images": int(archive["image"].size),
-        "accuracy": _number(meta.accuracy),
-        **{name: _number(float(archive[name])) for name in ("sis", "sis_low", "sis_high")},
+        "accuracy": json_number(meta.accuracy),
+        **{name: json_number(float(archive[name])) for name in ("sis", "sis_low", "sis_high")},
         "digest": meta.digest,
     }
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
-    game = pair.game
-    bands = {
-        name: [
-            _interval(Interval(*map(float, ends)))
-            for ends in zip(
-                *(getattr(game, f"{name}{end}") for end in ("", "_low", "_high")), strict=True
-            )
-        ]
-        for name in ("phi", "psi")
-    }
     return {
         "reference": str(pair.reference.path),
         "archive": str(pair.archive.path),
@@ -94,8 +80,9 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "agreement": _interval(pair.agreement),
         "log_probability": _interval(pair.log_probability),
         "log_probability_error": _interval(pair.log_probability_error),
-        **bands,
-        "sis": _interval(Interval(game.sis, game.sis_low, game.sis_high)),
+        "phi": [_interval(band) for band in pair.bands("phi")],
+        "psi": [_interval(band) for band in pair.bands("psi")],
+        "sis": _interval(pair.sis),
         "differing": pair.differing,
         "level": pair.level,
         "comparisons": pair.comparisons,

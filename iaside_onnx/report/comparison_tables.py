@@ -75,17 +75,16 @@ def scores_table(group: Group, names: Mapping[Path, str]) -> Table:
     """A row for the reference and one for each other archive: score, and log-probability."""
     reference = group.reference
     rows = [[names[reference.path], f"{float(reference['sis']):.3f}", "-", "-", "-"]]
-    for pair in group.pairs:
-        game = pair.game
-        rows.append(
-            [
-                names[pair.archive.path],
-                f"{float(pair.archive['sis']):.3f}",
-                _marked(Interval(game.sis, game.sis_low, game.sis_high)),
-                _marked(pair.log_probability),
-                f"{pair.log_probability_error.value:.3f}",
-            ]
-        )
+    rows += [
+        [
+            names[pair.archive.path],
+            f"{float(pair.archive['sis']):.3f}",
+            _marked(pair.sis),
+            _marked(pair.log_probability),
+            f"{pair.log_probability_error.value:.3f}",
+        ]
+        for pair in group.pairs
+    ]
     heads = ("model", "SIS", "difference [95 %]", "log p, difference [95 %]", "log p, error")
     return Table(heads, rows)
 
@@ -102,15 +101,12 @@ def phi_tables(group: Group, names: Mapping[Path, str]) -> list[Table]:
 
 
 def _phi_table(reference: Archive, pairs: Sequence[Pair], names: Mapping[Path, str]) -> Table:
+    differences = [pair.bands("phi") for pair in pairs]
     rows = [
         [
             str(band),
             f"{reference['phi'][band]:.3f}",
-            *(
-                _marked(Interval(*(float(values[band]) for values in ends)))
-                for pair in pairs
-                for ends in [(pair.game.phi, pair.game.phi_low, pair.game.phi_high)]
-            ),
+            *(_marked(own[band]) for own in differences),
         ]
         for band in range(reference.bands)
     ]
@@ -153,7 +149,7 @@ def steps_table(found: Series, names: Mapping[Path, str]) -> Table:
             names[pair.archive.path],
             "-" if pair.accuracy is None else _marked(pair.accuracy.difference),
             _marked(pair.log_probability),
-            _marked(Interval(pair.game.sis, pair.game.sis_low, pair.game.sis_high)),
+            _marked(pair.sis),
         ]
         for pair in found.steps
     ]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from iaside_onnx.analysis import GATE_LEVEL, Gate, GateResult
+from iaside_onnx.report.text import bounded_text
 from iaside_onnx.report.words import signed
 
 __all__ = ["advice", "gate_name", "level_words", "measured_text", "verdict"]
@@ -23,8 +24,7 @@ def measured_text(result: GateResult) -> str:
     band = "" if result.band is None else f"band {result.band}: "
     if result.gate.kind == "margin":
         return band + signed(found)
-    ends = f"[{found.low:.3f}, {found.high:.3f}]" if math.isfinite(found.low) else "[undefined]"
-    return f"{found.value:.3f} {ends}"
+    return bounded_text(found.value, found.low, found.high)
 
 
 def advice(result: GateResult) -> str:

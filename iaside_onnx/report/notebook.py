@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
-from iaside_onnx.analysis import Comparison, Interval
+from iaside_onnx.analysis import Comparison
 from iaside_onnx.archive import Archive
 from iaside_onnx.report.text import interval_text, shortened
 from iaside_onnx.report.words import comparison_words, short_names, signed
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 __all__ = ["archive_html", "comparison_html"]
 
@@ -34,7 +31,8 @@ def archive_html(archive: Archive) -> str:
         )
         for band in range(archive.bands)
     ]
-    return _template("summary.html.jinja").render(
+    return _render(
+        "summary.jinja",
         name=shortened(archive.metadata.model_name, _LONGEST),
         path=shortened(str(archive.path), _LONGEST),
         rows=rows,
@@ -44,7 +42,7 @@ def archive_html(archive: Archive) -> str:
 
 def comparison_html(comparison: Comparison) -> str:
     """The sentences about a comparison, and a row for each pair."""
-    names = short_names([one for group in comparison.groups for one in group.archives])
+    names = short_names(comparison.archives)
     rows = [
         (
             shortened(names[pair.archive.path], _LONGEST),
@@ -52,25 +50,19 @@ def comparison_html(comparison: Comparison) -> str:
             f"{pair.images:,}",
             "" if pair.accuracy is None else signed(pair.accuracy.difference),
             signed(pair.log_probability),
-            signed(Interval(pair.game.sis, pair.game.sis_low, pair.game.sis_high)),
+            signed(pair.sis),
         )
         for pair in comparison.pairs
     ]
     sentences = [shortened(text, 5 * _LONGEST) for text in comparison_words(comparison)]
-    return _template("differences.html.jinja").render(sentences=sentences, rows=rows)
+    return _render("differences.jinja", sentences=sentences, rows=rows)
 
 
-def _template(name: str) -> Template:
+def _render(template: str, **context: Any) -> str:
     # As in `page`: archives are opened and shown without it.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from iaside_onnx.report.templating import environment
 
-    return Environment(
-        loader=PackageLoader("iaside_onnx.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    ).get_template(name)
+    return environment().get_template(template).render(**context)
 
 
 def _facts(archive: Archive) -> list[str]:

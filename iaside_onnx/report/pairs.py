@@ -72,7 +72,7 @@ class Pairs:
         pair, sign = self._pair(one, other)
         if pair is None:
             return 0
-        return sign * (int(pair.game.sis_low > 0) - int(pair.game.sis_high < 0))
+        return sign * pair.sis.sign
 
     def same_score(self, one: Subject, other: Subject) -> bool:
         """Whether two have one score, for certain."""

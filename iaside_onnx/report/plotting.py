@@ -87,7 +87,7 @@ def plot_differences(
 
     axes = _axes(ax)
     pairs = comparison.pairs
-    names = short_names([one for group in comparison.groups for one in group.archives])
+    names = short_names(comparison.archives)
     for place, pair in enumerate(pairs):
         bounded = [getattr(pair.game, f"{kind}{end}") for end in ("", "_low", "_high")]
         _bars(axes, (bounded[0], bounded[1], bounded[2]), place, len(pairs))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from iaside_onnx.images import ImagesLike
@@ -27,6 +26,7 @@ from iaside_onnx.report.sections import (
     worst_section,
 )
 from iaside_onnx.report.subjects import Subject
+from iaside_onnx.report.templating import environment
 from iaside_onnx.report.text import shortened
 from iaside_onnx.version import __version__
 
@@ -35,7 +35,6 @@ __all__ = ["render"]
 SectionMaker: TypeAlias = Callable[
     [Sequence[Subject], "ImagesLike | None", Pairs], "Mapping[str, Any] | None"
 ]
-_TEMPLATES = "templates"
 _TITLE = 100
 
 
@@ -88,30 +87,27 @@ def render(subjects: Sequence[Subject], sign: str, images: ImagesLike | None) ->
     Raises:
         ImageError: if the images cannot be used.
     """
-    environment = Environment(
-        loader=PackageLoader("iaside_onnx.report", _TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    style = (Path(__file__).parent / _TEMPLATES / "style.css").read_text(encoding="utf-8")
+    style = (Path(__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
     pairs = Pairs(subjects)
     parts = [
         _Part(anchor, title, context)
         for anchor, title, make in _SECTIONS
         if (context := make(subjects, images, pairs)) is not None
     ]
-    return environment.get_template("page.jinja").render(
-        # Neither holds text from outside.
-        sign=Markup(sign),  # noqa: S704
-        style=Markup(style),  # noqa: S704
-        policy=_policy(style),
-        title=_title(subjects),
-        heading=_heading(subjects),
-        parts=parts,
-        count=len(subjects),
-        version=__version__,
+    return (
+        environment()
+        .get_template("page.jinja")
+        .render(
+            # Neither holds text from outside.
+            sign=Markup(sign),  # noqa: S704
+            style=Markup(style),  # noqa: S704
+            policy=_policy(style),
+            title=_title(subjects),
+            heading=_heading(subjects),
+            parts=parts,
+            count=len(subjects),
+            version=__version__,
+        )
     )
 
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import SupportsFloat
 
 from iaside_onnx.archive import Archive
 from iaside_onnx.progress import escaped
 
-__all__ = ["interval_text", "joined", "number", "percent", "range_text", "shortened", "with_minus"]
+__all__ = [
+    "bounded_text",
+    "interval_text",
+    "joined",
+    "json_number",
+    "number",
+    "percent",
+    "range_text",
+    "shortened",
+    "with_minus",
+]
 
 _LONGEST = 160
 _HUGE = 1e6
@@ -28,8 +39,18 @@ def interval_text(archive: Archive, name: str, band: int | None = None) -> str:
         float(archive[key] if band is None else archive[key][band])
         for key in (name, f"{name}_low", f"{name}_high")
     )
-    # With one image there is no interval.
+    return bounded_text(value, low, high)
+
+
+def bounded_text(value: float, low: float, high: float) -> str:
+    """A value with its bounds; with one image there are none."""
     return f"{value:.3f}" + (f" [{low:.3f}, {high:.3f}]" if math.isfinite(low) else " [undefined]")
+
+
+def json_number(value: SupportsFloat) -> float | None:
+    """A number for JSON: None if it is NaN or infinite."""
+    found = float(value)
+    return found if math.isfinite(found) else None
 
 
 def number(value: float, digits: int = 3) -> str:

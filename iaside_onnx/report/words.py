@@ -59,7 +59,7 @@ def comparison_words(comparison: Comparison) -> list[str]:
     Returns:
         For each pair what `pair_words` says; then what the ranking by score depends on.
     """
-    names = short_names([one for group in comparison.groups for one in group.archives])
+    names = short_names(comparison.archives)
     found = [
         sentence
         for group in comparison.groups
@@ -110,8 +110,7 @@ def _certain(
 
 
 def _leaning_words(pair: Pair, name: str, reference: str) -> str:
-    game = pair.game
-    score = Interval(game.sis, game.sis_low, game.sis_high)
+    game, score = pair.game, pair.sis
     certain = "" if score.sign else ", which is not certain"
     same = score.low == score.high == 0
     ending = "SIS is the same" if same else f"SIS {signed(score)}{certain}"
